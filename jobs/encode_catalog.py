@@ -1,0 +1,57 @@
+"""Code products with the frozen current release: the cold start of products that were not there at training time.
+
+python jobs/encode_catalog.py --flavor precision --catalog NEW.parquet --workspace WS [--release precision@v0001]
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.errors import ShelfcodeError
+from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
+from shelfcode.flavor import apply_overrides, validate_recipe
+from shelfcode.job import CatalogFlag, FlavorFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, stage, start_ray
+from shelfcode.quantization.pipeline import encode_embeddings
+from shelfcode.release import RowCounts, load_manifest
+from shelfcode.workspace import Workspace, new_run
+
+ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001; the flavor's current release when left out.")]
+
+
+def main(
+    flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, release: ReleaseFlag = None, set_: SetFlag = None
+) -> dict[str, Any]:
+    """Code a catalog with a frozen release; the model is not touched. --set reaches catalog.* and how the encoder runs."""
+    home = Workspace(workspace)
+    manifest = load_manifest(home, release or flavor)
+    if manifest.flavor != flavor:
+        raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
+    recipe = validate_recipe(apply_overrides(manifest.recipe, set_ or []), f"of {manifest.name}")
+    if recipe.quantizer.model_dump(mode="json") != manifest.recipe["quantizer"]:
+        raise ShelfcodeError("--set quantizer.*: the model of a release is frozen; train a new release instead")
+    start_ray()
+    run = new_run(f"encode-{flavor}")
+
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
+    with stage("embedding", snapshot.products) as progress:
+        embedded = embed_catalog(snapshot, recipe, home, run, progress)
+    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+
+    draft, target = f"runs/{run}", f"encoded/{manifest.name}/{run}"
+    with stage("encoding", len(embedded.keys_N)) as progress:
+        encode_embeddings(embedded, recipe, home, manifest.folder, f"{draft}/semantic_ids", progress)
+    coded = read_coded_catalog(home, snapshot, embedded, draft)
+    home.move_folder(draft, target)
+
+    rows = RowCounts(read=snapshot.read, coded=len(coded.codes_NL), rejected=snapshot.read - len(coded.codes_NL)).model_dump()
+    show_prefixes(example_prefixes(coded))
+    show_figures(f"coded by {manifest.name}", {"rows": rows})
+    say(f"semantic IDs: {home.address(target)}/semantic_ids")
+    return {"release": manifest.name, "path": home.address(f"{target}/semantic_ids"), "rows": rows}
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,71 @@
+"""Train a flavor: catalog -> embeddings -> quantizer -> semantic IDs -> evaluation -> a published release.
+
+python jobs/train_flavor.py --flavor precision --catalog CATALOG --workspace WS [--set key.sub=value ...]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.snapshot import snapshot_taxonomy
+from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.evaluation.evaluate import headline
+from shelfcode.evaluation.release_files import evaluate_catalog, example_prefixes, read_coded_catalog, write_evaluation
+from shelfcode.flavor import load_recipe
+from shelfcode.job import CatalogFlag, FlavorFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, stage, start_ray
+from shelfcode.quantization.fitting import check_size, contrast_possible
+from shelfcode.quantization.model_file import save_model
+from shelfcode.quantization.pipeline import encode_embeddings
+from shelfcode.quantization.train import train_quantizer, training_run
+from shelfcode.release import current_name, draft_manifest, publish
+from shelfcode.workspace import Workspace, new_run
+
+FLAVORS = Path(__file__).parent / "flavors"
+
+
+def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set_: SetFlag = None) -> dict[str, Any]:
+    """Train a flavor on a catalog and publish the release."""
+    recipe, home = load_recipe(flavor, FLAVORS, set_ or []), Workspace(workspace)
+    start_ray()
+    run = new_run(f"train-{recipe.name}")
+
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
+    check_size(recipe, snapshot.products)
+
+    with stage("embedding", snapshot.products) as progress:
+        embedded = embed_catalog(snapshot, recipe, home, run, progress)
+    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+
+    taxonomy = snapshot_taxonomy(home, snapshot).of(embedded.positions_N)
+    if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
+        say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
+    folder = training_run(recipe, embedded, taxonomy)
+    draft = f"{folder}/draft"
+    with stage(f"training {recipe.training.steps} steps"):
+        weights = train_quantizer(recipe, embedded, taxonomy, home, folder)
+    home.remove(draft)
+    save_model(home, draft, weights)
+
+    with stage("encoding", len(embedded.keys_N)) as progress:
+        encode_embeddings(embedded, recipe, home, draft, f"{draft}/semantic_ids", progress)
+
+    with stage("evaluating"):
+        coded = read_coded_catalog(home, snapshot, embedded, draft)
+        evaluation = evaluate_catalog(coded, recipe)
+        figures = headline(evaluation)
+        manifest = draft_manifest(recipe, snapshot, embedded, figures, parent=current_name(home, recipe.name))
+        write_evaluation(coded, evaluation, recipe, draft, recipe.name, manifest.facts())
+
+    release = publish(home, draft, manifest)
+    home.remove(folder)
+    show_prefixes(example_prefixes(coded))
+    show_figures(release.name, {"value": {**figures, **{f"rows {name}": count for name, count in release.rows.model_dump().items()}}})
+    if snapshot.rejected or embedded.rejected:
+        say(f"rejected rows: {home.address(snapshot.rejected_folder)}, {home.address(f'rejected/{run}')}; {snapshot.reasons}")
+    say(f"report: {home.address(release.folder)}/report.html")
+    return {"release": release.name, "path": home.address(release.folder), "rows": release.rows.model_dump(), "metrics": figures}
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,1 @@
+"""Catalog: schema, readers, rejected rows, taxonomy, the sample catalog."""

@@ -1,0 +1,174 @@
+"""The catalog's columns, and a source's rows brought to them or rejected with a reason."""
+
+from typing import Any, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shelfcode.catalog.rejected import RejectedRow
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import CatalogSettings, ContractColumn
+
+REQUIRED = ("item_id", "title")
+TEXTS = ("item_id", "title", "description", "brand")
+CATALOG_COLUMNS: dict[str, pa.DataType] = {
+    "item_id": pa.string(),
+    "title": pa.string(),
+    "description": pa.string(),
+    "brand": pa.string(),
+    "category_path": pa.list_(pa.string()),
+    "price": pa.float64(),
+}
+assert tuple(CATALOG_COLUMNS) == get_args(ContractColumn)
+
+
+def check_columns(found: pa.Schema, settings: CatalogSettings, source: str) -> None:
+    """Refuse a source that lacks a required column or files products in a way that cannot be read.
+
+    Raises:
+        ShelfcodeError: names the column, lists those found, and shows the mapping to write.
+    """
+    for column in [*REQUIRED, *settings.columns]:
+        name = settings.columns.get(column, column)  # type: ignore[call-overload]
+        if name not in found.names:
+            raise ShelfcodeError(
+                f"{source} has no column {name!r} for {column}. Columns found: {', '.join(found.names) or 'none'}. Name the right one "
+                f"in the recipe, catalog.columns: {{{column}: THEIR_NAME}}, or with --set catalog.columns.{column}=THEIR_NAME"
+            )
+    name = settings.columns.get("category_path", "category_path")
+    if name in found.names:
+        problem = _category_type_problem(found.field(name).type, settings)
+        if problem:
+            raise ShelfcodeError(f"{source}: {problem}")
+
+
+def normalise(raw: pa.Table, settings: CatalogSettings, file: str, first_row: int) -> tuple[pa.Table, list[RejectedRow]]:
+    """Bring a source's rows to the catalog's columns; other columns ride along under their own name.
+
+    Args:
+        raw: rows of a source; text may be binary (CSV), where bytes that are not UTF-8 reject their row.
+        file, first_row: where the rows come from, for the reasons.
+
+    Returns:
+        The rows that can be used, in order, and those that cannot.
+    """
+    raw = _rename(raw, settings)
+    reasons: dict[int, str] = {}
+    columns: dict[str, pa.Array] = {}
+    for name in [*CATALOG_COLUMNS, *(name for name in raw.column_names if name not in CATALOG_COLUMNS)]:
+        values = raw[name].combine_chunks() if name in raw.column_names else pa.nulls(len(raw))
+        columns[name] = _convert(name, values, settings, reasons)
+    for name in REQUIRED:
+        missing = pc.fill_null(columns[name].is_null(), True)
+        for row in pc.indices_nonzero(missing).to_pylist():
+            blank = name in raw.column_names and raw[name][row].as_py() is not None
+            reasons.setdefault(row, f"{name} is blank" if blank else f"{name} is missing")
+    table = pa.table(columns)
+    if not reasons:
+        return table, []
+    bad = pa.array(sorted(reasons))
+    places = (f"near row {first_row + i} of {file}" for i in sorted(reasons))
+    stated = (f"{reasons[i]}, " if ":" in reasons[i] else f"{reasons[i]}: " for i in sorted(reasons))
+    rejected = [_rejected_row(row, reason + place) for row, reason, place in zip(raw.take(bad).to_pylist(), stated, places, strict=True)]
+    keep = pc.invert(pc.is_in(pa.array(range(len(table))), bad))
+    return table.filter(keep), rejected
+
+
+def _rejected_row(row: dict[str, Any], reason: str) -> RejectedRow:
+    item_id = row.get("item_id")
+    if isinstance(item_id, bytes):
+        item_id = item_id.decode("utf-8", "replace")
+    return RejectedRow(None if item_id is None else str(item_id), "catalog", reason, row)
+
+
+def _rename(raw: pa.Table, settings: CatalogSettings) -> pa.Table:
+    """The source's names replaced by the catalog's; a column that already has such a name gives way."""
+    own_name = {theirs: ours for ours, theirs in settings.columns.items()}
+    kept = [name for name in raw.column_names if name in own_name or name not in settings.columns]
+    return raw.select(kept).rename_columns([own_name.get(name, name) for name in kept])
+
+
+def _convert(name: str, values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
+        values = _decode(name, values, reasons)
+    if name in TEXTS:
+        return _text(name, values, reasons)
+    if name == "category_path":
+        return _category_path(values, settings, reasons)
+    if name == "price":
+        return _price(values, reasons)
+    return values
+
+
+def _decode(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
+    try:
+        return values.cast(pa.string())
+    except pa.ArrowInvalid:
+        decoded: list[str | None] = []
+        for row, value in enumerate(values.to_pylist()):
+            try:
+                decoded.append(None if value is None else value.decode())
+            except UnicodeDecodeError:
+                reasons.setdefault(row, f"{name} is not UTF-8")
+                decoded.append(value.decode("utf-8", "replace"))
+        return pa.array(decoded, pa.string())
+
+
+def _text(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
+    """Text without white space around it; blank is null."""
+    if pa.types.is_nested(values.type):
+        for row in pc.indices_nonzero(values.is_valid()).to_pylist():
+            reasons.setdefault(row, f"{name} is a {values.type}, expected text")
+        return pa.nulls(len(values), pa.string())
+    trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+
+
+def _category_path(values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
+    """Names from root to leaf, blank ones left out; no name at all is null."""
+    problem = _category_type_problem(values.type, settings)
+    if problem:
+        for row in pc.indices_nonzero(values.is_valid()).to_pylist():
+            reasons.setdefault(row, problem)
+        return pa.nulls(len(values), CATALOG_COLUMNS["category_path"])
+    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+        values = pc.split_pattern(values, settings.category_separator)
+    paths = [[clean for name in path if (clean := (name or "").strip())] if path else None for path in values.to_pylist()]
+    return pa.array([path or None for path in paths], CATALOG_COLUMNS["category_path"])
+
+
+def _category_type_problem(found: pa.DataType, settings: CatalogSettings) -> str | None:
+    def is_text(kind: pa.DataType) -> bool:
+        return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    if pa.types.is_null(found):
+        return None
+    if is_text(found):
+        if settings.category_separator:
+            return None
+        return (
+            "category_path is one string and no separator is declared; "
+            "add catalog.category_separator to the recipe, or --set 'catalog.category_separator=\" > \"'"
+        )
+    if (pa.types.is_list(found) or pa.types.is_large_list(found)) and (is_text(found.value_type) or pa.types.is_null(found.value_type)):
+        return None
+    return f"category_path is a {found}, expected a list of strings, or one string with catalog.category_separator declared"
+
+
+def _price(values: pa.Array, reasons: dict[int, str]) -> pa.Array:
+    try:
+        return values.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        prices: list[float | None] = []
+        for row, value in enumerate(values.to_pylist()):
+            prices.append(_number(value))
+            if prices[-1] is None and value is not None:
+                reasons.setdefault(row, f"price is not a number: {str(value)[:40]!r}")
+        return pa.array(prices, pa.float64())
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None

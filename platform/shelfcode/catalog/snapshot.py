@@ -1,0 +1,64 @@
+"""The catalog as it was read once: immutable Parquet parts in the workspace, and a manifest written last."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
+from shelfcode.workspace import Workspace
+
+
+class SnapshotPart(BaseModel):
+    """Some consecutive products of a snapshot."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    rows: int
+
+
+class Snapshot(BaseModel):
+    """A catalog in the workspace. Products count in the order of the parts; other steps name them by that position.
+
+    Attributes:
+        folder: within the workspace.
+        source: what was read.
+        fingerprint: of the products' content, independent of their order and of how they were stored.
+        read, rejected: rows; `products` and `rejected` add up to `read`.
+        rejected_folder: where rejected rows are kept, within the workspace.
+        reasons: how often each reason rejected a row.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str
+    source: str
+    fingerprint: str
+    read: int
+    rejected: int
+    rejected_folder: str
+    reasons: dict[str, int]
+    parts: tuple[SnapshotPart, ...]
+
+    @property
+    def products(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+
+def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
+    """A finished snapshot; None where there is none, or one that was broken off."""
+    manifest = f"{folder}/manifest.json"
+    return Snapshot.model_validate(workspace.read_json(manifest)) if workspace.exists(manifest) else None
+
+
+def snapshot_batches(workspace: Workspace, snapshot: Snapshot, columns: list[str]) -> Iterator[pa.Table]:
+    """Some columns of all products, a part at a time, in order."""
+    for part in snapshot.parts:
+        yield workspace.read_table(part.path, columns=columns)
+
+
+def snapshot_taxonomy(workspace: Workspace, snapshot: Snapshot) -> Taxonomy:
+    """The taxonomy of all products of a snapshot, in its order."""
+    batches = snapshot_batches(workspace, snapshot, ["category_path"])
+    return taxonomy_from_batches(table["category_path"].combine_chunks() for table in batches)

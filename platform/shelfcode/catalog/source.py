@@ -1,0 +1,242 @@
+"""Reading a source: a file, folder or glob of Parquet, CSV or JSON Lines, local or s3://, a bounded piece at a time."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+
+from shelfcode.catalog.rejected import RejectedRow
+from shelfcode.errors import ShelfcodeError
+from shelfcode.workspace import open_filesystem
+
+FORMATS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl"}
+ROWS_A_PIECE = 10_000
+SPLIT_ABOVE_BYTES = 256 * 2**20
+"""A Parquet file larger than this is read by several tasks, row groups side by side."""
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source, or some row groups of a large Parquet file; `version` changes when its content does."""
+
+    url: str
+    format: str
+    version: str
+    row_groups: tuple[int, ...] | None = None
+    first_row: int = 0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a file as its own columns say them, and the rows that could not even be parsed."""
+
+    table: pa.Table
+    first_row: int
+    unreadable: tuple[RejectedRow, ...] = ()
+
+
+def list_source(url: str) -> list[SourceFile]:
+    """The files of a source, in the order in which their rows count.
+
+    Raises:
+        ShelfcodeError: nothing is there, or no file of a known format.
+    """
+    fs, path = open_filesystem(url)
+    if any(sign in path for sign in "*?["):
+        paths = fs.glob(path)
+    elif fs.isdir(path):
+        paths = fs.find(path)
+    else:
+        paths = [path] if fs.exists(path) else []
+    files = []
+    for found in sorted(paths):
+        names = found[len(path) :].split("/") if found.startswith(path) else [found.rsplit("/", 1)[-1]]
+        if (kind := _format(found)) and not any(name.startswith((".", "_")) for name in names):
+            files += _split(SourceFile(fs.unstrip_protocol(found), kind, _version(fs, found)))
+    if not files:
+        found_note = (
+            "there is nothing there" if not paths else f"none of the {len(paths)} files ends in {', '.join('.' + end for end in FORMATS)}"
+        )
+        raise ShelfcodeError(f"--catalog {url}: {found_note}. Give a file, a folder or a glob of Parquet, CSV or JSON Lines")
+    return files
+
+
+def source_digest(files: list[SourceFile], settings_json: str) -> str:
+    """What identifies the content of a source without reading it: names, sizes, times, and how columns are mapped."""
+    return hashlib.blake2b(
+        "\n".join([settings_json, *(f"{file.url} {file.version}" for file in files)]).encode(), digest_size=8
+    ).hexdigest()
+
+
+def source_schema(files: list[SourceFile]) -> tuple[str, pa.Schema]:
+    """Column names and types of the first file that can be read, and its URL; all text where the format has no types.
+
+    Raises:
+        ShelfcodeError: no file can be read.
+    """
+    problems = []
+    for file in files:
+        for piece in islice(read_file(file), 1):
+            if piece.table.num_columns:
+                return file.url, piece.table.schema
+            problems += [row.reason for row in piece.unreadable]
+    listed = "; ".join(problems[:3])
+    raise ShelfcodeError(f"the catalog is empty: no row could be read from {files[0].url}" + (f" ({listed})" if listed else ""))
+
+
+def read_file(file: SourceFile) -> Iterator[Piece]:
+    """The rows of a file, a piece at a time. A file that breaks off gives what comes before, and one rejected row for the rest."""
+    reader = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}[file.format]
+    row = file.first_row
+    try:
+        for piece in reader(file):
+            row = piece.first_row + len(piece.table) + len(piece.unreadable)
+            yield piece
+    except (pa.ArrowException, OSError, EOFError, ValueError) as error:
+        message = " ".join(str(error).split())[:300]
+        broken = RejectedRow(None, "read", f"file cannot be read: {file.url} from row {row} on: {message}", {"file": file.url, "row": row})
+        yield Piece(pa.table({}), row, (broken,))
+
+
+def _read_parquet(file: SourceFile) -> Iterator[Piece]:
+    fs, path = open_filesystem(file.url)
+    row = file.first_row
+    with fs.open(path, "rb") as stream:
+        parquet = pq.ParquetFile(stream)
+        groups = list(file.row_groups) if file.row_groups is not None else None
+        if not parquet.metadata.num_rows:
+            yield Piece(parquet.schema_arrow.empty_table(), row)
+        for batch in parquet.iter_batches(batch_size=ROWS_A_PIECE, row_groups=groups):
+            yield Piece(pa.Table.from_batches([batch]), row)
+            row += len(batch)
+
+
+def _read_csv(file: SourceFile) -> Iterator[Piece]:
+    """All columns as bytes: what is not UTF-8 is found row by row later, and '007' stays an item_id."""
+    fs, path = open_filesystem(file.url)
+    unreadable: list[RejectedRow] = []
+
+    def keep(row: pacsv.InvalidRow) -> str:
+        reason = f"row has {row.actual_columns} columns instead of {row.expected_columns}: row {row.number or '?'} of {file.url}"
+        unreadable.append(RejectedRow(None, "read", reason, {"text": row.text}))
+        return "skip"
+
+    def open_reader(stream: Any, names: list[str]) -> pacsv.CSVStreamingReader:
+        return pacsv.open_csv(
+            stream,
+            pacsv.ReadOptions(block_size=8 * 2**20, use_threads=False),
+            pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.binary()), null_values=[""], strings_can_be_null=True, check_utf8=False
+            ),
+        )
+
+    with fs.open(path, "rb", compression="infer") as stream:
+        names = open_reader(stream, []).schema.names
+    unreadable.clear()
+    row = 0
+    with fs.open(path, "rb", compression="infer") as stream:
+        for batch in open_reader(stream, names):
+            for begin in range(0, len(batch), ROWS_A_PIECE):
+                table = pa.Table.from_batches([batch.slice(begin, ROWS_A_PIECE)])
+                yield Piece(table, row, tuple(unreadable))
+                row += len(table) + len(unreadable)
+                unreadable.clear()
+    if unreadable:
+        yield Piece(pa.table({}), row, tuple(unreadable))
+
+
+def _read_jsonl(file: SourceFile) -> Iterator[Piece]:
+    fs, path = open_filesystem(file.url)
+    row = 0
+    with fs.open(path, "rb", compression="infer") as stream:
+        lines = (line for line in stream if line.strip())
+        while chunk := list(islice(lines, ROWS_A_PIECE)):
+            records, unreadable = [], []
+            for offset, line in enumerate(chunk):
+                try:
+                    record = json.loads(line)
+                    if not isinstance(record, dict):
+                        raise ValueError("not an object")
+                    records.append(record)
+                except ValueError as error:  # JSON and UTF-8 errors are both of this kind
+                    reason = f"line is not a JSON object: row {row + offset} of {file.url}: {error}"
+                    unreadable.append(RejectedRow(None, "read", reason, {"text": line.decode("utf-8", "replace")}))
+            table, mixed = _table_of_records(records, file.url)
+            yield Piece(table, row, (*unreadable, *mixed))
+            row += len(chunk)
+
+
+def _table_of_records(records: list[dict[str, Any]], url: str) -> tuple[pa.Table, list[RejectedRow]]:
+    """Records as columns of text or of lists of names; a record that has text where most have a list is turned away.
+
+    Any other value becomes text, as CSV would have it: numbers as written, objects as JSON.
+    """
+    names = list(dict.fromkeys(name for record in records for name in record))
+    lists = {name for name in names if _mostly_lists([record.get(name) for record in records])}
+    kept, mixed = [], []
+    for record in records:
+        odd = [name for name in lists if record.get(name) is not None and not _is_name_list(record[name])]
+        if odd:
+            reason = f"{odd[0]} is not a list of strings as in other rows: {json.dumps(record[odd[0]])[:40]} in {url}"
+            mixed.append(RejectedRow(str(record.get("item_id")), "read", reason, record))
+        else:
+            kept.append(record)
+    columns = {}
+    for name in names:
+        values = [record.get(name) for record in kept]
+        columns[name] = (
+            pa.array(values, pa.list_(pa.string())) if name in lists else pa.array([_as_text(value) for value in values], pa.string())
+        )
+    return pa.table(columns), mixed
+
+
+def _mostly_lists(values: list[Any]) -> bool:
+    present = [value for value in values if value is not None]
+    return 2 * sum(map(_is_name_list, present)) > len(present)
+
+
+def _is_name_list(value: Any) -> bool:
+    return isinstance(value, list) and all(name is None or isinstance(name, str) for name in value)
+
+
+def _as_text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _format(path: str) -> str | None:
+    name = path.rsplit("/", 1)[-1].lower().removesuffix(".gz")
+    kind = FORMATS.get(name.rsplit(".", 1)[-1]) if "." in name else None
+    return None if kind == "parquet" and path.lower().endswith(".gz") else kind
+
+
+def _version(fs: AbstractFileSystem, path: str) -> str:
+    info = fs.info(path)
+    return f"{info.get('size')} {info.get('ETag') or info.get('mtime')}"
+
+
+def _split(file: SourceFile) -> list[SourceFile]:
+    fs, path = open_filesystem(file.url)
+    if file.format != "parquet" or int(file.version.split()[0]) <= SPLIT_ABOVE_BYTES:
+        return [file]
+    try:
+        with fs.open(path, "rb") as stream:
+            metadata = pq.ParquetFile(stream).metadata
+    except (pa.ArrowException, OSError):
+        return [file]  # reading it will say what is wrong
+    pieces, groups, size, first_row, row = [], [], 0, 0, 0
+    for group in range(metadata.num_row_groups):
+        groups.append(group)
+        size += metadata.row_group(group).total_byte_size
+        row += metadata.row_group(group).num_rows
+        if size > SPLIT_ABOVE_BYTES or group == metadata.num_row_groups - 1:
+            pieces.append(SourceFile(file.url, file.format, file.version, tuple(groups), first_row))
+            groups, size, first_row = [], 0, row
+    return pieces

@@ -1,0 +1,69 @@
+"""The embeddings of a catalog as one memory-mapped matrix on a node's disk, in the catalog's order.
+
+Training and evaluation read rows at random; a table of parts does not allow that, a flat file does, and the operating
+system shares its pages between the workers of a node.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import Keys, index_keys, row_keys
+from shelfcode.workspace import Workspace
+
+
+def scratch_folder() -> Path:
+    """Where a node keeps what it can make again: SHELFCODE_SCRATCH, else a folder of the user's under the system's own."""
+    return Path(os.environ.get("SHELFCODE_SCRATCH") or Path(tempfile.gettempdir()) / f"shelfcode-{os.getuid()}")
+
+
+def embedding_matrix(workspace: Workspace, folder: str, keys_N: Keys) -> NDArray[np.float32]:
+    """Embeddings of the rows with these keys, in their order: float32[N, d], memory-mapped, read only.
+
+    Built once a node and kept under `scratch_folder()`; workers that ask at the same time wait for the first.
+
+    Raises:
+        ShelfcodeError: the table lacks a row, or its embeddings differ in dimension.
+    """
+    table = hashlib.blake2b(f"{workspace.url} {folder}".encode(), digest_size=8).hexdigest()
+    target = scratch_folder() / f"{table}-{hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()}.npy"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch_folder() / f"{table}.lock"):
+        if not target.exists():
+            draft = target.with_suffix(".draft")
+            _build(workspace, folder, keys_N, draft)
+            # Matrices of earlier catalogs go; whoever still has one mapped keeps it until they close it.
+            for earlier in scratch_folder().glob(f"{table}-*.npy"):
+                earlier.unlink()
+            draft.replace(target)
+        return np.load(target, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
+    position_of = index_keys(keys_N)
+    filled_N = np.zeros(len(keys_N), dtype=bool)
+    x_ND: NDArray[np.float32] | None = None
+    for part in workspace.parts(folder):
+        table = workspace.read_table(part, columns=["item_id", "text_hash", "embedding"])
+        position_B = position_of.get(row_keys(table["item_id"], table["text_hash"]))
+        wanted_B = position_B >= 0
+        vectors = table["embedding"].combine_chunks()
+        part_BD = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
+        if x_ND is None:
+            x_ND = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(keys_N), part_BD.shape[1]))
+        if part_BD.shape[1] != x_ND.shape[1]:
+            raise ShelfcodeError(f"{part} has embeddings of {part_BD.shape[1]} dimensions, other parts of {x_ND.shape[1]}")
+        if not np.isfinite(part_BD[wanted_B]).all():
+            broken = table["item_id"][int(np.flatnonzero(wanted_B & ~np.isfinite(part_BD).all(axis=1))[0])]
+            raise ShelfcodeError(f"{part}: the embedding of item_id {broken} is not finite; delete this part and run the embedding again")
+        x_ND[position_B[wanted_B]] = part_BD[wanted_B]
+        filled_N[position_B[wanted_B]] = True
+    if x_ND is None or not filled_N.all():
+        raise ShelfcodeError(f"{folder} lacks the embeddings of {int((~filled_N).sum())} products; run the embedding again")
+    x_ND.flush()

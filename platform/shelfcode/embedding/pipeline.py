@@ -1,0 +1,155 @@
+"""Text view -> embedding, by Ray Data: streaming tasks make the texts, an autoscaling pool of actors embeds them.
+
+Every actor writes what it has embedded at once, whole file by whole file. A run that is killed therefore goes on where
+it stopped: the next one finds those rows stored and embeds the others.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+
+from shelfcode.attributes.pipeline import extract_attributes
+from shelfcode.catalog.rejected import RejectedRow, write_rejected
+from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
+from shelfcode.embedding.encoder import Encoder, encoder_name, model_path
+from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
+from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
+from shelfcode.workspace import Workspace
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class TextSource:
+    """Where the texts of a view come from: parts of the snapshot, or of an attributes table.
+
+    Attributes:
+        owner: for a table that also holds other products: row key -> number of the part whose row is to be used.
+    """
+
+    workspace: Workspace
+    parts: tuple[str, ...]
+    view: TextViewSettings
+    owner: KeyIndex | None = None
+
+
+def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str, progress: Progress) -> EmbeddedCatalog:
+    """Embeddings of every product of a snapshot; rows whose text and encoder are unchanged are not embedded again.
+
+    Raises:
+        ShelfcodeError: the encoder cannot be loaded, or no product could be embedded.
+    """
+    model_path(recipe.encoder)  # a package that is missing is better said before any work
+    folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
+    source = _text_source(snapshot, recipe.text_view, workspace)
+    item_keys_N = np.concatenate([item_keys(batch["item_id"]) for batch in snapshot_batches(workspace, snapshot, ["item_id"])])
+    keys_N = _row_keys(source, item_keys_N)
+    known = stored_rows(workspace, workspace.parts(folder))
+    missing = int((known.get(keys_N) < 0).sum())
+    progress(len(keys_N) - missing)
+    rejected = _embed_missing(source, known, recipe.encoder, folder, run, progress) if missing else 0
+    stored_N = stored_rows(workspace, workspace.parts(folder)).get(keys_N) >= 0
+    if int((~stored_N).sum()) != rejected:
+        raise RuntimeError(f"{int((~stored_N).sum())} products have no embedding, but {rejected} were rejected")
+    if not stored_N.any():
+        raise ShelfcodeError(f"no product could be embedded: all {rejected} were rejected; see rejected/{run}")
+    return EmbeddedCatalog(
+        folder, np.flatnonzero(stored_N), keys_N[stored_N], embedded=missing - rejected, reused=len(keys_N) - missing, rejected=rejected
+    )
+
+
+def _text_source(snapshot: Snapshot, view: TextViewSettings, workspace: Workspace) -> TextSource:
+    if view.kind == "raw":
+        return TextSource(workspace, tuple(part.path for part in snapshot.parts), view)
+    extracted = extract_attributes(snapshot, workspace, lambda _: None)
+    return TextSource(workspace, extracted.parts, view, extracted.owner)
+
+
+def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
+    """Row key of each product of the snapshot, in its order."""
+    found = list(_each_part(source, _text_keys, {"source": ray.put(source)}).iter_rows())
+    items = np.concatenate([np.frombuffer(row["item_keys"], dtype=np.uint64) for row in found])
+    rows = np.concatenate([np.frombuffer(row["row_keys"], dtype=np.uint64) for row in found])
+    place_N = index_keys(items).get(item_keys_N)
+    if (place_N < 0).any():
+        raise RuntimeError(f"{int((place_N < 0).sum())} products have no text view")
+    return rows[place_N]
+
+
+def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings, folder: str, run: str, progress: Progress) -> int:
+    """Embed and store the rows that are not known; the number of rejected ones."""
+    texts = _each_part(source, _missing_texts, {"source": ray.put(source), "known": ray.put(known)})
+    done = texts.map_batches(
+        EmbeddingActor,
+        fn_constructor_args=(encoder, source.workspace, folder, run),
+        batch_size=encoder.rows_per_part,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=encoder.actors_min, max_size=max(encoder.actors_min, encoder.actors_max)),
+        num_cpus=encoder.cpus_per_actor,
+        num_gpus=encoder.gpus_per_actor or None,
+    )
+    rejected = 0
+    for row in done.iter_rows():
+        rejected += int(row["rejected"])
+        progress(int(row["embedded"]) + int(row["rejected"]))
+    return rejected
+
+
+def _each_part(source: TextSource, function: Callable[..., Iterator[pa.Table]], arguments: dict[str, object]) -> ray.data.Dataset:
+    dataset = ray.data.from_items(list(range(len(source.parts))), override_num_blocks=len(source.parts))
+    return dataset.map_batches(function, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+
+
+def _text_keys(item: pa.Table, source: "ray.ObjectRef[TextSource]") -> Iterator[pa.Table]:
+    texts = read_texts(ray.get(source), item["item"][0].as_py())
+    keys = {"item_keys": item_keys(texts["item_id"]), "row_keys": row_keys(texts["item_id"], texts["text_hash"])}
+    yield pa.table({name: pa.array([values.tobytes()], pa.large_binary()) for name, values in keys.items()})
+
+
+def _missing_texts(item: pa.Table, source: "ray.ObjectRef[TextSource]", known: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
+    texts = read_texts(ray.get(source), item["item"][0].as_py())
+    keys_N = row_keys(texts["item_id"], texts["text_hash"])
+    yield texts.filter(pa.array(ray.get(known).get(keys_N) < 0))
+
+
+def read_texts(source: TextSource, part: int) -> pa.Table:
+    """The texts of one part: item_id, text, text_hash."""
+    columns = ["item_id", *source.view.columns] if source.view.kind == "raw" else None
+    table = source.workspace.read_table(source.parts[part], columns=columns)
+    if source.owner is not None:
+        table = table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), source.owner, part)))
+    texts = raw_texts(table, source.view) if source.view.kind == "raw" else attribute_texts(table, source.view)
+    hashes = pa.array([text_hash(text) for text in texts], pa.string())
+    return pa.table({"item_id": table["item_id"].cast(pa.string()), "text": pa.array(texts, pa.string()), "text_hash": hashes})
+
+
+class EmbeddingActor:
+    """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts."""
+
+    def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str) -> None:
+        self.encoder = Encoder(settings)
+        self.workspace, self.folder, self.run = workspace, folder, run
+
+    def __call__(self, texts: pa.Table) -> pa.Table:
+        keys_N = row_keys(texts["item_id"], texts["text_hash"])
+        name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
+        x_ND = self.encoder.embed(texts["text"].to_pylist())
+        finite_N = np.isfinite(x_ND).all(axis=1)
+        rejected = [
+            RejectedRow(row["item_id"], "embedding", "embedding is not finite", row)
+            for row in texts.select(["item_id", "text"]).filter(pa.array(~finite_N)).to_pylist()
+        ]
+        write_rejected(self.workspace, self.run, f"embedding-{name}", rejected)
+        if finite_N.any():
+            self.workspace.write_table(
+                f"{self.folder}/part-{name}.parquet", embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
+            )
+        return pa.table({"embedded": [int(finite_N.sum())], "rejected": [len(rejected)]})

@@ -1,0 +1,114 @@
+"""Two evaluations side by side."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from shelfcode.evaluation.evaluate import Evaluation, headline
+from shelfcode.evaluation.figure_guide import guide_of
+from shelfcode.evaluation.report import format_figure, page_template
+from shelfcode.evaluation.similarity_depth import SimilarityDepth
+
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 850, 340, 46, 44, 12
+_COLOURS = ("#0f766e", "#c2410c")
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One headline figure of two evaluations.
+
+    Attributes:
+        figure: its name in `headline`.
+        label: its name for a reader.
+        a, b: the values, None where undefined.
+        difference: b - a, None where one is undefined.
+        better: the name of the better evaluation; None where no way is better by itself, the values are equal, one is
+            undefined, or it is the similarity-depth and the two 95% intervals overlap.
+    """
+
+    figure: str
+    label: str
+    a: float | None
+    b: float | None
+    difference: float | None
+    better: str | None
+
+
+def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[ComparisonRow]:
+    """A row for each headline figure that at least one of the evaluations has, in the order of `headline`.
+
+    Figures are compared as they are: purity and distinct share move with the codebook sizes, which the two may not share.
+    """
+    figures_a, figures_b = headline(a), headline(b)
+    levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
+    # Shares of deeper levels exist only in the deeper one; they belong beside the other shares.
+    longer, shorter = (figures_a, figures_b) if len(figures_a) >= len(figures_b) else (figures_b, figures_a)
+    rows = []
+    for figure in dict.fromkeys((*longer, *shorter)):
+        value_a, value_b = figures_a.get(figure), figures_b.get(figure)
+        guide = guide_of(figure, levels)
+        difference, better = None, None
+        if value_a is not None and value_b is not None:
+            difference = value_b - value_a
+            if guide.higher_is_better is not None and difference != 0:
+                better = names[int((difference > 0) == guide.higher_is_better)]
+            if figure == "similarity_depth_spearman" and _overlap(a.similarity_depth, b.similarity_depth):
+                better = None
+        rows.append(ComparisonRow(figure, guide.label, value_a, value_b, difference, better))
+    return rows
+
+
+def comparison_html(a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison") -> str:
+    """A small self-contained page: the rows of `compare`, and both similarity-depth curves. Names are escaped."""
+    levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
+    curves = [
+        {"name": name, "colour": colour, "points": _curve(evaluation.similarity_depth, levels)}
+        for name, colour, evaluation in zip(names, _COLOURS, (a, b), strict=True)
+    ]
+    return str(
+        page_template("comparison.html.j2").render(
+            title=title,
+            names=names,
+            colours=_COLOURS,
+            evaluations=(a, b),
+            rows=compare(a, b, names),
+            show=format_figure,
+            show_difference=_format_difference,
+            curves=curves,
+            levels=levels,
+            x=_x,
+            y=partial(_y, levels=levels),
+            width=_WIDTH,
+            height=_HEIGHT,
+            left=_LEFT,
+        )
+    )
+
+
+def _overlap(a: SimilarityDepth, b: SimilarityDepth) -> bool:
+    if a.spearman_low is None or a.spearman_high is None or b.spearman_low is None or b.spearman_high is None:
+        return False
+    return a.spearman_low <= b.spearman_high and b.spearman_low <= a.spearman_high
+
+
+def _format_difference(figure: str, value: float) -> str:
+    text = format_figure(figure, abs(value))
+    return f"{'-' if value < 0 else '+'}{text}" if float(text.rstrip("%x")) else text
+
+
+def _x(cosine: float) -> float:
+    return _LEFT + cosine * (_WIDTH - _LEFT - 16)
+
+
+def _y(depth: float, levels: int) -> float:
+    return _HEIGHT - _BOTTOM - depth / levels * (_HEIGHT - _BOTTOM - _TOP)
+
+
+def _curve(similarity: SimilarityDepth, levels: int) -> list[tuple[float, float, str]]:
+    """Points of mean shared depth by the middle of each bin of cosine: x, y, and the text on hovering."""
+    points = []
+    for part in similarity.bins:
+        if part.mean_shared_depth is not None:
+            middle = (part.cosine_low + part.cosine_high) / 2
+            text = f"cosine {middle:.3f}: {part.mean_shared_depth:.2f} levels shared, {part.pairs:,} pairs"
+            points.append((round(_x(middle), 1), round(_y(part.mean_shared_depth, levels), 1), text))
+    return points

@@ -1,0 +1,148 @@
+"""The pairs of products on which cosine and shared depth are compared, and the stratified sample of them.
+
+Random pairs are nearly all dissimilar, and neighbours nearly all similar. The pool takes both, and the stratified sample
+takes the same number of pairs from each bin of cosine, so that the result does not depend on how common a similarity is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BINS = 20
+"""Bins of cosine between 0 and 1, 0.05 wide. A cosine below 0 falls into the first bin."""
+
+_PRODUCTS_A_CHUNK = 8192
+_PAIRS_A_CHUNK = 16384
+_UNIT_NORM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class PairPool:
+    """M pairs of products, as drawn: the same pair may have been drawn more than once.
+
+    Attributes:
+        left_M, right_M: int64, positions of the two products.
+        cosine_M: float32.
+        bin_M: int64, the bin of each cosine, 0 to BINS - 1.
+        distinct_M: int64, the number of the distinct unordered pair that each draw is.
+        stratified_S: int64, which of the M draws are in the stratified sample, by rising bin.
+    """
+
+    left_M: NDArray[np.int64]
+    right_M: NDArray[np.int64]
+    cosine_M: NDArray[np.float32]
+    bin_M: NDArray[np.int64]
+    distinct_M: NDArray[np.int64]
+    stratified_S: NDArray[np.int64]
+
+
+def nearest_neighbours(x_ND: NDArray[np.floating], anchors_A: NDArray[np.integer], neighbours: int) -> NDArray[np.int64]:
+    """Exact nearest neighbours of some products by cosine, themselves left out.
+
+    Streams over x_ND once, so that it may be a memory map: beside the result, one chunk of products and its scores
+    (anchors x 8,192 float32) are held. A score enters the merge only if it beats the worst one its anchor still keeps.
+
+    Args:
+        x_ND: unit rows.
+        anchors_A: positions of the products whose neighbours are wanted.
+        neighbours: at most N - 1.
+
+    Returns:
+        int64[A, neighbours], most similar first.
+    """
+    count, k = len(x_ND), neighbours
+    if not 0 < k < count:
+        raise ValueError(f"{k} neighbours cannot be had from {count} products")
+    query_AD = np.asarray(x_ND[anchors_A], dtype=np.float32)
+    step = max(_PRODUCTS_A_CHUNK, k + 1)
+    best_AK = np.empty((len(anchors_A), 0), dtype=np.int64)
+    score_AK = np.empty((len(anchors_A), 0), dtype=np.float32)
+    waiting: list[_Scored] = []
+    for start in range(0, count, step):
+        chunk_CD = np.asarray(x_ND[start : start + step], dtype=np.float32)
+        score_AC = query_AD @ chunk_CD.T
+        own_A = np.flatnonzero((anchors_A >= start) & (anchors_A < start + len(chunk_CD)))
+        score_AC[own_A, anchors_A[own_A] - start] = -np.inf
+        if start == 0:
+            best_AK = np.argpartition(score_AC, len(chunk_CD) - k, axis=1)[:, len(chunk_CD) - k :]
+            score_AK = np.take_along_axis(score_AC, best_AK, axis=1)
+            best_AK, score_AK = _merge(best_AK, score_AK, [])
+            continue
+        beats = np.flatnonzero((score_AC > score_AK[:, -1:]).ravel())
+        row, column = np.divmod(beats, len(chunk_CD))
+        waiting.append((row, column + start, score_AC.ravel()[beats]))
+        if sum(len(rows) for rows, _, _ in waiting) >= best_AK.size:
+            best_AK, score_AK = _merge(best_AK, score_AK, waiting)
+            waiting = []
+    return _merge(best_AK, score_AK, waiting)[0]
+
+
+_Scored = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+"""Row of the anchor, position of the product, and their cosine."""
+
+
+def _merge(
+    best_AK: NDArray[np.int64], score_AK: NDArray[np.float32], waiting: list[_Scored]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best of what each anchor keeps and what waits for it, as many as it keeps, best first."""
+    anchors, k = best_AK.shape
+    row = np.concatenate([np.repeat(np.arange(anchors), k), *(rows for rows, _, _ in waiting)])
+    position = np.concatenate([best_AK.ravel(), *(positions for _, positions, _ in waiting)])
+    score = np.concatenate([score_AK.ravel(), *(scores for _, _, scores in waiting)])
+    order = np.lexsort((position, -score, row))
+    first_A = np.searchsorted(row[order], np.arange(anchors))
+    keep = order[first_A[:, None] + np.arange(k)]
+    return position[keep], score[keep]
+
+
+def draw_pairs(
+    x_ND: NDArray[np.floating],
+    rng: np.random.Generator,
+    anchors: int = 3000,
+    neighbours: int = 100,
+    random_pairs: int = 300_000,
+    pairs_a_bin: int = 2000,
+) -> PairPool:
+    """The pool (anchors x neighbours, and random pairs of two different products) and its stratified sample.
+
+    A catalog with fewer products has fewer anchors and neighbours; its random pairs repeat, and stay as often as drawn.
+
+    Raises:
+        ValueError: fewer than two products, or rows that are not finite and of unit norm.
+    """
+    count = len(x_ND)
+    if x_ND.ndim != 2 or count < 2:
+        raise ValueError(f"embeddings of shape {x_ND.shape}: pairs need two products or more")
+    anchors_A = np.sort(rng.choice(count, min(anchors, count), replace=False))
+    _check_unit(np.asarray(x_ND[anchors_A], dtype=np.float32))
+    near_AK = nearest_neighbours(x_ND, anchors_A, min(neighbours, count - 1))
+    random_left, random_right = rng.integers(0, count, size=(2, random_pairs))
+    different = random_left != random_right
+    left_M = np.concatenate([np.repeat(anchors_A, near_AK.shape[1]), random_left[different]])
+    right_M = np.concatenate([near_AK.ravel(), random_right[different]])
+    key_M = np.minimum(left_M, right_M) * count + np.maximum(left_M, right_M)
+    key_U, distinct_M = np.unique(key_M, return_inverse=True)
+    cosine_M = _cosines(x_ND, *np.divmod(key_U, count))[distinct_M]
+    if not np.isfinite(cosine_M).all():
+        raise ValueError("embeddings hold values that are not finite")
+    bin_M = np.clip((cosine_M * BINS).astype(np.int64), 0, BINS - 1)
+    stratified_S = np.concatenate([rng.permutation(np.flatnonzero(bin_M == number))[:pairs_a_bin] for number in range(BINS)])
+    return PairPool(left_M, right_M, cosine_M, bin_M, distinct_M, stratified_S)
+
+
+def _check_unit(x_AD: NDArray[np.float32]) -> None:
+    norm_A = np.linalg.norm(x_AD, axis=1)
+    off_A = ~(np.abs(norm_A - 1) <= _UNIT_NORM_TOLERANCE)
+    if off_A.any():
+        example = f"such as one of norm {norm_A[off_A][0]:.4g}"
+        raise ValueError(f"embeddings must have unit norm; {int(off_A.sum())} of {len(off_A)} rows looked at have not, {example}")
+
+
+def _cosines(x_ND: NDArray[np.floating], left_U: NDArray[np.int64], right_U: NDArray[np.int64]) -> NDArray[np.float32]:
+    cosine_U = np.empty(len(left_U), dtype=np.float32)
+    for start in range(0, len(left_U), _PAIRS_A_CHUNK):
+        part = slice(start, start + _PAIRS_A_CHUNK)
+        a_PD, b_PD = (np.asarray(x_ND[side[part]], dtype=np.float32) for side in (left_U, right_U))
+        cosine_U[part] = np.einsum("pd,pd->p", a_PD, b_PD)
+    return cosine_U

@@ -1,0 +1,172 @@
+"""The report of a release: one self-contained HTML page about what its semantic IDs are worth."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+from numpy.typing import NDArray
+from plotly.offline import get_plotlyjs
+
+from shelfcode.evaluation.codebook_health import codeword_counts
+from shelfcode.evaluation.collisions import Collision
+from shelfcode.evaluation.evaluate import Evaluation, headline
+from shelfcode.evaluation.figure_guide import guide_of
+from shelfcode.evaluation.hierarchy_map import MapNode, hierarchy_map, map_positions
+from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, map_plot, shorten, similarity_plot
+
+_CARDS = (
+    "similarity_depth_spearman",
+    "share_at_l1_cosine_90",
+    "share_at_l{levels}_cosine_90",
+    "codewords_used_share",
+    "distinct_share",
+    "l1_largest_over_even",
+    "ami_l1_top",
+    "purity_l2_leaf",
+)
+_PERCENT = ("share_at_", "codewords_used_share", "distinct_share", "purity_")
+
+
+@dataclass(frozen=True)
+class ReportExamples:
+    """What the report says of single products, for the positions that `positions_needed` names.
+
+    Attributes:
+        titles: position -> title.
+        leaves: position -> leaf of the category path as text; products without a path are missing.
+    """
+
+    titles: Mapping[int, str]
+    leaves: Mapping[int, str]
+
+    @classmethod
+    def from_columns(
+        cls, positions: Sequence[int] | NDArray[np.integer], titles: Sequence[str], leaves: Sequence[str | None]
+    ) -> "ReportExamples":
+        """From columns of equal length; an empty or missing leaf is left out."""
+        numbers = [int(position) for position in positions]
+        return cls(dict(zip(numbers, titles, strict=True)), {number: leaf for number, leaf in zip(numbers, leaves, strict=True) if leaf})
+
+
+def positions_needed(evaluation: Evaluation, codes_NL: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Positions of the products whose titles the report shows: int64, sorted, each once. About ten thousand at most."""
+    map_N = map_positions(hierarchy_map(codes_NL, evaluation.codebook_sizes))
+    worst = (*evaluation.collisions.most_products, *evaluation.collisions.least_alike)
+    worst_N = np.array([position for collision in worst for position in collision.examples], dtype=np.int64)
+    return np.union1d(map_N, worst_N)
+
+
+def report_html(
+    evaluation: Evaluation,
+    codes_NL: NDArray[np.integer],
+    examples: ReportExamples,
+    title: str,
+    recipe_yaml: str,
+    facts: Mapping[str, object],
+) -> str:
+    """The whole page as text; the caller writes it.
+
+    Titles, leaves, recipe and facts are the user's data and are shown as text, whatever markup they hold.
+
+    Args:
+        evaluation: of these codes.
+        codes_NL: the semantic IDs of all products.
+        examples: titles and leaves of `positions_needed(evaluation, codes_NL)`.
+        title: of the page, such as the name of the release.
+        recipe_yaml: the recipe as it was used.
+        facts: what else to know of the release: catalog, parent release, versions; nested values are shown as JSON.
+
+    Raises:
+        KeyError: `examples` lacks a title that is needed.
+    """
+    levels = len(evaluation.codebook_sizes)
+    nodes = hierarchy_map(codes_NL, evaluation.codebook_sizes)
+    plots = {
+        "similarity": similarity_plot(evaluation.similarity_depth, levels),
+        "codewords": codeword_plot(codeword_counts(codes_NL, evaluation.codebook_sizes)),
+        "map": map_plot(nodes, examples.titles, examples.leaves),
+    }
+    if evaluation.taxonomy_alignment is not None:
+        plots["alignment"] = alignment_plot(evaluation.taxonomy_alignment, levels)
+    # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots.
+    return page_template("report.html.j2").render(
+        title=title,
+        plotly_js=Markup(get_plotlyjs()),
+        plots={name: Markup(as_html(figure, f"plot-{name}")) for name, figure in plots.items()},
+        cards=_cards(evaluation),
+        evaluation=evaluation,
+        map_left_out=_left_out(nodes),
+        worst=[
+            ("Most products", [_collision_row(collision, examples) for collision in evaluation.collisions.most_products]),
+            ("Least alike", [_collision_row(collision, examples) for collision in evaluation.collisions.least_alike]),
+        ],
+        recipe_yaml=recipe_yaml,
+        facts={name: value if isinstance(value, str) else json.dumps(value, default=str, indent=1) for name, value in facts.items()},
+    )
+
+
+def page_template(name: str) -> Template:
+    """A template of this folder, escaping all that is not marked as HTML."""
+    environment = Environment(
+        loader=PackageLoader("shelfcode.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template(name)
+
+
+def format_figure(figure: str, value: float) -> str:
+    """A headline figure as a reader wants it: shares in percent, the rest with two or three digits."""
+    if figure.startswith(_PERCENT):
+        return f"{value:.1%}"
+    return f"{value:.1f}x" if figure == "l1_largest_over_even" else f"{value:.3f}"
+
+
+def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:
+    """One card a headline figure that a reader needs, undefined ones with their reason."""
+    values, levels = headline(evaluation), len(evaluation.codebook_sizes)
+    cards = []
+    for figure in dict.fromkeys(name.format(levels=levels) for name in _CARDS):
+        guide = guide_of(figure, levels)
+        value = values.get(figure)
+        cards.append(
+            {
+                "label": guide.label,
+                "value": "not defined" if value is None else format_figure(figure, value),
+                "note": _note(figure, evaluation) if value is None else _interval(figure, values),
+                "sentence": guide.sentence,
+                "verdict": None if value is None else guide.verdict(value),
+            }
+        )
+    return cards
+
+
+def _note(figure: str, evaluation: Evaluation) -> str:
+    """Why a headline figure is undefined."""
+    similarity, alignment = evaluation.similarity_depth, evaluation.taxonomy_alignment
+    if figure == "similarity_depth_spearman":
+        return similarity.undefined.get("spearman", "")
+    if figure.startswith("share_at_"):
+        return similarity.similar.undefined.get("share_at_level", "")
+    if alignment is None:
+        return evaluation.undefined.get("taxonomy_alignment", "")
+    cell = alignment.at(1, 1) if figure == "ami_l1_top" else alignment.at(2, "leaf")
+    return next(iter(cell.undefined.values()), "") if cell else "there is one level only"
+
+
+def _interval(figure: str, values: Mapping[str, float]) -> str:
+    if figure == "similarity_depth_spearman" and "spearman_low" in values:
+        return f"95% interval {values['spearman_low']:.3f} to {values['spearman_high']:.3f}"
+    return ""
+
+
+def _collision_row(collision: Collision, examples: ReportExamples) -> dict[str, object]:
+    products = [(shorten(examples.titles[position], 140), examples.leaves.get(position, "")) for position in collision.examples]
+    return {"collision": collision, "examples": products, "more": collision.products - len(products)}
+
+
+def _left_out(nodes: Sequence[MapNode]) -> str:
+    drawn = sum(node.kind == "prefix" for node in nodes)
+    left_out = sum(node.left_out for node in nodes)
+    return f"{drawn:,} prefixes are drawn, the largest" + (f"; {left_out:,} of their child prefixes are not." if left_out else ".")

@@ -1,0 +1,149 @@
+"""What every job shares: its flags, Ray, progress on stderr, and the last line on stdout."""
+
+import contextlib
+import errno
+import inspect
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import ray
+import ray.data
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from shelfcode.errors import ShelfcodeError
+
+CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON Lines; local or s3://.")]
+WorkspaceFlag = Annotated[str, typer.Option("--workspace", help="Folder or s3:// prefix for embeddings and releases; made when missing.")]
+FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name under jobs/flavors/, or the path of a YAML file.")]
+SetFlag = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value: any recipe field; may be given several times.")]
+
+SAY_EVERY_SECONDS = 10
+
+screen = Console(stderr=True, highlight=False)
+
+
+def run_job(main: Callable[..., dict[str, Any]]) -> None:
+    """Run a job's main function as a command; its result becomes the last line on stdout.
+
+    Exit code 0 only when the job did all it was asked to; 2 for an error that the user can mend, told without a traceback.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    results: list[dict[str, Any]] = []
+
+    def command(**flags: Any) -> None:
+        results.append(main(**flags))
+
+    command.__doc__, command.__signature__, command.__annotations__ = main.__doc__, _signature(main), main.__annotations__  # type: ignore[attr-defined]
+    app.command()(command)
+    try:
+        app(standalone_mode=True)
+    except SystemExit as stop:
+        if stop.code:
+            raise
+    except BaseException as error:
+        message = _users_message(error)
+        if message is None:
+            raise
+        screen.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+        sys.exit(2)
+    if results:
+        ray.shutdown()  # whatever workers still had to say is said before the last line
+        print(json.dumps(results[0], ensure_ascii=False), flush=True)
+
+
+def start_ray() -> None:
+    """Join the running Ray, or start one on this machine."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    if not ray.is_initialized():
+        options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
+        try:
+            ray.init(address="auto", **options)
+        except ConnectionError:
+            # Ray Data waits for ever when all CPUs are taken by actors: a small machine counts as four.
+            ray.init(num_cpus=max(4, os.cpu_count() or 1), **options)
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+@contextlib.contextmanager
+def stage(name: str, total: int | None = None, unit: str = "products") -> Iterator[Callable[[int], None]]:
+    """Show the progress of one stage: a bar on a terminal, now and then a line in a log.
+
+    Yields a function that takes the number done since it was last called.
+    """
+    started = time.monotonic()
+    done, said = 0, started
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as bars:
+        bar = bars.add_task(name, total=total)
+
+        def advance(number: int) -> None:
+            nonlocal done, said
+            done += number
+            bars.update(bar, completed=done)
+            if not screen.is_terminal and time.monotonic() - said > SAY_EVERY_SECONDS:
+                said = time.monotonic()
+                say(f"{name}: {done:,}" + (f" of {total:,}" if total else "") + f" {unit}")
+
+        yield advance
+    count = f"{done:,} {unit} in " if done else ""
+    say(f"{name}: {count}{time.monotonic() - started:.1f} s")
+
+
+def say(text: str) -> None:
+    """One line of progress, on stderr."""
+    screen.print(escape(text), soft_wrap=True)
+
+
+def show_figures(title: str, columns: Mapping[str, Mapping[str, object]]) -> None:
+    """A table on stderr: a row a figure, a column each set of figures."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("figure")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for figure in dict.fromkeys(figure for figures in columns.values() for figure in figures):
+        cells = (figures.get(figure) for figures in columns.values())
+        table.add_row(figure, *("-" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells))
+    screen.print(table)
+
+
+def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """A table on stderr: prefixes and some of the products below them."""
+    table = Table("prefix", "products", title="Some prefixes", title_justify="left", show_lines=True)
+    for prefix, titles in prefixes:
+        table.add_row(prefix, escape("\n".join(titles)))
+    screen.print(table)
+
+
+def _users_message(error: BaseException) -> str | None:
+    """What to tell the user of an error, wherever in Ray it was raised; None for a bug."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        cause = pending.pop()
+        if cause is None or id(cause) in seen:
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, ShelfcodeError) and not isinstance(cause, ray.exceptions.RayError):
+            return str(cause)
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            return f"the disk is full ({cause}). Free some room and start the same command again: it goes on where it stopped"
+        pending += [getattr(cause, "cause", None), cause.__cause__, cause.__context__]
+        pending += list((getattr(cause, "worker_failures", None) or {}).values())
+    return None
+
+
+def _signature(main: Callable[..., Any]) -> Any:
+    return inspect.signature(main, eval_str=True)

@@ -1,0 +1,77 @@
+"""Products as 64-bit keys, so that millions of them can be matched without holding their texts.
+
+An *item key* stands for an item_id; a *row key* for an item_id together with the hash of the text that was embedded or
+extracted, so that it changes when the text does. Two of n products share a key by chance with probability n^2 / 2^65:
+three in a million catalogs of ten million products.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from shelfcode.workspace import Workspace
+
+Keys = NDArray[np.uint64]
+
+
+def text_hash(text: str) -> str:
+    """128-bit hash of a text, in hexadecimal."""
+    return hashlib.blake2b(text.encode("utf-8", errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def item_keys(item_ids: pa.Array | pa.ChunkedArray) -> Keys:
+    """Key of each item_id: uint64[N]."""
+    strings = np.asarray(item_ids.to_pylist(), dtype=object)
+    return pd.util.hash_array(strings, categorize=False) if len(strings) else np.empty(0, np.uint64)
+
+
+def row_keys(item_ids: pa.Array | pa.ChunkedArray, text_hashes: pa.Array | pa.ChunkedArray) -> Keys:
+    """Key of each (item_id, text_hash): uint64[N]."""
+    return item_keys(pc.binary_join_element_wise(item_ids, text_hashes, "\x1f"))
+
+
+@dataclass(frozen=True)
+class KeyIndex:
+    """Sorted distinct keys and a value each: a map for millions of entries, shared between processes without copying."""
+
+    keys_K: Keys
+    values_K: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.keys_K)
+
+    def get(self, keys_N: Keys) -> NDArray[np.int64]:
+        """Value of each key, -1 where there is none."""
+        if not len(self.keys_K):
+            return np.full(len(keys_N), -1, dtype=np.int64)
+        slot_N = np.searchsorted(self.keys_K, keys_N).clip(max=len(self.keys_K) - 1)
+        return np.where(self.keys_K[slot_N] == keys_N, self.values_K[slot_N], -1)
+
+
+def index_keys(keys_N: Keys, values_N: NDArray[np.integer] | None = None) -> KeyIndex:
+    """Map of keys to values, by default to their position; the first of equal keys counts."""
+    keys_K, first_K = np.unique(keys_N, return_index=True)
+    return KeyIndex(keys_K, first_K if values_N is None else np.asarray(values_N, dtype=np.int64)[first_K])
+
+
+def stored_rows(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
+    """Row keys of a table of parts with item_id and text_hash; a key's value is the number of the first part that has it."""
+    keys: list[Keys] = [np.empty(0, np.uint64)]
+    for part in parts:
+        table = workspace.read_table(part, columns=["item_id", "text_hash"])
+        keys.append(row_keys(table["item_id"], table["text_hash"]))
+    part_of_row = np.repeat(np.arange(-1, len(parts)), [len(batch) for batch in keys])
+    return index_keys(np.concatenate(keys), part_of_row)
+
+
+def first_copies(keys_N: Keys, owner: KeyIndex, part: int) -> NDArray[np.bool_]:
+    """Which rows of a part are the ones to use: known to `owner` as this part's, and not seen earlier in the part."""
+    first_N = np.zeros(len(keys_N), dtype=bool)
+    first_N[np.unique(keys_N, return_index=True)[1]] = True
+    return first_N & (owner.get(keys_N) == part)

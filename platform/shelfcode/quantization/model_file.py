@@ -1,0 +1,39 @@
+"""A trained quantizer as a file: safetensors, never pickle."""
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import Recipe
+from shelfcode.quantization.rqvae import RQVAE
+from shelfcode.workspace import Workspace
+
+MODEL_FILE = "model.safetensors"
+
+
+def new_model(recipe: Recipe, dimensions: int) -> RQVAE:
+    """An untrained model of the recipe's shape."""
+    quantizer = recipe.quantizer
+    return RQVAE(dimensions, quantizer.codebook_sizes, quantizer.hidden_sizes, quantizer.latent_size)
+
+
+def save_model(workspace: Workspace, folder: str, weights: dict[str, Tensor]) -> None:
+    """Write the weights of a trained model into a release's folder."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    workspace.write_bytes(f"{folder}/{MODEL_FILE}", save(plain))
+
+
+def load_model(workspace: Workspace, folder: str, recipe: Recipe) -> RQVAE:
+    """The model of a release, ready to encode.
+
+    Raises:
+        ShelfcodeError: the file is damaged or does not fit the recipe.
+    """
+    try:
+        weights = load(workspace.read_bytes(f"{folder}/{MODEL_FILE}"))
+        model = new_model(recipe, dimensions=weights["encoder.skip.weight"].shape[1])
+        model.load_state_dict(weights)
+    except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
+        raise ShelfcodeError(f"{workspace.address(folder)}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return model.eval().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))

@@ -1,0 +1,67 @@
+"""Embeddings -> semantic IDs, by Ray Data: the frozen model codes every product, part by part."""
+
+from collections.abc import Callable
+
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.flavor import Recipe
+from shelfcode.keys import KeyIndex, first_copies, index_keys, row_keys, stored_rows
+from shelfcode.quantization.model_file import load_model
+from shelfcode.quantization.semantic_ids import semantic_ids_table
+from shelfcode.workspace import Workspace
+
+
+def encode_embeddings(
+    embedded: EmbeddedCatalog, recipe: Recipe, workspace: Workspace, model_folder: str, target: str,
+    progress: Callable[[int], None],
+) -> int:  # fmt: skip
+    """Code the products of a catalog with the model in `model_folder` and write `target`/part-*.parquet.
+
+    Returns:
+        How many products were coded.
+    """
+    parts = workspace.parts(embedded.folder)
+    stored, wanted = stored_rows(workspace, parts), index_keys(embedded.keys_N)
+    current = wanted.get(stored.keys_K) >= 0
+    owner = ray.put(KeyIndex(stored.keys_K[current], stored.values_K[current]))
+    used = [number for number in range(len(parts)) if number in set(stored.values_K[current].tolist())]
+    dataset = ray.data.from_items([{"number": number, "path": parts[number]} for number in used], override_num_blocks=len(used))
+    done = dataset.map_batches(
+        QuantizerActor,
+        fn_constructor_args=(recipe, workspace, model_folder, target),
+        fn_kwargs={"owner": owner},
+        batch_size=1,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=recipe.encoder.actors_max),
+        num_cpus=1,
+        num_gpus=recipe.encoder.gpus_per_actor or None,
+    )
+    coded = 0
+    for row in done.iter_rows():
+        coded += int(row["coded"])
+        progress(int(row["coded"]))
+    return coded
+
+
+class QuantizerActor:
+    """A frozen quantizer in an actor: reads a part of the embeddings, writes the same part of the semantic IDs."""
+
+    def __init__(self, recipe: Recipe, workspace: Workspace, model_folder: str, target: str) -> None:
+        torch.set_num_threads(1)
+        self.model = load_model(workspace, model_folder, recipe)
+        self.device = self.model.codebooks.codewords(0).device
+        self.workspace, self.target = workspace, target
+
+    def __call__(self, item: pa.Table, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
+        number, path = item["number"][0].as_py(), item["path"][0].as_py()
+        table = self.workspace.read_table(path)
+        mine_N = first_copies(row_keys(table["item_id"], table["text_hash"]), ray.get(owner), number)
+        table = table.filter(pa.array(mine_N))
+        x_NE = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
+        codes_NL = self.model.encode(torch.tensor(x_NE, device=self.device)).cpu().numpy()
+        self.workspace.write_table(f"{self.target}/{path.rsplit('/', 1)[-1]}", semantic_ids_table(table["item_id"], codes_NL))
+        return pa.table({"coded": [len(table)]})

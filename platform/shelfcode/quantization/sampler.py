@@ -1,0 +1,126 @@
+"""Batches that make the contrastive term worth its while: about half from under one parent, the rest from elsewhere.
+
+A batch is a pure function of (seed, step): it does not depend on how many workers share it out, and training that
+resumes at a step sees the batches it would have seen. Products of a leaf are drawn several at a time (a *slot*).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
+
+
+@dataclass(frozen=True)
+class HierarchicalSampler:
+    """Products sorted by leaf, and what is needed to draw a leaf in proportion to its products.
+
+    Memory is one int32 a product plus a few arrays a leaf.
+
+    Attributes:
+        order_N: int32, products sorted by leaf, those without a path first.
+        leaf_end_P: int64, where each leaf ends in `order_N`, leaves sorted so that those of one parent, and of one top
+            name, lie side by side; `start` is where the first begins.
+        parent_first_Q, parent_last_Q: int64, first leaf of each parent and the one after its last.
+        parent_end_Q: int64, running number of products under the parents.
+        top_span_Q2: int64, from which to which position of `order_N` the top name of each parent reaches.
+    """
+
+    order_N: NDArray[np.int32]
+    start: int
+    leaf_end_P: NDArray[np.int64]
+    parent_first_Q: NDArray[np.int64]
+    parent_last_Q: NDArray[np.int64]
+    parent_end_Q: NDArray[np.int64]
+    top_span_Q2: NDArray[np.int64]
+    seed: int
+    batch_size: int
+    parent_share: float
+    products_per_slot: int
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Positions of the products of a batch: int64[batch_size]."""
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, step]))
+        parent = int(np.searchsorted(self.parent_end_Q, rng.integers(self.parent_end_Q[-1]), side="right"))
+        inside = round(self.batch_size * self.parent_share)
+        first, last = self._leaf_start(int(self.parent_first_Q[parent])), int(self.leaf_end_P[self.parent_last_Q[parent] - 1])
+        below_parent = self._slots(rng, inside, first, last)
+        top_first, top_last = self.top_span_Q2[parent]
+        # The rest: anywhere but under the parent's top name. Skipping its span keeps the draw in proportion to products;
+        # where the whole catalog hangs below one top name, anywhere will do.
+        elsewhere = len(self.order_N) - int(top_last - top_first)
+        if elsewhere == 0:
+            anywhere = self._slots(rng, self.batch_size - inside, 0, len(self.order_N))
+            return self.order_N[np.concatenate([below_parent, anywhere])].astype(np.int64)
+        anchor = rng.integers(elsewhere, size=self._slot_count(self.batch_size - inside))
+        anchor += (anchor >= top_first) * (top_last - top_first)
+        unrelated = self._fill(rng, anchor, self.batch_size - inside)
+        return self.order_N[np.concatenate([below_parent, unrelated])].astype(np.int64)
+
+    def _slots(self, rng: np.random.Generator, products: int, first: int, last: int) -> NDArray[np.int64]:
+        return self._fill(rng, rng.integers(first, last, size=self._slot_count(products)), products)
+
+    def _fill(self, rng: np.random.Generator, anchor_S: NDArray[np.int64], products: int) -> NDArray[np.int64]:
+        """Several products from the leaf of each anchor; products without a path count as one leaf here."""
+        leaf_S = np.searchsorted(self.leaf_end_P, anchor_S, side="right")
+        begin_S = np.where(leaf_S == 0, self.start, self.leaf_end_P[leaf_S - 1])
+        end_S = self.leaf_end_P[np.minimum(leaf_S, len(self.leaf_end_P) - 1)]
+        pathless_S = anchor_S < self.start
+        begin_S, end_S = np.where(pathless_S, 0, begin_S), np.where(pathless_S, self.start, end_S)
+        drawn = begin_S + (rng.random((self.products_per_slot, len(anchor_S))) * (end_S - begin_S)).astype(np.int64)
+        drawn[0] = anchor_S
+        return drawn.T.reshape(-1)[:products]
+
+    def _slot_count(self, products: int) -> int:
+        return -(-products // self.products_per_slot)
+
+    def _leaf_start(self, leaf: int) -> int:
+        return self.start if leaf == 0 else int(self.leaf_end_P[leaf - 1])
+
+
+@dataclass(frozen=True)
+class UniformSampler:
+    """Batches for a catalog whose taxonomy tells nothing apart: every product alike."""
+
+    products: int
+    seed: int
+    batch_size: int
+
+    def batch(self, step: int) -> NDArray[np.int64]:
+        """Positions of the products of a batch: int64[batch_size]."""
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, step]))
+        return rng.integers(self.products, size=self.batch_size)
+
+
+def build_sampler(
+    taxonomy: Taxonomy, seed: int, batch_size: int, parent_share: float, products_per_slot: int
+) -> HierarchicalSampler | UniformSampler:
+    """The sampler of a catalog: hierarchical, or uniform where there are not two leaves to tell apart."""
+    leaf_of_N = taxonomy.leaf_of_N
+    used = np.unique(leaf_of_N[leaf_of_N != NO_LEAF])
+    if len(used) < 2:
+        return UniformSampler(len(leaf_of_N), seed, batch_size)
+    # A leaf at the top is its own parent here. Sorted by top name, then parent: spans of both are unbroken.
+    parent_U = np.where(taxonomy.parent_P[used] >= 0, taxonomy.parent_P[used], taxonomy.ancestors_PD[used, 0])
+    top_U = taxonomy.ancestors_PD[used, 0]
+    by_place = np.lexsort((used, parent_U, top_U))
+    used, parent_U, top_U = used[by_place], parent_U[by_place], top_U[by_place]
+    rank_of_leaf = np.zeros(len(taxonomy.parent_P) + 1, dtype=np.int32)  # the last entry is NO_LEAF's
+    rank_of_leaf[used] = np.arange(1, len(used) + 1)
+    rank_N = rank_of_leaf[leaf_of_N]
+    order_N = np.argsort(rank_N, kind="stable").astype(np.int32)
+    count = np.bincount(rank_N, minlength=len(used) + 1)
+    leaf_end_P = np.cumsum(count)[1:]
+    leaf_start_P = leaf_end_P - count[1:]
+    parent_first_Q = np.flatnonzero(np.r_[True, parent_U[1:] != parent_U[:-1]])
+    parent_last_Q = np.r_[parent_first_Q[1:], len(used)]
+    products_Q = leaf_end_P[parent_last_Q - 1] - leaf_start_P[parent_first_Q]
+    top_first = np.searchsorted(top_U, top_U[parent_first_Q], side="left")
+    top_last = np.searchsorted(top_U, top_U[parent_first_Q], side="right")
+    return HierarchicalSampler(
+        order_N=order_N, start=int(count[0]), leaf_end_P=leaf_end_P,
+        parent_first_Q=parent_first_Q, parent_last_Q=parent_last_Q, parent_end_Q=np.cumsum(products_Q),
+        top_span_Q2=np.stack([leaf_start_P[top_first], leaf_end_P[top_last - 1]], axis=1),
+        seed=seed, batch_size=batch_size, parent_share=parent_share, products_per_slot=products_per_slot,
+    )  # fmt: skip

@@ -1,0 +1,134 @@
+"""Training the quantizer in Ray Train: any number of workers, checkpoints, and a run that goes on where it stopped.
+
+The run's folder is named after everything that decides the outcome. The same job started again after a crash therefore
+finds its checkpoints, and a job with another recipe or another catalog does not.
+"""
+
+import hashlib
+import io
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import torch
+from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from torch import Tensor
+
+from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.flavor import Recipe
+from shelfcode.keys import Keys
+from shelfcode.quantization.fitting import Fit, Worker, check_size, fit, start
+from shelfcode.workspace import Workspace
+
+REPORT_EVERY = 100
+STATE_FILE = "state.pt"
+
+log = logging.getLogger(__name__)
+
+
+def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy) -> str:
+    """Folder of a training run under the workspace, named after what decides its outcome."""
+    decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode()
+    arrays = (embedded.keys_N, taxonomy.leaf_of_N, taxonomy.ancestors_PD)
+    digest = hashlib.blake2b(decides + b"".join(array.tobytes() for array in arrays), digest_size=6).hexdigest()
+    return f"runs/{recipe.name}-{digest}"
+
+
+def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> dict[str, Tensor]:
+    """Fit the quantizer to the embeddings of a catalog; the weights of the trained model.
+
+    Args:
+        taxonomy: of the products that have an embedding, in their order.
+        folder: of the run, from `training_run`; checkpoints in it are taken up.
+
+    Raises:
+        ShelfcodeError: a codebook is larger than the catalog.
+        ray.train.TrainingFailedError: workers failed more often than training.max_failures.
+    """
+    training = recipe.training
+    check_size(recipe, len(embedded.keys_N))
+    workspace.write_bytes(f"{folder}/training_set.npz", _pack(embedded.keys_N, taxonomy))
+    resources: dict[str, float] = {"CPU": training.cpus_per_worker}
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={
+            "recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder, "embeddings": embedded.folder,
+        },
+        torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
+        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name="train", storage_path=workspace.path(folder), storage_filesystem=workspace.arrow_filesystem,
+            checkpoint_config=CheckpointConfig(num_to_keep=2), failure_config=FailureConfig(max_failures=training.max_failures),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+    )  # fmt: skip
+    result = trainer.fit()
+    if result.checkpoint is None:
+        raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
+    weights: dict[str, Tensor] = _read_state(result.checkpoint)["model"]
+    return weights
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    recipe, workspace = Recipe.model_validate_json(config["recipe"]), Workspace(config["workspace"])
+    context = ray.train.get_context()
+    worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
+    torch.set_num_threads(recipe.training.cpus_per_worker)
+    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{config['run']}/training_set.npz"))
+    x_NE = embedding_matrix(workspace, config["embeddings"], keys_N)
+    state = start(recipe, x_NE, worker)
+    if checkpoint := ray.train.get_checkpoint():
+        state.load(_read_state(checkpoint))
+        _say(worker, f"training goes on from step {state.step} of {recipe.training.steps}")
+    restarted = 0
+    for report in fit(recipe, x_NE, taxonomy, state, worker):
+        restarted += report.restarted
+        last = report.step == recipe.training.steps
+        if report.step % REPORT_EVERY == 0 or last:
+            _say(
+                worker,
+                f"step {report.step} of {recipe.training.steps}: reconstruction {report.reconstruction:.4f}, commitment "
+                f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}, codewords set anew {restarted}",
+            )
+            restarted = 0
+        if report.step % recipe.training.checkpoint_every == 0 or last:
+            _save(state, worker, {"step": report.step, "reconstruction": report.reconstruction, "commitment": report.commitment})
+
+
+def _save(state: Fit, worker: Worker, metrics: dict[str, float]) -> None:
+    """Report from every worker, as Ray Train asks; the first one brings the checkpoint."""
+    if worker.rank != 0:
+        ray.train.report(metrics)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(state.state(), Path(folder) / STATE_FILE)
+        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
+
+
+def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
+    with checkpoint.as_directory() as folder:
+        state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
+    return state
+
+
+def _say(worker: Worker, text: str) -> None:
+    if worker.rank == 0:
+        log.warning(text)  # Ray forwards what workers log to the driver's stderr
+
+
+def _pack(keys_N: Keys, taxonomy: Taxonomy) -> bytes:
+    """What workers need besides the embeddings; names of categories stay behind."""
+    file = io.BytesIO()
+    np.savez(file, keys_N=keys_N, leaf_of_N=taxonomy.leaf_of_N, ancestors_PD=taxonomy.ancestors_PD, parent_P=taxonomy.parent_P)
+    return file.getvalue()
+
+
+def _unpack(data: bytes) -> tuple[Keys, Taxonomy]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return arrays["keys_N"], Taxonomy(arrays["leaf_of_N"], (), arrays["ancestors_PD"], arrays["parent_P"])

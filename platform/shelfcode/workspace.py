@@ -1,0 +1,162 @@
+"""Where things live, local or s3://, and how a file appears there: whole or not at all.
+
+Layout (the contract is in docs/workspace.md):
+
+    <workspace>/catalog/<snapshot>/       the catalog as it was read: part-*.parquet, manifest.json
+    <workspace>/attributes/<extractor>/   part-*.parquet
+    <workspace>/embeddings/<encoder>/     part-*.parquet
+    <workspace>/rejected/<run>/           part-*.parquet
+    <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
+    <workspace>/releases/<flavor>/        one folder a version, and CURRENT
+"""
+
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+
+from shelfcode.errors import ShelfcodeError
+
+
+def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
+    """The filesystem behind a local path or URL, and the path within it.
+
+    S3 settings (endpoint, region, credentials) come from the environment and the AWS config files, as boto reads them.
+    """
+    if "://" not in url:
+        url = str(Path(url).expanduser().absolute())
+    # Other processes write here too: a cached listing would hide their files.
+    options = {"use_listings_cache": False} if url.startswith(("s3://", "s3a://")) else {}
+    try:
+        fs, path = url_to_fs(url, **options)
+    except (ImportError, ValueError) as error:
+        raise ShelfcodeError(f"cannot open {url}: {error}") from error
+    return fs, path
+
+
+def new_run(job: str) -> str:
+    """Name of one run of a job; such names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{job}-{uuid.uuid4().hex[:6]}"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder or bucket prefix. Holds only its URL, so that it travels to any worker; paths given to it are relative."""
+
+    url: str
+
+    @property
+    def fs(self) -> AbstractFileSystem:
+        return open_filesystem(self.url)[0]
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, fsspec.implementations.local.LocalFileSystem)
+
+    @property
+    def arrow_filesystem(self) -> pafs.FileSystem:
+        """The same filesystem as pyarrow and Ray Train want it."""
+        return pafs.LocalFileSystem() if self.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(self.fs))
+
+    def path(self, relative: str) -> str:
+        """Full path within the filesystem."""
+        root = open_filesystem(self.url)[1].rstrip("/")
+        return f"{root}/{relative}" if relative else root
+
+    def address(self, relative: str) -> str:
+        """Full path as a user would write it, with its scheme."""
+        return self.path(relative) if self.is_local else self.fs.unstrip_protocol(self.path(relative))
+
+    def exists(self, relative: str) -> bool:
+        return bool(self.fs.exists(self.path(relative)))
+
+    def names(self, folder: str) -> list[str]:
+        """Names of what lies directly in a folder, sorted; empty when there is no such folder."""
+        try:
+            entries = self.fs.ls(self.path(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in (entry.rstrip("/").rsplit("/", 1)[-1] for entry in entries) if not name.startswith("."))
+
+    def parts(self, folder: str) -> list[str]:
+        """The part files of a table, relative to the workspace, sorted by name."""
+        return [f"{folder}/{name}" for name in self.names(folder) if name.startswith("part-") and name.endswith(".parquet")]
+
+    def read_bytes(self, relative: str) -> bytes:
+        data: bytes = self.fs.cat_file(self.path(relative))
+        return data
+
+    def read_json(self, relative: str) -> Any:
+        return json.loads(self.read_bytes(relative))
+
+    def read_table(self, relative: str, columns: list[str] | None = None) -> pa.Table:
+        """One Parquet file."""
+        with self.fs.open(self.path(relative), "rb") as file:
+            return pq.read_table(file, columns=columns)
+
+    def write_bytes(self, relative: str, data: bytes) -> None:
+        """Write a file that readers see whole or not at all; replaces one of that name."""
+        path = self.path(relative)
+        if not self.is_local:
+            self.fs.pipe_file(path, data)  # an object appears when its upload is complete
+            return
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with draft.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        finally:
+            draft.unlink(missing_ok=True)
+
+    def write_json(self, relative: str, value: Any) -> None:
+        self.write_bytes(relative, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False).encode())
+
+    def write_table(self, relative: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write_bytes(relative, sink.getvalue().to_pybytes())
+
+    def claim(self, relative: str) -> bool:
+        """Create an empty file that did not exist; False when somebody else was first."""
+        path = self.path(relative)
+        if self.is_local:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if self.is_local:
+                Path(path).touch(exist_ok=False)
+            else:
+                self.fs.pipe_file(path, b"", mode="create")  # a conditional put
+        except FileExistsError:
+            return False
+        return True
+
+    def move_folder(self, source: str, target: str) -> None:
+        """Rename where the filesystem can, copy and delete where it cannot (a bucket)."""
+        if self.is_local:
+            destination = Path(self.path(target))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            Path(self.path(source)).rename(destination)
+            return
+        prefix = self.path(source)
+        for path in self.fs.find(prefix):
+            self.fs.copy(path, self.path(target) + path[len(prefix) :])
+        self.remove(source)
+
+    def remove(self, relative: str) -> None:
+        """Delete a file or folder; nothing happens when there is none."""
+        if self.exists(relative):
+            self.fs.rm(self.path(relative), recursive=True)

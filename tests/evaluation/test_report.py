@@ -1,0 +1,105 @@
+"""The page: complete, self-contained, and safe against the titles it shows."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from shelfcode.evaluation.evaluate import evaluate
+from shelfcode.evaluation.report import ReportExamples, format_figure, positions_needed, report_html
+
+HOSTILE = "<b>x</b><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Page(HTMLParser):
+    """Start tags outside scripts, their attributes, and the visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.scripts, self.shown, self.inside_script = [], 0, [], False
+        self.feed(text)
+        self.text = " ".join(" ".join(self.shown).split())
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside_script = tag in ("script", "style")
+        self.scripts += tag == "script"
+
+    def handle_endtag(self, _):
+        self.inside_script = False
+
+    def handle_data(self, data):
+        if not self.inside_script:
+            self.shown.append(data)
+
+
+def render(evaluation, codes_NL, title="precision@v0001", words="product {}", leaf="tea", recipe="encoder: {}", facts=None):
+    needed = positions_needed(evaluation, codes_NL)
+    examples = ReportExamples.from_columns(needed, [words.format(position) for position in needed], [leaf] * len(needed))
+    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {})
+
+
+@pytest.fixture(scope="module")
+def evaluation(clustered):
+    return evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy)
+
+
+def test_the_page_says_everything(clustered, evaluation):
+    page = Page(render(evaluation, clustered.codes_NL, recipe="quantizer: rq", facts={"catalog": "shop", "versions": {"numpy": "2"}}))
+    headings = ("Similarity against depth", "Codeword use", "Taxonomy alignment", "Map of the hierarchy", "Collisions", "Recipe and facts")
+    for words in ("precision@v0001", *headings, "quantizer: rq", "shop", '"numpy": "2"', "2,000 products"):
+        assert words in page.text
+    assert f"{evaluation.similarity_depth.spearman:.3f}" in page.text
+    assert f"{evaluation.collisions.most_products[0].semantic_id} {evaluation.collisions.most_products[0].products}" in page.text
+    assert f"product {evaluation.collisions.most_products[0].examples[0]} (tea)" in page.text
+    plots = {attributes["id"] for tag, attributes in page.tags if tag == "div" and attributes.get("id", "").startswith("plot-")}
+    assert plots == {"plot-similarity", "plot-codewords", "plot-alignment", "plot-map"}
+
+
+def test_the_page_loads_nothing(clustered, evaluation):
+    page = Page(render(evaluation, clustered.codes_NL))
+    assert not [tag for tag in page.tags if tag[0] in ("link", "img", "iframe")]
+    assert not [attributes for _, attributes in page.tags if {"src", "href"} & attributes.keys()]
+
+
+def test_user_text_is_text_everywhere(clustered, evaluation):
+    plain = Page(render(evaluation, clustered.codes_NL, facts={"catalog": "shop"}))
+    html = render(evaluation, clustered.codes_NL, HOSTILE, HOSTILE + "{}", HOSTILE, HOSTILE, {HOSTILE: HOSTILE})
+    page = Page(html)
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in plain.tags]
+    assert page.scripts == plain.scripts
+    assert page.text.count(HOSTILE) > 20
+    assert "<script>alert" not in html
+    assert "<img" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
+
+
+def test_undefined_figures_show_their_reason(clustered):
+    codes_NL = np.zeros_like(clustered.codes_NL)
+    page = Page(render(evaluate(clustered.x_ND, codes_NL, clustered.sizes, None), codes_NL))
+    assert "not defined every pair shares the same depth, 3" in page.text
+    assert "Not measured: the catalog has no tree of two leaves or more." in page.text
+    assert "nan" not in page.text.lower().split()
+
+
+@pytest.mark.parametrize(("products", "levels"), [(2, 1), (3, 2), (30, 6)])
+def test_small_catalogs_have_a_page_too(products, levels):
+    rng = np.random.default_rng(0)
+    codes_NL = rng.integers(0, 4, (products, levels))
+    page = Page(render(evaluate(np.eye(products, dtype=np.float32), codes_NL, (4,) * levels, None), codes_NL))
+    assert f"{products} products" in page.text
+
+
+def test_only_needed_titles_are_asked_for(clustered, evaluation):
+    needed = positions_needed(evaluation, clustered.codes_NL)
+    assert (np.diff(needed) > 0).all()
+    examples = ReportExamples.from_columns(needed[1:], ["title"] * (len(needed) - 1), [None] * (len(needed) - 1))
+    assert examples.leaves == {}
+    with pytest.raises(KeyError, match=str(needed[0])):
+        report_html(evaluation, clustered.codes_NL, examples, "title", "", {})
+
+
+def test_figures_are_formatted_for_a_reader():
+    assert format_figure("distinct_share", 0.8931) == "89.3%"
+    assert format_figure("l1_largest_over_even", 2.352) == "2.4x"
+    assert format_figure("ami_l1_top", 0.35569) == "0.356"
