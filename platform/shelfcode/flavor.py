@@ -72,7 +72,9 @@ class ContrastiveSettings(Settings):
     same_leaf: float = Field(1.0, ge=0, le=1, description="strength of a pair in the same leaf")
     sibling_leaf: float = Field(0.4, ge=0, le=1, description="strength of a pair in sibling leaves")
     temperature: float = Field(0.2, gt=0, description="of the softmax over a product's pairs")
-    level_weights: list[float] = Field([1.0, 0.5, 0.25, 0.125], description="one a level; the coarse levels weigh more")
+    level_weights: list[Annotated[float, Field(ge=0)]] = Field(
+        [1.0, 0.5, 0.25, 0.125], description="one a level; the coarse levels weigh more"
+    )
 
 
 class QuantizerSettings(Settings):
@@ -96,6 +98,14 @@ class QuantizerSettings(Settings):
         weights, levels = self.contrastive.level_weights, len(self.codebook_sizes)
         if len(weights) < levels:
             raise ValueError(f"contrastive.level_weights has {len(weights)} entries for {levels} levels of codebook_sizes")
+        if not any(weights[:levels]):
+            raise ValueError("contrastive.level_weights are all zero; contrastive_weight 0 turns the term off")
+        return self
+
+    @model_validator(mode="after")
+    def _sample_fills_the_codebooks(self) -> "QuantizerSettings":
+        if self.kmeans_sample < max(self.codebook_sizes):
+            raise ValueError(f"kmeans_sample {self.kmeans_sample} is less than the largest codebook, {max(self.codebook_sizes)}")
         return self
 
 
@@ -117,6 +127,13 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint")
     max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> "TrainingSettings":
+        if over := self.batch_size % self.workers:
+            lower, higher = self.batch_size - over, self.batch_size - over + self.workers
+            raise ValueError(f"batch_size {self.batch_size} has no equal shares for {self.workers} workers; {lower} and {higher} have")
+        return self
 
 
 class Recipe(Settings):
@@ -179,7 +196,7 @@ def apply_overrides(fields: dict[str, Any], overrides: Sequence[str]) -> dict[st
             if not isinstance(target, dict):
                 raise ShelfcodeError(f"--set {override}: {name!r} has no fields of its own")
         try:
-            target[last] = yaml.safe_load(value)
+            target[last] = yaml.safe_load(value) if value else ""  # null is written null
         except yaml.YAMLError as error:
             raise ShelfcodeError(f"--set {override}: the value is not YAML: {error}") from error
     return changed
@@ -211,6 +228,8 @@ def _describe(problem: Any) -> str:
     known = [*field_names(), *(f"catalog.columns.{column}" for column in get_args(ContractColumn))]
     leaf = name.rsplit(".", 1)[-1]
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    nearest = nearest or [full for full in known if full.rsplit(".", 1)[-1] in difflib.get_close_matches(leaf, [leaf], n=1)]
+    if not nearest:  # a field given without the part it belongs to is far from its full name
+        leaves = {full.rsplit(".", 1)[-1]: full for full in known}
+        nearest = [leaves[close] for close in difflib.get_close_matches(leaf, leaves, n=1)]
     hint = f"; the nearest known one is {nearest[0]!r}" if nearest else ""
     return f"unknown field {name!r}{hint}"

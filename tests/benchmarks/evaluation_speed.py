@@ -41,8 +41,9 @@ def synthetic_catalog(
     x_ND = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=(products, dimensions))
     for start in range(0, products, _ROWS_A_CHUNK):
         part = slice(start, start + _ROWS_A_CHUNK)
-        x_CD = sum(centre_KD[codes_NL[part, level]] for level, centre_KD in enumerate(centres))
-        x_CD = x_CD + 0.3 * rng.standard_normal(x_CD.shape, dtype=np.float32)
+        x_CD = np.float32(0.3) * rng.standard_normal((len(codes_NL[part]), dimensions), dtype=np.float32)
+        for level, centre_KD in enumerate(centres):
+            x_CD += centre_KD[codes_NL[part, level]]
         x_ND[part] = x_CD / np.linalg.norm(x_CD, axis=1, keepdims=True)
     x_ND.flush()
     paths = [(f"department {top}", f"aisle {middle}", f"shelf {low}") for top in range(20) for middle in range(10) for low in range(6)]

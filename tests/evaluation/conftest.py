@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
+from shelfcode.evaluation.evaluate import Evaluation, evaluate
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,12 @@ def make_clustered(products: int, dimensions: int = 24, seed: int = 0) -> Cluste
 
 @pytest.fixture(scope="session")
 def clustered() -> Clustered:
-    return make_clustered(2000)
+    return make_clustered(1000)
+
+
+@pytest.fixture(scope="session")
+def evaluation(clustered: Clustered) -> Evaluation:
+    return evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy)
 
 
 @pytest.fixture(scope="session")

@@ -17,11 +17,6 @@ from shelfcode.evaluation.evaluate import Evaluation, evaluate, headline
 from shelfcode.semantic_id import format_many
 
 
-@pytest.fixture(scope="module")
-def evaluation(clustered):
-    return evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy)
-
-
 def test_json_round_trip(evaluation):
     assert Evaluation.model_validate_json(evaluation.model_dump_json()) == evaluation
 
@@ -59,7 +54,7 @@ def test_headline_of_structured_codes(clustered, evaluation):
     assert figures["spearman_low"] < figures["similarity_depth_spearman"] < figures["spearman_high"]
     assert figures["share_at_l1_cosine_90"] > 0.95
     assert figures["codewords_used_share"] == 1
-    assert figures["distinct_share"] == len(np.unique(clustered.codes_NL, axis=0)) / 2000
+    assert figures["distinct_share"] == len(np.unique(clustered.codes_NL, axis=0)) / 1000
     assert figures["purity_l1_top"] > 0.8
 
 
@@ -70,7 +65,7 @@ def test_collapsed_codes_say_so_without_nan(clustered):
     figures = headline(collapsed)
     assert "similarity_depth_spearman" not in figures
     assert figures["codewords_used_share"] == 1 / 10
-    assert figures["distinct_share"] == 1 / 2000
+    assert figures["distinct_share"] == 1 / 1000
     assert figures["l1_largest_over_even"] == 6
     assert figures["ami_l1_top"] == pytest.approx(0, abs=1e-9)
     json.loads(collapsed.model_dump_json(), parse_constant=pytest.fail)
@@ -101,7 +96,7 @@ def test_without_taxonomy(clustered):
 
 
 def test_arguments_that_do_not_fit_are_refused(clustered):
-    with pytest.raises(ValueError, match="1999 embeddings, but 2000 semantic IDs"):
+    with pytest.raises(ValueError, match="999 embeddings, but 1000 semantic IDs"):
         evaluate(clustered.x_ND[1:], clustered.codes_NL, clustered.sizes, None)
     with pytest.raises(ValueError, match="two products or more"):
         evaluate(clustered.x_ND[:1], clustered.codes_NL[:1], clustered.sizes, None)

@@ -1,11 +1,11 @@
 import pytest
 
-from shelfcode.evaluation.evaluate import evaluate, headline
+from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.figure_guide import guide_of
 
 
-def test_every_headline_figure_has_a_guide(clustered):
-    figures = headline(evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy))
+def test_every_headline_figure_has_a_guide(evaluation):
+    figures = headline(evaluation)
     labels = [guide_of(figure, 3).label for figure in figures]
     assert len(set(labels)) == len(labels) == 12
 

@@ -40,15 +40,10 @@ def render(evaluation, codes_NL, title="precision@v0001", words="product {}", le
     return report_html(evaluation, codes_NL, examples, title, recipe, facts or {})
 
 
-@pytest.fixture(scope="module")
-def evaluation(clustered):
-    return evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy)
-
-
 def test_the_page_says_everything(clustered, evaluation):
     page = Page(render(evaluation, clustered.codes_NL, recipe="quantizer: rq", facts={"catalog": "shop", "versions": {"numpy": "2"}}))
     headings = ("Similarity against depth", "Codeword use", "Taxonomy alignment", "Map of the hierarchy", "Collisions", "Recipe and facts")
-    for words in ("precision@v0001", *headings, "quantizer: rq", "shop", '"numpy": "2"', "2,000 products"):
+    for words in ("precision@v0001", *headings, "quantizer: rq", "shop", '"numpy": "2"', "1,000 products"):
         assert words in page.text
     assert f"{evaluation.similarity_depth.spearman:.3f}" in page.text
     assert f"{evaluation.collisions.most_products[0].semantic_id} {evaluation.collisions.most_products[0].products}" in page.text

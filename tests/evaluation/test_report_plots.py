@@ -2,15 +2,14 @@ import numpy as np
 import pytest
 
 from shelfcode.evaluation.codebook_health import codeword_counts
-from shelfcode.evaluation.evaluate import evaluate
 from shelfcode.evaluation.hierarchy_map import hierarchy_map
 from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, map_plot, shorten, shorten_front, similarity_plot
 
 HOSTILE = "<b>x</b><script>alert('1')</script> & \"co\" %{label}"
 
 
-def test_similarity_plot_has_a_curve_a_level_and_leaves_empty_bins_out(clustered):
-    similarity = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, None).similarity_depth
+def test_similarity_plot_has_a_curve_a_level_and_leaves_empty_bins_out(evaluation):
+    similarity = evaluation.similarity_depth
     figure = similarity_plot(similarity, 3)
     filled = sum(part.pairs > 0 for part in similarity.bins)
     assert [len(trace.x) for trace in figure.data] == [filled] * 5
@@ -34,8 +33,8 @@ def test_codeword_plot_of_a_collapsed_level():
     assert list(figure.data[0].y) == [16, 16]
 
 
-def test_alignment_plot_follows_the_cells(clustered):
-    alignment = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy).taxonomy_alignment
+def test_alignment_plot_follows_the_cells(evaluation):
+    alignment = evaluation.taxonomy_alignment
     figure = alignment_plot(alignment, 3)
     assert figure.data[1].z[1][2] == alignment.at(2, "leaf").purity
     assert figure.data[0].x == ("depth 1", "depth 2", "leaf")

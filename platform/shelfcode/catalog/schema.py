@@ -1,5 +1,6 @@
 """The catalog's columns, and a source's rows brought to them or rejected with a reason."""
 
+import re
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -52,7 +53,7 @@ def normalise(raw: pa.Table, settings: CatalogSettings, file: str, first_row: in
     Returns:
         The rows that can be used, in order, and those that cannot.
     """
-    raw = _rename(raw, settings)
+    raw = _readable(_rename(raw, settings))
     reasons: dict[int, str] = {}
     columns: dict[str, pa.Array] = {}
     for name in [*CATALOG_COLUMNS, *(name for name in raw.column_names if name not in CATALOG_COLUMNS)]:
@@ -88,9 +89,25 @@ def _rename(raw: pa.Table, settings: CatalogSettings) -> pa.Table:
     return raw.select(kept).rename_columns([own_name.get(name, name) for name in kept])
 
 
+def _readable(raw: pa.Table) -> pa.Table:
+    """Dictionaries unfolded, and text that is not UTF-8 as bytes: Parquet says it is text and does not look."""
+    columns = {}
+    for name in raw.column_names:
+        values = raw[name].combine_chunks()
+        if pa.types.is_dictionary(values.type):
+            values = values.dictionary_decode()
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            try:
+                values.validate(full=True)
+            except pa.ArrowInvalid:
+                values = values.cast(pa.large_binary())
+        columns[name] = values
+    return pa.table(columns)
+
+
 def _convert(name: str, values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        values = _decode(name, values, reasons)
+        values = _decode(name, values, reasons if name in CATALOG_COLUMNS else None)
     if name in TEXTS:
         return _text(name, values, reasons)
     if name == "category_path":
@@ -100,10 +117,13 @@ def _convert(name: str, values: pa.Array, settings: CatalogSettings, reasons: di
     return values
 
 
-def _decode(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
+def _decode(name: str, values: pa.Array, reasons: dict[int, str] | None) -> pa.Array:
+    """Bytes as text; without `reasons` they stay as they are where they are none, such as an image that rides along."""
     try:
         return values.cast(pa.string())
     except pa.ArrowInvalid:
+        if reasons is None:
+            return values
         decoded: list[str | None] = []
         for row, value in enumerate(values.to_pylist()):
             try:
@@ -118,7 +138,7 @@ def _text(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
     """Text without white space around it; blank is null."""
     if pa.types.is_nested(values.type):
         for row in pc.indices_nonzero(values.is_valid()).to_pylist():
-            reasons.setdefault(row, f"{name} is a {values.type}, expected text")
+            reasons.setdefault(row, f"{name} is a {_type_name(values.type)}, expected text")
         return pa.nulls(len(values), pa.string())
     trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
     return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
@@ -141,6 +161,8 @@ def _category_type_problem(found: pa.DataType, settings: CatalogSettings) -> str
     def is_text(kind: pa.DataType) -> bool:
         return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
+    if pa.types.is_dictionary(found):
+        found = found.value_type
     if pa.types.is_null(found):
         return None
     if is_text(found):
@@ -152,7 +174,12 @@ def _category_type_problem(found: pa.DataType, settings: CatalogSettings) -> str
         )
     if (pa.types.is_list(found) or pa.types.is_large_list(found)) and (is_text(found.value_type) or pa.types.is_null(found.value_type)):
         return None
-    return f"category_path is a {found}, expected a list of strings, or one string with catalog.category_separator declared"
+    return f"category_path is a {_type_name(found)}, expected a list of strings, or one string with catalog.category_separator declared"
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """`list<string>` for Arrow's `list<item: string>`: a colon would end the reason where reasons are counted."""
+    return re.sub(r"\w+: ", "", str(kind))
 
 
 def _price(values: pa.Array, reasons: dict[int, str]) -> pa.Array:

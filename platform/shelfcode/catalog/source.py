@@ -49,7 +49,7 @@ def list_source(url: str) -> list[SourceFile]:
         ShelfcodeError: nothing is there, or no file of a known format.
     """
     fs, path = open_filesystem(url)
-    if any(sign in path for sign in "*?["):
+    if any(sign in path for sign in "*?[") and not fs.exists(path):  # a name may hold such a sign itself
         paths = fs.glob(path)
     elif fs.isdir(path):
         paths = fs.find(path)
@@ -162,16 +162,28 @@ def _read_jsonl(file: SourceFile) -> Iterator[Piece]:
             records, unreadable = [], []
             for offset, line in enumerate(chunk):
                 try:
-                    record = json.loads(line)
-                    if not isinstance(record, dict):
-                        raise ValueError("not an object")
-                    records.append(record)
-                except ValueError as error:  # JSON and UTF-8 errors are both of this kind
+                    records.append(_record(line))
+                except (ValueError, RecursionError) as error:  # JSON and UTF-8 errors are both ValueErrors
                     reason = f"line is not a JSON object: row {row + offset} of {file.url}: {error}"
                     unreadable.append(RejectedRow(None, "read", reason, {"text": line.decode("utf-8", "replace")}))
             table, mixed = _table_of_records(records, file.url)
             yield Piece(table, row, (*unreadable, *mixed))
             row += len(chunk)
+
+
+def _record(line: bytes) -> dict[str, Any]:
+    """One line as an object with fields.
+
+    Raises:
+        ValueError: it is none, or holds an escaped half of a surrogate pair, which no UTF-8 text can.
+        RecursionError: it is nested too deeply.
+    """
+    record = json.loads(line)
+    if not isinstance(record, dict) or not record:
+        raise ValueError("not an object with fields")
+    if b"\\ud" in line.lower():
+        json.dumps(record, ensure_ascii=False).encode()
+    return record
 
 
 def _table_of_records(records: list[dict[str, Any]], url: str) -> tuple[pa.Table, list[RejectedRow]]:
@@ -186,15 +198,19 @@ def _table_of_records(records: list[dict[str, Any]], url: str) -> tuple[pa.Table
         odd = [name for name in lists if record.get(name) is not None and not _is_name_list(record[name])]
         if odd:
             reason = f"{odd[0]} is not a list of strings as in other rows: {json.dumps(record[odd[0]])[:40]} in {url}"
-            mixed.append(RejectedRow(str(record.get("item_id")), "read", reason, record))
+            item_id = record.get("item_id")
+            mixed.append(RejectedRow(None if item_id is None else str(item_id), "read", reason, record))
         else:
             kept.append(record)
     columns = {}
     for name in names:
         values = [record.get(name) for record in kept]
-        columns[name] = (
-            pa.array(values, pa.list_(pa.string())) if name in lists else pa.array([_as_text(value) for value in values], pa.string())
-        )
+        if name in lists:
+            columns[name] = pa.array(values, pa.list_(pa.string()))
+        elif all(value is None for value in values):
+            columns[name] = pa.nulls(len(values))  # as good as absent: a category path without a name is not "one string"
+        else:
+            columns[name] = pa.array([_as_text(value) for value in values], pa.string())
     return pa.table(columns), mixed
 
 

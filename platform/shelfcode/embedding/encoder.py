@@ -53,6 +53,8 @@ class Encoder:
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of texts: float32[N, d], unit norm; a row that is not finite is left for the caller to reject."""
+        if not texts:
+            return np.empty((0, self.model.get_embedding_dimension() or 0), np.float32)
         rows: list[NDArray[np.float32] | None] = [None] * len(texts)
         for group in token_batches(self._token_counts(texts), self.tokens_per_batch):
             vectors = self.model.encode(
@@ -60,7 +62,7 @@ class Encoder:
             )
             for i, vector in zip(group, np.asarray(vectors, dtype=np.float32), strict=True):
                 rows[i] = vector
-        x_ND = np.stack(rows) if rows else np.empty((0, 0), np.float32)  # type: ignore[arg-type]
+        x_ND = np.stack(rows)  # type: ignore[arg-type]
         with np.errstate(invalid="ignore", divide="ignore"):
             unit_ND: NDArray[np.float32] = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
         return unit_ND

@@ -48,7 +48,7 @@ def embedding_matrix(workspace: Workspace, folder: str, keys_N: Keys) -> NDArray
 def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
     position_of = index_keys(keys_N)
     filled_N = np.zeros(len(keys_N), dtype=bool)
-    x_ND: NDArray[np.float32] | None = None
+    x_ND: np.memmap[tuple[int, int], np.dtype[np.float32]] | None = None
     for part in workspace.parts(folder):
         table = workspace.read_table(part, columns=["item_id", "text_hash", "embedding"])
         position_B = position_of.get(row_keys(table["item_id"], table["text_hash"]))

@@ -1,5 +1,7 @@
 """Do similar products share long prefixes? Spearman of cosine and shared depth, and agreement a bin of cosine."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
@@ -92,31 +94,34 @@ def similarity_depth(pool: PairPool, codes_NL: NDArray[np.integer], rng: np.rand
     )
 
 
-def weighted_spearman(cosine_S: NDArray[np.floating], depth_S: NDArray[np.integer], weight_RS: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Spearman's coefficient of samples in which pair s occurs weight_RS[r, s] times, ties at their mid-rank.
+def weighted_spearman(
+    cosine_S: NDArray[np.floating], depth_S: NDArray[np.integer], weights: Iterable[NDArray[np.integer]]
+) -> NDArray[np.float64]:
+    """Spearman's coefficient of samples in which each pair occurs as often as its weight says, ties at their mid-rank.
 
     The coefficient is Pearson's correlation of mid-ranks (Kendall, Rank Correlation Methods, 1948). A value that occurs w
     times after c others has mid-rank c + (w + 1) / 2, so that a resample needs one cumulative sum and no sort.
 
+    Args:
+        cosine_S, depth_S: of each pair.
+        weights: int[S] a sample.
+
     Returns:
-        float64[R]; NaN where a sample has only one cosine or one depth.
+        float64, one a sample; NaN where a sample has only one cosine or one depth.
     """
     _, tie_S = np.unique(cosine_S, return_inverse=True)
     _, level_S = np.unique(depth_S, return_inverse=True)
-    result_R = np.full(len(weight_RS), np.nan)
-    for number, weight_S in enumerate(weight_RS):
+    coefficients = []
+    for weight_S in weights:
         total = weight_S.sum()
-        if total == 0:
-            continue
         centred = []
         for group_S in (tie_S, level_S):
             count_G = np.bincount(group_S, weights=weight_S)
             centred.append((np.cumsum(count_G) - (count_G - 1) / 2 - (total + 1) / 2)[group_S])
         a_S, b_S = centred
         spread = np.sqrt((weight_S * a_S * a_S).sum() * (weight_S * b_S * b_S).sum())
-        if spread > 0:
-            result_R[number] = (weight_S * a_S * b_S).sum() / spread
-    return result_R
+        coefficients.append((weight_S * a_S * b_S).sum() / spread if spread > 0 else np.nan)
+    return np.array(coefficients)
 
 
 def _bootstrap_interval(
@@ -134,13 +139,17 @@ def _bootstrap_interval(
     pairs repeat, would look better known than it is.
     """
     _, first_U, draws_U = np.unique(distinct_S, return_index=True, return_counts=True)
-    bin_U = bin_S[first_U]
-    members = [np.flatnonzero(bin_U == number) for number in np.unique(bin_U)]
-    weight_RU = np.zeros((resamples, len(first_U)), dtype=np.int64)
-    for inside in members:
-        picked_RB = rng.integers(0, len(inside), size=(resamples, len(inside))) + len(inside) * np.arange(resamples)[:, None]
-        weight_RU[:, inside] = np.bincount(picked_RB.ravel(), minlength=resamples * len(inside)).reshape(resamples, -1)
-    coefficient_R = weighted_spearman(cosine_S[first_U], depth_S[first_U], weight_RU * draws_U)
+    by_bin = np.argsort(bin_S[first_U], kind="stable")
+    first_U, draws_U = first_U[by_bin], draws_U[by_bin]
+    _, start_B, inverse_U, size_B = np.unique(bin_S[first_U], return_index=True, return_inverse=True, return_counts=True)
+    start_U, size_U = start_B[inverse_U], size_B[inverse_U]
+
+    def resampled() -> Iterator[NDArray[np.integer]]:
+        for _ in range(resamples):
+            picked_U = start_U + (rng.random(len(start_U)) * size_U).astype(np.int64)
+            yield np.bincount(picked_U, minlength=len(start_U)) * draws_U
+
+    coefficient_R = weighted_spearman(cosine_S[first_U], depth_S[first_U], resampled())
     defined = coefficient_R[np.isfinite(coefficient_R)]
     if len(defined) < max(2, resamples // 2) or len(first_U) < _LEAST_PAIRS:
         return None

@@ -24,7 +24,7 @@ from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
 
-SETUP, RESTART = 1, 2
+SETUP, RESTART, SAMPLE = 1, 2, 3
 """What a random stream is for, so that no two share their numbers."""
 
 
@@ -94,7 +94,7 @@ def start(recipe: Recipe, x_NE: NDArray[np.float32], worker: Worker) -> Fit:
     torch.manual_seed(training.seed)
     model = new_model(recipe, x_NE.shape[1]).to(worker.device)
     generator = torch.Generator().manual_seed(_stream(training.seed, SETUP))
-    rng = np.random.Generator(np.random.Philox(key=training.seed))
+    rng = np.random.Generator(np.random.Philox(key=_stream(training.seed, SAMPLE)))
     size = min(len(x_NE), quantizer.kmeans_sample)
     sample = np.sort(rng.choice(len(x_NE), size, replace=False))
     sample_NE = torch.from_numpy(np.ascontiguousarray(x_NE[sample])).to(worker.device)
@@ -102,7 +102,7 @@ def start(recipe: Recipe, x_NE: NDArray[np.float32], worker: Worker) -> Fit:
     with torch.no_grad():
         z_ND = torch.cat([model.encoder(chunk_BE) for chunk_BE in torch.split(sample_NE, 8192)])
     model.codebooks.set_up(z_ND, quantizer.kmeans_iterations, generator)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
     return Fit(model, optimizer)
 
 
@@ -120,9 +120,11 @@ def fit(
     contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
     model: nn.Module = state.model
     if worker.world_size > 1:
-        model = DistributedDataParallel(state.model, broadcast_buffers=False)
+        # The codebooks are buffers: the first worker's to begin with, for k-means may end elsewhere on another kind of processor;
+        # from then on `follow` moves them alike on all workers.
+        model = DistributedDataParallel(state.model, forward_sync_buffers=False)
     share = slice(*(training.batch_size * part // worker.world_size for part in (worker.rank, worker.rank + 1)))
-    for step in range(state.step, min(stop_at or training.steps, training.steps)):
+    for step in range(state.step, min(training.steps if stop_at is None else stop_at, training.steps)):
         batch_B = sampler.batch(step)
         x_BE = torch.from_numpy(x_NE[batch_B[share]]).to(worker.device, non_blocking=True)
         for group in state.optimizer.param_groups:
@@ -132,7 +134,7 @@ def fit(
         contrastive = contrast(out.prefix_LBD, batch_B) if contrast else out.commitment.new_zeros(())
         loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
         state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         state.optimizer.step()
         generator = torch.Generator().manual_seed(_stream(training.seed, RESTART, step))
         restarted = state.model.codebooks.follow(

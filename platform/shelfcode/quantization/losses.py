@@ -61,9 +61,11 @@ def contrastive_loss(h_LBD: Tensor, strength_BB: Tensor, counted_BB: Tensor, tem
     outside_AB = torch.zeros_like(target_AB).masked_fill_(~counted_BB[anchors_A], -torch.inf)
     loss = h_LBD.new_zeros(())
     for h_BD, weight in zip(torch.nn.functional.normalize(h_LBD, dim=-1), level_weights, strict=False):
-        logits_AB = h_BD[anchors_A] @ h_BD.T / temperature
-        log_sum_A = torch.logsumexp(logits_AB + outside_AB, dim=1)
-        loss = loss + weight * (log_sum_A - (target_AB * logits_AB).sum(dim=1)).mean()
+        h_AD = h_BD[anchors_A]
+        log_sum_A = torch.logsumexp(torch.addmm(outside_AB, h_AD, h_BD.T, alpha=1 / temperature), dim=1)
+        # The strengths add up to one, so the weighted sum of logits is one product with the weighted sum of positives.
+        pulled_A = (h_AD * (target_AB @ h_BD)).sum(dim=1) / temperature
+        loss = loss + weight * (log_sum_A - pulled_A).mean()
     return loss / sum(level_weights[: len(h_LBD)])
 
 

@@ -84,9 +84,10 @@ class SkipMLP(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise(sizes[:-1]):
             layers += [nn.Linear(before, after), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        last = nn.Linear(sizes[-2], sizes[-1])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x_BE: Tensor) -> Tensor:
         return self.skip(x_BE) + self.layers(x_BE)

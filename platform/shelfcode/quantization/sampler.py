@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 
+OVERDRAW = 2
+"""How many times its share of the catalog the rest of a batch may hold of what lies outside the parent's top name. Where one
+top name has nearly all products, the few others would otherwise fill half of every batch."""
+
 
 @dataclass(frozen=True)
 class HierarchicalSampler:
@@ -43,23 +47,30 @@ class HierarchicalSampler:
         """Positions of the products of a batch: int64[batch_size]."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, step]))
         parent = int(np.searchsorted(self.parent_end_Q, rng.integers(self.parent_end_Q[-1]), side="right"))
-        inside = round(self.batch_size * self.parent_share)
         first, last = self._leaf_start(int(self.parent_first_Q[parent])), int(self.leaf_end_P[self.parent_last_Q[parent] - 1])
-        below_parent = self._slots(rng, inside, first, last)
-        top_first, top_last = self.top_span_Q2[parent]
-        # The rest: anywhere but under the parent's top name. Skipping its span keeps the draw in proportion to products;
-        # where the whole catalog hangs below one top name, anywhere will do.
-        elsewhere = len(self.order_N) - int(top_last - top_first)
-        if elsewhere == 0:
-            anywhere = self._slots(rng, self.batch_size - inside, 0, len(self.order_N))
-            return self.order_N[np.concatenate([below_parent, anywhere])].astype(np.int64)
-        anchor = rng.integers(elsewhere, size=self._slot_count(self.batch_size - inside))
-        anchor += (anchor >= top_first) * (top_last - top_first)
-        unrelated = self._fill(rng, anchor, self.batch_size - inside)
-        return self.order_N[np.concatenate([below_parent, unrelated])].astype(np.int64)
+        top_first, top_last = (int(end) for end in self.top_span_Q2[parent])
+        products = len(self.order_N)
+        # Of the parent's part, products without a path keep what their number comes to: no parent would ever draw them.
+        half = round(self.batch_size * self.parent_share)
+        pathless = round(half * self.start / products)
+        rest = self.batch_size - half
+        elsewhere = products - (top_last - top_first)
+        unrelated = min(rest, rest * elsewhere * OVERDRAW // products)
+        drawn = [
+            self._slots(rng, half - pathless, first, last),
+            self._slots(rng, pathless, 0, self.start),
+            self._slots_around(rng, unrelated, top_first, top_last),
+            self._slots(rng, rest - unrelated, 0, products),
+        ]
+        return self.order_N[np.concatenate(drawn)].astype(np.int64)
 
     def _slots(self, rng: np.random.Generator, products: int, first: int, last: int) -> NDArray[np.int64]:
         return self._fill(rng, rng.integers(first, last, size=self._slot_count(products)), products)
+
+    def _slots_around(self, rng: np.random.Generator, products: int, first: int, last: int) -> NDArray[np.int64]:
+        """Slots from anywhere but a span: skipping it keeps the draw in proportion to products."""
+        anchor_S = rng.integers(len(self.order_N) - (last - first), size=self._slot_count(products))
+        return self._fill(rng, anchor_S + (anchor_S >= first) * (last - first), products)
 
     def _fill(self, rng: np.random.Generator, anchor_S: NDArray[np.int64], products: int) -> NDArray[np.int64]:
         """Several products from the leaf of each anchor; products without a path count as one leaf here."""

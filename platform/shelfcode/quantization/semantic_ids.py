@@ -26,7 +26,7 @@ def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[
     seen_N = np.zeros(len(item_keys_N), dtype=bool)
     for part in workspace.parts(folder):
         table = workspace.read_table(part, columns=["item_id", "codes"])
-        codes_BL = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
+        codes_BL = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, table["codes"].type.list_size)
         place_B = place_of.get(item_keys(table["item_id"]))
         if codes_NL is None:
             codes_NL = np.zeros((len(item_keys_N), codes_BL.shape[1]), dtype=np.uint16)

@@ -1,0 +1,42 @@
+# Two commands need nothing but Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+export HF_HUB_OFFLINE ?= 1
+export RAY_USAGE_STATS_ENABLED ?= 0
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: demo test lint benchmarks docs clean
+
+demo: $(INSTALLED)
+	$(BIN)/python jobs/demo.py --out demo
+
+test: $(INSTALLED) lint
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The table of quality and time on the Instacart catalog; wants SHELFCODE_DATA (docs/quality.md).
+benchmarks: $(INSTALLED)
+	$(BIN)/python tests/benchmarks/whole_job.py
+	$(BIN)/python tests/benchmarks/quantizer_quality.py
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/configuration.py
+
+# Rebuilt whenever the pins or the project's own needs change. torch goes first and alone: pinned, it may come from a local
+# CPU build, while as a dependency of another package pip would fetch gigabytes of CUDA with it.
+$(INSTALLED): constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

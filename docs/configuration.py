@@ -1,0 +1,113 @@
+"""Write docs/configuration.md from the models in shelfcode.flavor.
+
+python docs/configuration.py [--check]      --check writes nothing and exits with 1 when the file is out of date
+"""
+
+import argparse
+import inspect
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from shelfcode.flavor import Recipe, Settings
+
+TARGET = Path(__file__).with_suffix(".md")
+
+INTRODUCTION = """# Configuration
+
+A flavor is a YAML file with the fields below. A field left out takes its default; an unknown field is an error. Every field can be set
+for one run with `--set section.field=value`; the value is read as YAML, so quote text that YAML would read as something else:
+`--set 'catalog.category_separator=" > "'`.
+
+This file is written by `make docs` from the models in `platform/shelfcode/flavor.py`; change them, not it."""
+
+TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
+BOUNDS = {
+    "exclusiveMinimum": "> {}",
+    "minimum": ">= {}",
+    "exclusiveMaximum": "< {}",
+    "maximum": "<= {}",
+    "minItems": "entries >= {}",
+    "maxItems": "entries <= {}",
+    "minLength": "characters >= {}",
+    "maxLength": "characters <= {}",
+    "pattern": "matches `{}`",
+}
+
+
+def document() -> str:
+    """The whole file."""
+    return "\n\n".join([INTRODUCTION, *sections(Recipe, "")]) + "\n"
+
+
+def sections(model: type[Settings], path: str) -> Iterator[str]:
+    """A section a model: the recipe's own fields first, then those of each of its parts."""
+    schema = model.model_json_schema()
+    rows, parts = [], []
+    for name, field in model.model_fields.items():
+        full = f"{path}.{name}" if path else name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
+            parts.append((field.annotation, full))
+            continue
+        value = schema["properties"][name]
+        default = "required" if field.is_required() else f"`{json.dumps(value['default'])}`"
+        rows.append([f"`{full}`", kind(value), default, ", ".join(limits(value)) or "-", field.description or "-"])
+    text = [f"## {path or 'recipe'}", inspect.getdoc(model) or ""]
+    if rows:
+        text.append(table(["field", "type", "default", "limits", "meaning"], rows))
+    checks = [name.strip("_").replace("_", " ") for name in model.__pydantic_decorators__.model_validators]
+    if checks:
+        text.append(f"Fields are also held against each other: {', '.join(checks)}.")
+    yield "\n\n".join(text)
+    for part, full in parts:
+        yield from sections(part, full)
+
+
+def kind(value: dict[str, Any]) -> str:
+    """The type of a value, from its JSON schema."""
+    if "anyOf" in value:
+        return " or ".join(kind(option) for option in value["anyOf"])
+    choices = value.get("enum") or ([value["const"]] if "const" in value else [])
+    if choices:
+        return " or ".join(f"`{choice}`" for choice in choices)
+    if value["type"] == "array":
+        return f"list of {kind(value['items'])}"
+    if value["type"] == "object":
+        return f"mapping to {kind(value['additionalProperties'])}"
+    return TYPES[value["type"]]
+
+
+def limits(value: dict[str, Any]) -> list[str]:
+    """What a value must keep to besides its type."""
+    found = [text.format(value[name]) for name, text in BOUNDS.items() if name in value]
+    found += [text for option in value.get("anyOf", []) for text in limits(option)]
+    if "items" in value:
+        found += [f"each {text}" for text in limits(value["items"])]
+    if "propertyNames" in value:
+        found.append("keys: " + ", ".join(f"`{key}`" for key in value["propertyNames"]["enum"]))
+    return found
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the file, or say whether it is current; the exit code."""
+    parser = argparse.ArgumentParser(description="Write docs/configuration.md from the models in shelfcode.flavor.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the file is out of date")
+    if not parser.parse_args(arguments).check:
+        TARGET.write_text(document())
+        return 0
+    if TARGET.exists() and TARGET.read_text() == document():
+        return 0
+    print(f"{TARGET.name} is out of date: run make docs", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

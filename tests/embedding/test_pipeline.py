@@ -1,0 +1,175 @@
+"""Every product is embedded once: a run that is repeated, changed or broken off does only the work that is left."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.sample import sample_chunk
+from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.encoder import Encoder
+from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings
+from shelfcode.job import _users_message
+from shelfcode.workspace import Workspace
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+ACTOR = {"device": "cpu", "rows_per_part": 20, "actors_max": 1, "cpus_per_actor": 1}
+TITLES = [f"{word} milk {number // 10} {number % 10}" for number, word in enumerate(["oat", "rye", "apple", "soap"] * 10)]
+
+
+def tiny_recipe(tiny: Path, **view: Any) -> Recipe:
+    return Recipe(name="mine", encoder=EncoderSettings(model=str(tiny), **ACTOR), text_view=TextViewSettings(**view))
+
+
+def snap(workspace: Workspace, rows: list[dict[str, Any]], source: Path) -> Snapshot:
+    source.mkdir(parents=True, exist_ok=True)
+    half = len(rows) // 2
+    for name, part in (("a", rows[:half]), ("b", rows[half:])):
+        pq.write_table(pa.Table.from_pylist(part), source / f"{name}.parquet")
+    return take_snapshot(str(source), CatalogSettings(), workspace, "read", lambda _: None)
+
+
+def products(titles: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"item_id": f"p{number}", "title": title} for number, title in enumerate(titles)]
+
+
+def embed(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str = "run") -> tuple[EmbeddedCatalog, int]:
+    """What was embedded, and the products that progress was told of."""
+    told: list[int] = []
+    embedded = embed_catalog(snapshot, recipe, workspace, run, told.append)
+    assert embedded.embedded + embedded.reused + embedded.rejected == snapshot.products
+    assert len(embedded.keys_N) == len(embedded.positions_N) == snapshot.products - embedded.rejected
+    return embedded, sum(told)
+
+
+def matrix_of(embedded: EmbeddedCatalog, workspace: Workspace) -> np.ndarray:
+    return np.array(embedding_matrix(workspace, embedded.folder, embedded.keys_N))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Snapshot, EmbeddedCatalog, int]:
+    """Sixty products of the sample catalog, embedded by MiniLM."""
+    folder = tmp_path_factory.mktemp("shop")
+    workspace = Workspace(str(folder / "ws"))
+    snapshot = snap(workspace, sample_chunk(0, 60, seed=1).products.to_pylist(), folder / "source")
+    return workspace, snapshot, *embed(snapshot, Recipe(name="precision", encoder=EncoderSettings(**ACTOR)), workspace)
+
+
+def test_every_product_has_the_vector_of_its_own_text(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
+    workspace, snapshot, embedded, told = shop
+    assert (embedded.embedded, embedded.reused, embedded.rejected, told) == (60, 0, 0, 60)
+    np.testing.assert_array_equal(embedded.positions_N, np.arange(60))
+    texts = [text for batch in snapshot_batches(workspace, snapshot, ["title", "brand", "description"])
+             for text in raw_texts(batch, TextViewSettings())]  # fmt: skip
+    np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(EncoderSettings(**ACTOR)).embed(texts), atol=1e-5)
+
+
+def test_parts_are_of_the_size_asked_for_and_plain_parquet(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
+    workspace, _, embedded, _ = shop
+    tables = [pq.read_table(workspace.path(part)) for part in workspace.parts(embedded.folder)]
+    assert sorted(map(len, tables)) == [20, 20, 20]
+    for table in tables:
+        kind = table.schema.field("embedding").type
+        assert pa.types.is_fixed_size_list(kind)
+        assert (kind.list_size, kind.value_type) == (384, pa.float32())
+        np.testing.assert_allclose(np.linalg.norm(np.array(table["embedding"].to_pylist()), axis=1), 1, atol=1e-6)
+    assert sorted(item for table in tables for item in table["item_id"].to_pylist()) == sorted(
+        item for batch in snapshot_batches(workspace, shop[1], ["item_id"]) for item in batch["item_id"].to_pylist()
+    )
+
+
+def test_a_second_run_embeds_nothing(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
+    workspace, snapshot, embedded, _ = shop
+    parts = workspace.parts(embedded.folder)
+    again, told = embed(snapshot, Recipe(name="precision", encoder=EncoderSettings(**ACTOR)), workspace)
+    assert (again.embedded, again.reused, told) == (0, 60, 60)
+    np.testing.assert_array_equal(again.keys_N, embedded.keys_N)
+    assert workspace.parts(embedded.folder) == parts
+
+
+def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tiny: Path, tmp_path: Path) -> None:
+    """Then a part is lost, as when a run is killed: only its products are embedded again."""
+    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny)
+    first, _ = embed(snap(workspace, products(TITLES), tmp_path / "one"), recipe, workspace)
+    first_ND = matrix_of(first, workspace)
+    changed = [*TITLES[:7], "rye bread soap", *TITLES[8:]]
+    snapshot = snap(workspace, products(changed), tmp_path / "two")
+    second, told = embed(snapshot, recipe, workspace)
+    assert (second.embedded, second.reused, told) == (1, 39, 40)
+    second_ND = matrix_of(second, workspace)
+    np.testing.assert_allclose(second_ND, Encoder(recipe.encoder).embed(changed), atol=1e-5)
+    assert np.flatnonzero((first_ND != second_ND).any(axis=1)).tolist() == [7]
+
+    parts = workspace.parts(second.folder)
+    lost = max(parts, key=lambda part: len(workspace.read_table(part)))
+    items = set(workspace.read_table(lost)["item_id"].to_pylist()) - {"p7"}  # its earlier text may be in there, its new one is elsewhere
+    assert 1 < len(items) < 39
+    workspace.remove(lost)
+    workspace.write_bytes(f"{second.folder}/.part-half.parquet", b"what a killed actor leaves")
+    third, _ = embed(snapshot, recipe, workspace)
+    assert (third.embedded, third.reused) == (len(items), 40 - len(items))
+    np.testing.assert_allclose(matrix_of(third, workspace), second_ND, atol=1e-6)
+
+
+def test_a_text_without_a_finite_embedding_is_rejected_with_its_reason(tiny: Path, tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    titles = [*TITLES[:10], "cursed milk", *TITLES[10:20], "cursed bread"]
+    snapshot = snap(workspace, products(titles), tmp_path / "source")
+    embedded, told = embed(snapshot, tiny_recipe(tiny), workspace, "embed")
+    assert (embedded.embedded, embedded.rejected, told) == (20, 2, 22)
+    assert embedded.positions_N.tolist() == [position for position in range(22) if position not in (10, 21)]
+    rejected = [row for part in workspace.parts("rejected/embed") for row in workspace.read_table(part).to_pylist()]
+    assert sorted((row["item_id"], row["stage"], row["reason"], json.loads(row["row"])["text"]) for row in rejected) == [
+        ("p10", "embedding", "embedding is not finite", "cursed milk"),
+        ("p21", "embedding", "embedding is not finite", "cursed bread"),
+    ]
+    assert np.isfinite(matrix_of(embedded, workspace)).all()
+
+
+def test_a_catalog_that_cannot_be_embedded_at_all_is_refused(tiny: Path, tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    snapshot = snap(workspace, products(["cursed milk", "cursed rye"]), tmp_path / "source")
+    with pytest.raises(ShelfcodeError, match="no product could be embedded: all 2 were rejected; see rejected/embed"):
+        embed(snapshot, tiny_recipe(tiny), workspace, "embed")
+
+
+def test_the_attributes_view_embeds_what_was_extracted_even_beside_stale_rows(tiny: Path, tmp_path: Path) -> None:
+    """The attributes table still holds a catalog of which no text is left."""
+    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny, kind="attributes")
+    old, _ = embed(snap(workspace, products(["Organic oat milk", "Rye bread"]), tmp_path / "one"), recipe, workspace)
+    titles = ["Vegan oat milk carton", "Apple juice", "Rye bread, sliced", "Bar soap"]
+    embedded, _ = embed(snap(workspace, products(titles), tmp_path / "two"), recipe, workspace)
+    assert (old.embedded, embedded.embedded, embedded.reused) == (2, 4, 0)
+    tables = [workspace.read_table(part) for part in workspace.parts("attributes/rules-v1")]
+    assert sum(map(len, tables)) == 6
+    text_of: dict[str, set[str]] = {}
+    for table in tables:
+        for item, text in zip(table["item_id"].to_pylist(), attribute_texts(table, recipe.text_view), strict=True):
+            text_of.setdefault(item, set()).add(text)
+    x_ND = matrix_of(embedded, workspace)
+    for position in range(4):
+        candidates_ND = Encoder(recipe.encoder).embed(sorted(text_of[f"p{position}"]))
+        assert np.abs(candidates_ND - x_ND[position]).max(axis=1).min() < 1e-5
+
+
+def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    snapshot = snap(workspace, products(TITLES[:4]), tmp_path / "source")
+    recipe = tiny_recipe(tmp_path / "nowhere")
+    with pytest.raises(Exception, match="nowhere") as raised:
+        embed(snapshot, recipe, workspace)
+    assert "cannot be loaded" in str(_users_message(raised.value))
+    with pytest.raises(ShelfcodeError, match="the package no-such-model is not installed"):
+        embed(snapshot, Recipe(name="mine", encoder=EncoderSettings(model="package:no-such-model", **ACTOR)), workspace)

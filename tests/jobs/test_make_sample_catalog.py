@@ -1,0 +1,28 @@
+"""jobs/make_sample_catalog.py and jobs/demo.py, run as their user would."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.dataset as ds
+from running import Done
+
+
+def test_the_sample_lies_where_the_last_line_says(run_job: Callable[..., Done], tmp_path: Path) -> None:
+    job = run_job("make_sample_catalog", "--out", str(tmp_path), "--size", "300", "--seed", "4")
+    assert job.code == 0, job.told
+    assert ds.dataset(job.result["catalog"]).count_rows() == 300
+    for fact, rows in job.result["rows"].items():
+        if fact != "products":
+            assert ds.dataset(Path(job.result["facts"]) / fact).count_rows() == rows, fact
+
+
+def test_the_demo_trains_both_flavors_and_shows_them(run_job: Callable[..., Done], tmp_path: Path) -> None:
+    job = run_job("demo", "--out", str(tmp_path), "--size", "2000", "--steps", "20")
+    assert job.code == 0, job.told
+    assert [release["release"] for release in job.result["releases"]] == ["precision@v0001", "discovery@v0001"]
+    for release in job.result["releases"]:
+        assert release["rows"] == {"read": 2000, "coded": 2000, "rejected": 0}
+        assert (Path(release["path"]) / "report.html").exists()
+        assert f"{release['path']}/report.html" in job.told.replace("\n", "")
+    assert json.loads((tmp_path / "workspace/releases/discovery/CURRENT").read_text())["version"] == "v0001"

@@ -1,0 +1,212 @@
+"""jobs/train_flavor.py, run as its user would."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from running import ROOT, SMALL, Done, Trained, codes_of, job_command
+
+
+def catalog_of(path: Path, rows: list[dict[str, object]]) -> str:
+    schema = pa.schema([("item_id", pa.string()), ("title", pa.string()), ("category_path", pa.list_(pa.string()))])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return str(path)
+
+
+def test_a_release_is_what_the_contract_says(trained: Trained) -> None:
+    files = {str(path.relative_to(trained.release)) for path in trained.release.rglob("*") if path.is_file()}
+    assert {"manifest.json", "model.safetensors", "evaluation.json", "report.html"} <= files
+    manifest = json.loads((trained.release / "manifest.json").read_text())
+    assert (manifest["flavor"], manifest["version"], manifest["parent"]) == ("precision", "v0001", None)
+    assert manifest["recipe"]["quantizer"]["codebook_sizes"] == [16, 32, 64, 64]
+    assert manifest["metrics"] == trained.job.result["metrics"]
+    assert list((trained.workspace / manifest["embeddings"]).glob("part-*.parquet"))
+    assert json.loads((trained.workspace / "releases/precision/CURRENT").read_text()) == {"version": "v0001", "previous": None}
+    table = ds.dataset(trained.release / "semantic_ids").to_table()
+    assert table.schema.field("codes").type == pa.list_(pa.uint16(), 4)
+    assert [table.schema.field(name).type for name in ("item_id", "semantic_id")] == [pa.string(), pa.string()]
+    for row in table.slice(0, 50).to_pylist():
+        assert row["semantic_id"] == "_".join(map(str, row["codes"]))
+
+
+def test_the_last_line_tells_release_rows_and_figures(trained: Trained) -> None:
+    result = trained.job.result
+    assert result["release"] == "precision@v0001"
+    assert Path(result["path"]) == trained.release
+    assert result["rows"] == {"read": 1500, "coded": 1500, "rejected": 0}
+    assert result["metrics"]["similarity_depth_spearman"] > 0.5
+    assert len(codes_of(trained.release)) == 1500
+
+
+def test_nothing_of_a_finished_run_is_left_behind(trained: Trained) -> None:
+    assert not list((trained.workspace / "runs").glob("*"))
+    assert not [path for path in trained.workspace.rglob(".*")]
+
+
+def test_the_same_job_again_embeds_nothing_and_gives_the_same_codes(
+    trained: Trained, sample: Path, run_job: Callable[..., Done]
+) -> None:
+    parts = {path: path.stat().st_mtime_ns for path in (trained.workspace / "embeddings").rglob("*.parquet")}
+    again = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=SMALL)
+    assert again.code == 0, again.told
+    assert "0 products embedded, 1,500 unchanged" in again.told
+    assert {path: path.stat().st_mtime_ns for path in (trained.workspace / "embeddings").rglob("*.parquet")} == parts
+    assert again.result["release"] == "precision@v0002"
+    assert codes_of(Path(again.result["path"])) == codes_of(trained.release)
+    current = json.loads((trained.workspace / "releases/precision/CURRENT").read_text())
+    assert current == {"version": "v0002", "previous": "v0001"}
+
+
+def test_two_workers_give_codes_as_good_as_one(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
+    settings = (*SMALL, "name=two_workers", "training.workers=2")
+    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings)
+    assert job.code == 0, job.told
+    one, two = trained.job.result["metrics"], job.result["metrics"]
+    for figure in ("similarity_depth_spearman", "purity_l2_leaf", "distinct_share", "codewords_used_share"):
+        assert two[figure] > one[figure] - 0.03, (figure, one[figure], two[figure])
+
+
+def test_discovery_embeds_attributes_and_shares_the_snapshot(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
+    job = run_job("train_flavor", "--flavor", "discovery", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=SMALL)
+    assert job.code == 0, job.told
+    attributes = ds.dataset(trained.workspace / "attributes" / "rules-v1").to_table()
+    assert attributes.schema.names == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
+    assert len(attributes) == 1500
+    manifests = [json.loads((trained.workspace / f"releases/{flavor}/v0001/manifest.json").read_text()) for flavor in ("precision", "discovery")]
+    assert manifests[0]["catalog"] == manifests[1]["catalog"]
+    assert manifests[0]["embeddings"] != manifests[1]["embeddings"]
+
+
+def test_a_run_killed_in_training_goes_on_to_the_same_codes(
+    sample: Path, job_environment: dict[str, str], run_job: Callable[..., Done], tmp_path: Path
+) -> None:
+    """Catches a checkpoint that forgets something: optimizer, codebook averages, place in the order of batches."""
+    settings = (*SMALL, "training.steps=400")
+    flags = {name: ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / name)) for name in ("whole", "killed")}
+    job = subprocess.Popen(
+        job_command("train_flavor", *flags["killed"], settings=settings), cwd=ROOT, env=job_environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    runs = tmp_path / "killed" / "runs"
+    deadline = time.monotonic() + 300
+    while len(list(runs.glob("*/train/checkpoint_*/state.pt"))) < 2:
+        assert job.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert not (tmp_path / "killed" / "releases").exists(), "half a release is visible"
+
+    resumed = run_job("train_flavor", *flags["killed"], settings=settings)
+    assert resumed.code == 0, resumed.told
+    assert "training goes on from step" in resumed.told
+    whole = run_job("train_flavor", *flags["whole"], settings=settings)
+    assert whole.code == 0, whole.told
+    assert codes_of(Path(resumed.result["path"])) == codes_of(Path(whole.result["path"]))
+
+
+def test_catalog_and_workspace_in_a_bucket(s3: str, sample: Path, run_job: Callable[..., Done], trained: Trained) -> None:
+    import boto3
+
+    client = boto3.client("s3")
+    for part in sample.glob("*.parquet"):
+        client.upload_file(str(part), "shelf", f"catalogs/sample/{part.name}")
+    flags = ("--flavor", "precision", "--catalog", f"{s3}/catalogs/sample", "--workspace", f"{s3}/workspace")
+    job = run_job("train_flavor", *flags, settings=SMALL)
+    assert job.code == 0, job.told
+    assert job.result["path"] == "s3://shelf/workspace/releases/precision/v0001"
+    names = {entry["Key"] for entry in client.list_objects_v2(Bucket="shelf", Prefix="workspace/releases/precision/")["Contents"]}
+    for name in ("CURRENT", "v0001/manifest.json", "v0001/model.safetensors", "v0001/evaluation.json", "v0001/report.html"):
+        assert f"workspace/releases/precision/{name}" in names
+    assert job.result["metrics"] == trained.job.result["metrics"], "a bucket changes the codes"
+    again = run_job("evaluate_flavor", "--release", "precision@v0001", "--workspace", f"{s3}/workspace")
+    assert again.code == 0, again.told
+    assert again.result["metrics"] == job.result["metrics"]
+
+
+def test_under_ray_job_submit(sample: Path, job_environment: dict[str, str], tmp_path: Path) -> None:
+    import ray
+
+    dashboard = f"http://{ray._private.worker.global_worker.node.address_info['webui_url']}"
+    ray_command = Path(job_command("x")[0]).with_name("ray")
+    submit = [str(ray_command), "job", "submit", "--address", dashboard, "--runtime-env", "jobs/runtime_env.yaml", "--working-dir", ".", "--"]
+    flags = ["--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / "workspace")]
+    words = [word for setting in SMALL for word in ("--set", setting.replace(" ", ""))]
+    done = subprocess.run(
+        [*submit, "python", "jobs/train_flavor.py", *flags, *words], cwd=ROOT, env=job_environment, capture_output=True, text=True, timeout=400
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '{"release": "precision@v0001"' in done.stdout
+    assert (tmp_path / "workspace/releases/precision/v0001/manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("quantizer.codebok_sizes=[16]", "quantizer.codebook_sizes"),
+        ("training.steps=none", "training.steps"),
+        ("encoder.model=package:no-such-model", "the package no-such-model is not installed"),
+        ("quantizer.codebook_sizes=[16, 32, 64, 5000]", "5000 codewords for a catalog of 1500 products"),
+    ],
+)
+def test_a_wrong_setting_is_named(setting: str, told: str, sample: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, setting))
+    assert job.code == 2
+    assert told in " ".join(job.told.split())
+    assert "Traceback" not in job.told
+
+
+def test_a_model_that_is_nowhere_is_named(sample: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, f"encoder.model={tmp_path}/no-model"))
+    assert job.code == 2
+    assert "encoder.model" in job.told
+
+
+def test_a_catalog_with_one_leaf_trains_without_contrast_and_says_so(run_job: Callable[..., Done], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = ["oat", "rice", "soy", "almond", "milk", "bread", "cake", "soup", "tea", "salt", "red", "green", "large", "small"]
+    rows: list[dict[str, object]] = [
+        {"item_id": f"p{i}", "title": " ".join(rng.choice(words, 4, replace=False)), "category_path": ["All"] if i % 3 else None}
+        for i in range(300)
+    ]
+    rows += [{"item_id": "p7", "title": "again", "category_path": ["All"]}, {"item_id": "p301", "title": "  ", "category_path": None}]
+    catalog = catalog_of(tmp_path / "one_leaf.parquet", rows)
+    flags = ("--flavor", "precision", "--catalog", catalog, "--workspace", str(tmp_path / "workspace"))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, "quantizer.codebook_sizes=[8, 8]"))
+    assert job.code == 0, job.told
+    assert "the contrastive term is off" in job.told
+    assert job.result["rows"] == {"read": 302, "coded": 300, "rejected": 2}
+    rejected = ds.dataset(next((tmp_path / "workspace/rejected").iterdir())).to_table().to_pylist()
+    assert sorted(row["reason"].split(":")[0] for row in rejected) == ["item_id occurs twice", "title is blank"]
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(run_job: Callable[..., Done], sample: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "tmpfs", str(disk)], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be made here: {mounted.stderr.strip()}")
+    try:
+        flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(disk / "workspace"))
+        full = run_job("train_flavor", *flags, settings=SMALL)
+        assert full.code == 2
+        assert "the disk is full" in full.told
+        assert not (disk / "workspace/releases").exists()
+        subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
+        job = run_job("train_flavor", *flags, settings=SMALL)
+        assert job.code == 0, job.told
+        assert "0 products embedded" not in job.told
+        assert "1,500 products embedded" not in job.told, "what was embedded before the disk was full is embedded again"
+        assert job.result["rows"]["coded"] == 1500
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -1,0 +1,95 @@
+"""k-means of the codebooks: what it finds, what it survives, and that chunks and the clock change nothing."""
+
+import pytest
+import torch
+
+from shelfcode.quantization import kmeans as module
+from shelfcode.quantization.kmeans import cluster_sums, kmeans, nearest
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def clusters(count: int, rows: int, dimensions: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows in tight balls far from one another, and which ball each lies in."""
+    generator = seeded(1)
+    centre_CD = 10 * torch.randn(count, dimensions, generator=generator)
+    ball_N = torch.arange(count).repeat(rows)
+    return centre_CD[ball_N] + 0.1 * torch.randn(count * rows, dimensions, generator=generator), ball_N
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_codeword_straddles_well_separated_clusters(seed):
+    x_ND, ball_N = clusters(count=4, rows=50)
+    codeword_N = nearest(x_ND, kmeans(x_ND, 24, 20, seeded(seed)))
+    assert all(len(ball_N[codeword_N == codeword].unique()) == 1 for codeword in codeword_N.unique())
+
+
+def test_two_far_clusters_get_their_means():
+    x_ND, ball_N = clusters(count=2, rows=100)
+    codewords_KD = kmeans(x_ND, 2, 20, seeded())
+    means_KD = torch.stack([x_ND[ball_N == ball].mean(dim=0) for ball in (0, 1)])
+    assert torch.cdist(means_KD, codewords_KD).min(dim=1).values.max() < 1e-4
+
+
+def test_the_error_falls_with_iterations():
+    x_ND = torch.randn(2000, 6, generator=seeded())
+    error = []
+    for iterations in (0, 1, 5, 20):
+        codewords_KD = kmeans(x_ND, 32, iterations, seeded(3))
+        error.append(float((x_ND - codewords_KD[nearest(x_ND, codewords_KD)]).square().sum()))
+    assert error == sorted(error, reverse=True)
+    assert error[-1] < 0.8 * error[0]
+
+
+def test_same_generator_same_codebook_other_generator_another():
+    x_ND = torch.randn(500, 6, generator=seeded())
+    one, same, other = (kmeans(x_ND, 16, 10, seeded(seed)) for seed in (7, 7, 8))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 15])
+def test_a_catalog_of_copies_gives_no_nan(distinct):
+    x_ND = torch.randn(distinct, 6, generator=seeded()).repeat(40, 1)
+    codewords_KD = kmeans(x_ND, 16, 10, seeded())
+    assert codewords_KD.isfinite().all()
+    assert (x_ND - codewords_KD[nearest(x_ND, codewords_KD)]).abs().max() < 1e-5
+
+
+def test_as_many_codewords_as_rows_reproduce_the_rows():
+    x_ND = torch.randn(30, 6, generator=seeded())
+    codewords_KD = kmeans(x_ND, 30, 10, seeded())
+    assert sorted(map(tuple, codewords_KD.tolist())) == sorted(map(tuple, x_ND.tolist()))
+
+
+def test_a_cluster_that_lost_its_rows_starts_at_the_farthest_one(monkeypatch):
+    """Two codewords start in one spot, so the second wins no row; the outlier must not stay without a codeword."""
+    x_ND = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [50.0, 0.0]])
+    monkeypatch.setattr(module.torch, "randperm", lambda _count, generator: torch.arange(4))  # noqa: ARG005
+    assert 50.0 in kmeans(x_ND, 2, 2, seeded())[:, 0].tolist()
+
+
+def test_nearest_is_that_of_brute_force():
+    x_ND, codewords_KD = torch.randn(300, 12, generator=seeded()), torch.randn(50, 12, generator=seeded(1))
+    distance_NK = (x_ND[:, None].double() - codewords_KD.double()).square().sum(dim=2)
+    assert torch.equal(nearest(x_ND, codewords_KD), distance_NK.argmin(dim=1))
+
+
+@pytest.mark.parametrize("chunk", [1, 64, 299, 300])
+def test_chunks_change_no_assignment(monkeypatch, chunk):
+    x_ND, codewords_KD = torch.randn(300, 12, generator=seeded()), torch.randn(50, 12, generator=seeded(1))
+    whole_N = nearest(x_ND, codewords_KD)
+    monkeypatch.setattr(module, "CHUNK", chunk)
+    assert torch.equal(nearest(x_ND, codewords_KD), whole_N)
+
+
+def test_no_rows_have_no_nearest_codeword():
+    assert nearest(torch.empty(0, 4), torch.ones(3, 4)).shape == (0,)
+
+
+def test_sums_and_counts_by_hand():
+    sums_KD, count_K = cluster_sums(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), torch.tensor([2, 0, 2]), 4)
+    assert sums_KD.tolist() == [[3, 4], [0, 0], [6, 8], [0, 0]]
+    assert count_K.tolist() == [1, 0, 2, 0]
