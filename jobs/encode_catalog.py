@@ -11,12 +11,12 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
-from shelfcode.flavor import apply_overrides, validate_recipe
-from shelfcode.job import CatalogFlag, FlavorFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, stage, start_ray
+from shelfcode.job import CatalogFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, show_rejected, stage, start_ray
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.release import RowCounts, load_manifest
+from shelfcode.release import RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
+FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name of a flavor with a release in the workspace.")]
 ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001; the flavor's current release when left out.")]
 
 
@@ -28,9 +28,7 @@ def main(
     manifest = load_manifest(home, release or flavor)
     if manifest.flavor != flavor:
         raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
-    recipe = validate_recipe(apply_overrides(manifest.recipe, set_ or []), f"of {manifest.name}")
-    if recipe.quantizer.model_dump(mode="json") != manifest.recipe["quantizer"]:
-        raise ShelfcodeError("--set quantizer.*: the model of a release is frozen; train a new release instead")
+    recipe = release_recipe(manifest, set_ or [])
     start_ray()
     run = new_run(f"encode-{flavor}")
 
@@ -49,6 +47,7 @@ def main(
     rows = RowCounts(read=snapshot.read, coded=len(coded.codes_NL), rejected=snapshot.read - len(coded.codes_NL)).model_dump()
     show_prefixes(example_prefixes(coded))
     show_figures(f"coded by {manifest.name}", {"rows": rows})
+    show_rejected(home, snapshot, run)
     say(f"semantic IDs: {home.address(target)}/semantic_ids")
     return {"release": manifest.name, "path": home.address(f"{target}/semantic_ids"), "rows": rows}
 

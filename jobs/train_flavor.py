@@ -12,7 +12,19 @@ from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.release_files import evaluate_catalog, example_prefixes, read_coded_catalog, write_evaluation
 from shelfcode.flavor import load_recipe
-from shelfcode.job import CatalogFlag, FlavorFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, stage, start_ray
+from shelfcode.job import (
+    CatalogFlag,
+    FlavorFlag,
+    SetFlag,
+    WorkspaceFlag,
+    run_job,
+    say,
+    show_figures,
+    show_prefixes,
+    show_rejected,
+    stage,
+    start_ray,
+)
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
@@ -61,8 +73,7 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
     home.remove(folder)
     show_prefixes(example_prefixes(coded))
     show_figures(release.name, {"value": {**figures, **{f"rows {name}": count for name, count in release.rows.model_dump().items()}}})
-    if snapshot.rejected or embedded.rejected:
-        say(f"rejected rows: {home.address(snapshot.rejected_folder)}, {home.address(f'rejected/{run}')}; {snapshot.reasons}")
+    show_rejected(home, snapshot, run)
     say(f"report: {home.address(release.folder)}/report.html")
     return {"release": release.name, "path": home.address(release.folder), "rows": release.rows.model_dump(), "metrics": figures}
 

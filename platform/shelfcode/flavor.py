@@ -118,7 +118,7 @@ class TrainingSettings(Settings):
     use_gpu: bool = Field(False, description="one GPU a worker")
     backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 wants a GPU")
-    steps: Positive = Field(1500, description="batches in all")
+    steps: Positive = Field(1000, description="batches in all")
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products a batch, over all workers")
     parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
@@ -196,9 +196,11 @@ def apply_overrides(fields: dict[str, Any], overrides: Sequence[str]) -> dict[st
             if not isinstance(target, dict):
                 raise ShelfcodeError(f"--set {override}: {name!r} has no fields of its own")
         try:
-            target[last] = yaml.safe_load(value) if value else ""  # null is written null
+            parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ShelfcodeError(f"--set {override}: the value is not YAML: {error}") from error
+        # To YAML a bare `|` or ` > ` is an empty text, and to a user a separator.
+        target[last] = value if parsed in (None, "") and value not in ("null", "~", "''", '""') else parsed
     return changed
 
 

@@ -19,7 +19,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
+from shelfcode.workspace import Workspace
 
 CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON Lines; local or s3://.")]
 WorkspaceFlag = Annotated[str, typer.Option("--workspace", help="Folder or s3:// prefix for embeddings and releases; made when missing.")]
@@ -125,6 +127,15 @@ def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
     for prefix, titles in prefixes:
         table.add_row(prefix, escape("\n".join(titles)))
     screen.print(table)
+
+
+def show_rejected(workspace: Workspace, snapshot: Snapshot, run: str) -> None:
+    """Why rows were rejected, and where they are kept; nothing when none was."""
+    for reason, count in snapshot.reasons.items():
+        screen.print(f"[bold yellow]rejected[/] {count:,} x {escape(reason)}", soft_wrap=True)
+    for folder in dict.fromkeys((snapshot.rejected_folder, f"rejected/{run}")):
+        if workspace.exists(folder):
+            say(f"rejected rows: {workspace.address(folder)}")
 
 
 def _users_message(error: BaseException) -> str | None:

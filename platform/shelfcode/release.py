@@ -5,6 +5,7 @@ the last thing to appear there: no manifest, no release. Then CURRENT points to 
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import Recipe
+from shelfcode.flavor import Recipe, apply_overrides, validate_recipe
 from shelfcode.workspace import Workspace
 
 VERSION = re.compile(r"v(\d{4,})")
@@ -133,6 +135,22 @@ def draft_manifest(
         parent=parent, embeddings=embedded.folder, rows=RowCounts(read=snapshot.read, coded=coded, rejected=snapshot.read - coded),
         metrics=metrics, libraries=library_versions(),
     )  # fmt: skip
+
+
+def release_recipe(manifest: Manifest, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a release, with changes that leave its codes what they are: catalog.*, and how the encoder is run.
+
+    Raises:
+        ShelfcodeError: an override would give other embeddings, or asks for another quantizer.
+    """
+    published = validate_recipe(manifest.recipe, f"of {manifest.name}")
+    changed = validate_recipe(apply_overrides(manifest.recipe, overrides), f"of {manifest.name}")
+    names = [encoder_name(recipe.encoder, recipe.text_view) for recipe in (published, changed)]
+    if changed.quantizer != published.quantizer or names[0] != names[1]:
+        raise ShelfcodeError(
+            f"--set {' '.join(overrides)}: text view, encoder and quantizer of {manifest.name} are frozen; train a new release instead"
+        )
+    return changed
 
 
 def publish(workspace: Workspace, draft: str, manifest: Manifest) -> Manifest:

@@ -25,7 +25,8 @@ from shelfcode.quantization.fitting import Worker, fit, start
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 COLUMNS = (
-    "quantizer", "Spearman", "L1 L2 L3 L4 at >= 0.9", "distinct", "codewords used", "L1 largest / even", "AMI L1", "purity L1-L2", "seconds", "rows/s",
+    "quantizer", "Spearman", "L1 L2 L3 L4 at >= 0.9", "distinct", "codewords used", "L1 largest / even", "AMI L1", "purity L1-L2",
+    "seconds", "rows/s",
 )  # fmt: skip
 
 
@@ -42,7 +43,9 @@ def main(
     for sizes in ((512,) * 4, tuple(default.quantizer.codebook_sizes)):
         started = time.perf_counter()
         codes_NL = residual_kmeans(x_ND, sizes)
-        add_row(table, f"residual k-means {' '.join(map(str, sizes))}", evaluate(x_ND, codes_NL, sizes, taxonomy), time.perf_counter() - started)
+        add_row(
+            table, f"residual k-means {' '.join(map(str, sizes))}", evaluate(x_ND, codes_NL, sizes, taxonomy), time.perf_counter() - started
+        )
     rows = [("default recipe", default)]
     for text in variant or []:
         name, _, fields = text.partition(":")

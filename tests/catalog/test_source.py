@@ -15,7 +15,7 @@ from shelfcode.catalog.source import Piece, list_source, read_file, source_diges
 from shelfcode.errors import ShelfcodeError
 
 ROWS = [
-    {"item_id": f"00{number}", "title": f"Ünique, \"quoted\" {number}", "description": "two\nlines" if number % 2 else None}
+    {"item_id": f"00{number}", "title": f'Ünique, "quoted" {number}', "description": "two\nlines" if number % 2 else None}
     for number in range(7)
 ]
 

@@ -13,7 +13,9 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path): hashlib.blake2b(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_new_products_get_codes_from_the_frozen_release(trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
+def test_new_products_get_codes_from_the_frozen_release(
+    trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path: Path
+) -> None:
     """A new product with the text of an old one must get the old one's code: the same model, the same encoder."""
     old = ds.dataset(sample).to_table().slice(0, 40)
     new = old.set_column(0, "item_id", [[f"new-{item_id}" for item_id in old["item_id"].to_pylist()]])

@@ -17,7 +17,9 @@ def test_an_evaluation_again_gives_the_published_figures(trained: Trained, run_j
 
 def test_two_releases_side_by_side(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
     settings = (*SMALL, "name=coarse", "quantizer.codebook_sizes=[8, 8]")
-    other = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings)
+    other = run_job(
+        "train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings
+    )
     assert other.code == 0, other.told
     job = run_job("evaluate_flavor", "--release", "precision@v0001", "--against", "coarse", "--workspace", str(trained.workspace))
     assert job.code == 0, job.told

@@ -48,14 +48,14 @@ def test_the_last_line_tells_release_rows_and_figures(trained: Trained) -> None:
 
 def test_nothing_of_a_finished_run_is_left_behind(trained: Trained) -> None:
     assert not list((trained.workspace / "runs").glob("*"))
-    assert not [path for path in trained.workspace.rglob(".*")]
+    assert not list(trained.workspace.rglob(".*"))
 
 
-def test_the_same_job_again_embeds_nothing_and_gives_the_same_codes(
-    trained: Trained, sample: Path, run_job: Callable[..., Done]
-) -> None:
+def test_the_same_job_again_embeds_nothing_and_gives_the_same_codes(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
     parts = {path: path.stat().st_mtime_ns for path in (trained.workspace / "embeddings").rglob("*.parquet")}
-    again = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=SMALL)
+    again = run_job(
+        "train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=SMALL
+    )
     assert again.code == 0, again.told
     assert "0 products embedded, 1,500 unchanged" in again.told
     assert {path: path.stat().st_mtime_ns for path in (trained.workspace / "embeddings").rglob("*.parquet")} == parts
@@ -67,7 +67,9 @@ def test_the_same_job_again_embeds_nothing_and_gives_the_same_codes(
 
 def test_two_workers_give_codes_as_good_as_one(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
     settings = (*SMALL, "name=two_workers", "training.workers=2")
-    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings)
+    job = run_job(
+        "train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings
+    )
     assert job.code == 0, job.told
     one, two = trained.job.result["metrics"], job.result["metrics"]
     for figure in ("similarity_depth_spearman", "purity_l2_leaf", "distinct_share", "codewords_used_share"):
@@ -80,7 +82,9 @@ def test_discovery_embeds_attributes_and_shares_the_snapshot(trained: Trained, s
     attributes = ds.dataset(trained.workspace / "attributes" / "rules-v1").to_table()
     assert attributes.schema.names == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
     assert len(attributes) == 1500
-    manifests = [json.loads((trained.workspace / f"releases/{flavor}/v0001/manifest.json").read_text()) for flavor in ("precision", "discovery")]
+    manifests = [
+        json.loads((trained.workspace / f"releases/{flavor}/v0001/manifest.json").read_text()) for flavor in ("precision", "discovery")
+    ]
     assert manifests[0]["catalog"] == manifests[1]["catalog"]
     assert manifests[0]["embeddings"] != manifests[1]["embeddings"]
 
@@ -137,11 +141,27 @@ def test_under_ray_job_submit(sample: Path, job_environment: dict[str, str], tmp
 
     dashboard = f"http://{ray._private.worker.global_worker.node.address_info['webui_url']}"
     ray_command = Path(job_command("x")[0]).with_name("ray")
-    submit = [str(ray_command), "job", "submit", "--address", dashboard, "--runtime-env", "jobs/runtime_env.yaml", "--working-dir", ".", "--"]
+    submit = [
+        str(ray_command),
+        "job",
+        "submit",
+        "--address",
+        dashboard,
+        "--runtime-env",
+        "jobs/runtime_env.yaml",
+        "--working-dir",
+        ".",
+        "--",
+    ]
     flags = ["--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / "workspace")]
     words = [word for setting in SMALL for word in ("--set", setting.replace(" ", ""))]
     done = subprocess.run(
-        [*submit, "python", "jobs/train_flavor.py", *flags, *words], cwd=ROOT, env=job_environment, capture_output=True, text=True, timeout=400
+        [*submit, "python", "jobs/train_flavor.py", *flags, *words],
+        cwd=ROOT,
+        env=job_environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '{"release": "precision@v0001"' in done.stdout

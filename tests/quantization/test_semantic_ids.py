@@ -24,7 +24,7 @@ def keys_of(item_ids: list[str]) -> np.ndarray:
 
 
 @pytest.fixture
-def codes_NL() -> np.ndarray:  # noqa: N802
+def codes_NL() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 65536, (20, 4))
 
 

@@ -18,9 +18,7 @@ def main(file: str, function: str, rank: int, folder: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     sys.modules["in_worker"] = module
     spec.loader.exec_module(module)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(seconds=60)
-    )
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2, timeout=timedelta(seconds=60))
     torch.save(getattr(module, function)(rank, folder), folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

@@ -135,10 +135,17 @@ class EmbeddingActor:
     """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts."""
 
     def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str) -> None:
-        self.encoder = Encoder(settings)
+        # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
+        self.problem: ShelfcodeError | None = None
+        try:
+            self.encoder = Encoder(settings)
+        except ShelfcodeError as error:
+            self.problem = error
         self.workspace, self.folder, self.run = workspace, folder, run
 
     def __call__(self, texts: pa.Table) -> pa.Table:
+        if self.problem:
+            raise self.problem
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
         name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
         x_ND = self.encoder.embed(texts["text"].to_pylist())

@@ -5,8 +5,8 @@ from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.evaluate import Evaluation
 from shelfcode.evaluation.release_files import CodedCatalog, evaluate_catalog, read_coded_catalog
-from shelfcode.flavor import Recipe, validate_recipe
-from shelfcode.release import Manifest
+from shelfcode.flavor import Recipe
+from shelfcode.release import Manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 
@@ -16,7 +16,7 @@ def evaluate_release(workspace: Workspace, manifest: Manifest, seed: int) -> tup
     Raises:
         ShelfcodeError: the catalog of the release is no longer in the workspace.
     """
-    recipe = validate_recipe(manifest.recipe, f"of {manifest.name}")
+    recipe = release_recipe(manifest)
     snapshot = load_snapshot(workspace, manifest.catalog.snapshot)
     if snapshot is None:
         raise ShelfcodeError(f"{manifest.name} was trained on {manifest.catalog.snapshot}, which {workspace.url} no longer holds")

@@ -46,7 +46,8 @@ class RQVAE(nn.Module):
 
     def forward(self, x_BE: Tensor) -> Quantized:
         z_BD = self.encoder(x_BE).float()
-        codes_BL, prefix_LBD = self.codebooks.assign(z_BD)
+        with torch.autocast(x_BE.device.type, enabled=False):  # in bfloat16 near codewords cannot be told apart
+            codes_BL, prefix_LBD = self.codebooks.assign(z_BD)
         straight_LBD = z_BD + (prefix_LBD - z_BD).detach()
         reconstruction = (self.decoder(straight_LBD[-1]).float() - x_BE).square().sum(dim=1).mean()
         commitment = (z_BD - prefix_LBD).square().sum(dim=(0, 2)).mean()
