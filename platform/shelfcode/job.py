@@ -2,7 +2,7 @@
 
 import contextlib
 import errno
-import inspect
+import functools
 import json
 import logging
 import os
@@ -41,11 +41,11 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     results: list[dict[str, Any]] = []
 
+    @app.command()
+    @functools.wraps(main)  # typer reads flags and help off the function that is wrapped
     def command(**flags: Any) -> None:
         results.append(main(**flags))
 
-    command.__doc__, command.__signature__, command.__annotations__ = main.__doc__, _signature(main), main.__annotations__  # type: ignore[attr-defined]
-    app.command()(command)
     try:
         app(standalone_mode=True)
     except SystemExit as stop:
@@ -65,7 +65,6 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
 def start_ray() -> None:
     """Join the running Ray, or start one on this machine."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     if not ray.is_initialized():
         options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
         try:
@@ -154,7 +153,3 @@ def _users_message(error: BaseException) -> str | None:
         pending += [getattr(cause, "cause", None), cause.__cause__, cause.__context__]
         pending += list((getattr(cause, "worker_failures", None) or {}).values())
     return None
-
-
-def _signature(main: Callable[..., Any]) -> Any:
-    return inspect.signature(main, eval_str=True)

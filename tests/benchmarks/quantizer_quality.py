@@ -43,9 +43,8 @@ def main(
     for sizes in ((512,) * 4, tuple(default.quantizer.codebook_sizes)):
         started = time.perf_counter()
         codes_NL = residual_kmeans(x_ND, sizes)
-        add_row(
-            table, f"residual k-means {' '.join(map(str, sizes))}", evaluate(x_ND, codes_NL, sizes, taxonomy), time.perf_counter() - started
-        )
+        seconds = time.perf_counter() - started
+        add_row(table, f"residual k-means {' '.join(map(str, sizes))}", evaluate(x_ND, codes_NL, sizes, taxonomy), f"{seconds:.0f}", "-")
     rows = [("default recipe", default)]
     for text in variant or []:
         name, _, fields = text.partition(":")
@@ -57,7 +56,8 @@ def main(
             codes_NL, trained_rows = train_and_encode(seeded, x_ND, taxonomy)
             seconds = time.perf_counter() - started
             label = name + (f", seed {seeded.training.seed}" if seeds > 1 else "")
-            add_row(table, label, evaluate(x_ND, codes_NL, seeded.quantizer.codebook_sizes, taxonomy), seconds, trained_rows / seconds)
+            evaluation = evaluate(x_ND, codes_NL, seeded.quantizer.codebook_sizes, taxonomy)
+            add_row(table, label, evaluation, f"{seconds:.0f}", f"{trained_rows / seconds:,.0f}")
             console.print(table)
 
 
@@ -77,8 +77,8 @@ def train_and_encode(recipe: Recipe, x_ND: NDArray[np.float32], taxonomy: Taxono
     return np.concatenate(list(chunks)), state.step * recipe.training.batch_size
 
 
-def add_row(table: Table, name: str, evaluation: Evaluation, seconds: float, rows_a_second: float | None = None) -> None:
-    """One quantizer's figures."""
+def add_row(table: Table, name: str, evaluation: Evaluation, *more: str) -> None:
+    """One quantizer's figures, and what else the table has columns for."""
     similarity, levels = evaluation.similarity_depth, evaluation.codebook_health.levels
     alignment = evaluation.taxonomy_alignment
     top, leaf = (alignment.at(1, 1), alignment.at(2, "leaf")) if alignment else (None, None)
@@ -91,8 +91,7 @@ def add_row(table: Table, name: str, evaluation: Evaluation, seconds: float, row
         f"{levels[0].largest_over_even:.2f}",
         f"{top.ami:.3f}" if top and top.ami is not None else "-",
         f"{leaf.purity:.3f}" if leaf and leaf.purity is not None else "-",
-        f"{seconds:.0f}",
-        f"{rows_a_second:,.0f}" if rows_a_second else "-",
+        *more,
     )
 
 

@@ -98,6 +98,8 @@ def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings
     )
     rejected = 0
     for row in done.iter_rows():
+        if row["problem"]:
+            raise ShelfcodeError(row["problem"])
         rejected += int(row["rejected"])
         progress(int(row["embedded"]) + int(row["rejected"]))
     return rejected
@@ -132,20 +134,20 @@ def read_texts(source: TextSource, part: int) -> pa.Table:
 
 
 class EmbeddingActor:
-    """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts."""
+    """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts, or why there are none."""
 
     def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str) -> None:
         # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
-        self.problem: ShelfcodeError | None = None
+        self.problem = ""
         try:
             self.encoder = Encoder(settings)
         except ShelfcodeError as error:
-            self.problem = error
+            self.problem = str(error)
         self.workspace, self.folder, self.run = workspace, folder, run
 
     def __call__(self, texts: pa.Table) -> pa.Table:
         if self.problem:
-            raise self.problem
+            return pa.table({"embedded": [0], "rejected": [0], "problem": [self.problem]})
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
         name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
         x_ND = self.encoder.embed(texts["text"].to_pylist())
@@ -159,4 +161,4 @@ class EmbeddingActor:
             self.workspace.write_table(
                 f"{self.folder}/part-{name}.parquet", embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
             )
-        return pa.table({"embedded": [int(finite_N.sum())], "rejected": [len(rejected)]})
+        return pa.table({"embedded": [int(finite_N.sum())], "rejected": [len(rejected)], "problem": [""]})
