@@ -28,7 +28,7 @@ from shelfcode.job import (
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.quantization.train import train_quantizer, training_run
+from shelfcode.quantization.train import has_checkpoint, train_quantizer, training_run
 from shelfcode.release import current_name, draft_manifest, publish
 from shelfcode.workspace import Workspace, new_run
 
@@ -54,6 +54,8 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
         say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
     folder = training_run(recipe, embedded, taxonomy)
     draft = f"{folder}/draft"
+    if has_checkpoint(home, folder):
+        say("an earlier run of this training was broken off: going on from its last checkpoint")
     with stage(f"training {recipe.training.steps} steps"):
         weights = train_quantizer(recipe, embedded, taxonomy, home, folder)
     home.remove(draft)

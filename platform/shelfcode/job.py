@@ -38,6 +38,7 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
 
     Exit code 0 only when the job did all it was asked to; 2 for an error that the user can mend, told without a traceback.
     """
+    joined = ray.is_initialized()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     results: list[dict[str, Any]] = []
 
@@ -58,7 +59,8 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
         screen.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
         sys.exit(2)
     if results:
-        ray.shutdown()  # whatever workers still had to say is said before the last line
+        if not joined:
+            ray.shutdown()  # whatever workers still had to say is said before the last line
         print(json.dumps(results[0], ensure_ascii=False), flush=True)
 
 
@@ -76,6 +78,7 @@ def start_ray() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.raise_original_map_exception = True  # else the error that a user can mend is lost in one of Ray's
 
 
 @contextlib.contextmanager

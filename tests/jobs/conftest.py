@@ -1,14 +1,19 @@
-"""Jobs as a user runs them: in a process of their own, against the tests' Ray."""
+"""Jobs as a user runs them, by their command lines, against the tests' Ray."""
 
+import importlib
+import io
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 from running import ROOT, SMALL, Done, Trained, job_command
 
+import shelfcode.job
 from shelfcode.catalog.sample import write_sample
 
 
@@ -21,15 +26,33 @@ def job_environment(local_ray: None, s3: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def run_job(job_environment: dict[str, str]) -> Callable[..., Done]:
+def run_job(local_ray: None, s3: str) -> Callable[..., Done]:
+    """Run a job by its command line within this process, where Ray's workers are warm already."""
+
     def run(name: str, *flags: str, settings: tuple[str, ...] = ()) -> Done:
-        done = subprocess.run(
-            job_command(name, *flags, settings=settings), cwd=ROOT, env=job_environment, capture_output=True, text=True, timeout=400
-        )
-        lines = done.stdout.strip().splitlines()
-        return Done(done.returncode, json.loads(lines[-1]) if lines and done.returncode == 0 else {}, done.stderr)
+        out, told, code = io.StringIO(), io.StringIO(), 0
+        command = job_command(name, *flags, settings=settings)
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(told):
+            patch.setattr(sys, "argv", command[1:])
+            try:
+                shelfcode.job.run_job(importlib.import_module(name).main)
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+        lines = out.getvalue().strip().splitlines()
+        return Done(code, json.loads(lines[-1]) if lines and code == 0 else {}, told.getvalue())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def start_job(job_environment: dict[str, str]) -> Callable[..., "subprocess.Popen[str]"]:
+    """Start a job in a process of its own, as a user does; it joins the tests' Ray."""
+
+    def start(name: str, *flags: str, settings: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+        command = job_command(name, *flags, settings=settings)
+        return subprocess.Popen(command, cwd=ROOT, env=job_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +64,9 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(sample: Path, start_job: Callable[..., "subprocess.Popen[str]"], tmp_path_factory: pytest.TempPathFactory) -> Trained:
     workspace = tmp_path_factory.mktemp("trained")
-    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), settings=SMALL)
-    assert job.code == 0, job.told
-    return Trained(workspace, job)
+    job = start_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), settings=SMALL)
+    stdout, stderr = job.communicate(timeout=400)
+    assert job.returncode == 0, stderr
+    return Trained(workspace, Done(job.returncode, json.loads(stdout.splitlines()[-1]), stderr))

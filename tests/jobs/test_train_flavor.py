@@ -90,15 +90,12 @@ def test_discovery_embeds_attributes_and_shares_the_snapshot(trained: Trained, s
 
 
 def test_a_run_killed_in_training_goes_on_to_the_same_codes(
-    sample: Path, job_environment: dict[str, str], run_job: Callable[..., Done], tmp_path: Path
+    sample: Path, start_job: Callable[..., "subprocess.Popen[str]"], run_job: Callable[..., Done], tmp_path: Path
 ) -> None:
     """Catches a checkpoint that forgets something: optimizer, codebook averages, place in the order of batches."""
     settings = (*SMALL, "training.steps=400")
     flags = {name: ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / name)) for name in ("whole", "killed")}
-    job = subprocess.Popen(
-        job_command("train_flavor", *flags["killed"], settings=settings), cwd=ROOT, env=job_environment,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    job = start_job("train_flavor", *flags["killed"], settings=settings)
     runs = tmp_path / "killed" / "runs"
     deadline = time.monotonic() + 300
     while len(list(runs.glob("*/train/checkpoint_*/state.pt"))) < 2:
@@ -106,14 +103,15 @@ def test_a_run_killed_in_training_goes_on_to_the_same_codes(
         assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(signal.SIGKILL)
-    job.wait()
+    job.communicate()
     assert not (tmp_path / "killed" / "releases").exists(), "half a release is visible"
 
     resumed = run_job("train_flavor", *flags["killed"], settings=settings)
     assert resumed.code == 0, resumed.told
-    assert "training goes on from step" in resumed.told
+    assert "going on from its last checkpoint" in resumed.told
     whole = run_job("train_flavor", *flags["whole"], settings=settings)
     assert whole.code == 0, whole.told
+    assert "going on from its last checkpoint" not in whole.told
     assert codes_of(Path(resumed.result["path"])) == codes_of(Path(whole.result["path"]))
 
 

@@ -40,6 +40,11 @@ def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy) 
     return f"runs/{recipe.name}-{digest}"
 
 
+def has_checkpoint(workspace: Workspace, folder: str) -> bool:
+    """Whether an earlier start of a training run left a checkpoint to go on from."""
+    return any(name.startswith("checkpoint_") for name in workspace.names(f"{folder}/train"))
+
+
 def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> dict[str, Tensor]:
     """Fit the quantizer to the embeddings of a catalog; the weights of the trained model.
 
