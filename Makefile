@@ -14,7 +14,7 @@ demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
 
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -33,7 +33,6 @@ docs: $(INSTALLED)
 # CPU build, while as a dependency of another package pip would fetch gigabytes of CUDA with it.
 $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt pip
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

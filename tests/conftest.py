@@ -3,29 +3,20 @@
 The environment is set while this file is imported: Ray's workers inherit it, and libraries read it once.
 """
 
-import contextlib
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return int(server.getsockname()[1])
-
+from running import free_ports, wait_until_it_answers
 
 SCRATCH = tempfile.mkdtemp(prefix="shelfcode-tests-")
-S3_PORT = _free_port()
+S3_PORT = free_ports(1)[0]
 S3_ENDPOINT = f"http://127.0.0.1:{S3_PORT}"
 
 os.environ.update({
@@ -38,6 +29,7 @@ os.environ.update({
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # a submitted job runs the `python` that Ray's own PATH finds
     "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])),
 })  # fmt: skip
 
@@ -82,23 +74,12 @@ def s3() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(S3_PORT)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(server)
+        wait_until_it_answers(f"{S3_ENDPOINT}/moto-api/", server)
         boto3.client("s3").create_bucket(Bucket="shelf")
         yield "s3://shelf"
     finally:
         server.terminate()
         server.wait()
-
-
-def _wait_for(server: "subprocess.Popen[bytes]") -> None:
-    """Until the server answers; fails when its process ends first."""
-    while True:
-        assert server.poll() is None, "the S3 server did not start"
-        with contextlib.suppress(OSError):
-            urllib.request.urlopen(f"{S3_ENDPOINT}/moto-api/", timeout=5).close()
-            return
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=0.1)
 
 
 @pytest.fixture(params=["local", "s3"])

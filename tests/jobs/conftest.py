@@ -4,14 +4,16 @@ import importlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from running import ROOT, SMALL, Done, Trained, job_command
+from running import ROOT, SMALL, Done, Trained, free_ports, job_command, wait_until_it_answers
 
 import shelfcode.job
 from shelfcode.catalog.sample import write_sample
@@ -55,11 +57,31 @@ def start_job(job_environment: dict[str, str]) -> Callable[..., "subprocess.Pope
     return start
 
 
+@pytest.fixture
+def own_cluster() -> Iterator[str]:
+    """Address of a cluster that `ray start` made. All its ports are its own: by default two clusters on a machine share some."""
+    names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
+    command = ["ray", "start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}", "--disable-usage-stats"]
+    cluster = subprocess.Popen(
+        [*command, *(f"--{name}={port}" for name, port in ports.items())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        wait_until_it_answers(f"{address}/api/version", cluster)
+        yield address
+    finally:
+        cluster.terminate()
+        cluster.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,500 products of the sample catalog."""
+    """1,000 products of the sample catalog."""
     folder = tmp_path_factory.mktemp("sample")
-    write_sample(folder, 1500, seed=1)
+    write_sample(folder, 1000, seed=1)
     return folder / "catalog"
 
 

@@ -1,6 +1,10 @@
 """Running jobs as a user does, and reading what they left."""
 
+import contextlib
+import socket
+import subprocess
 import sys
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
     "quantizer.codebook_sizes=[16, 32, 64, 64]", "quantizer.hidden_sizes=[64]", "quantizer.latent_size=32", "quantizer.kmeans_iterations=5",
     "training.steps=60", "training.batch_size=256", "training.cpus_per_worker=1", "training.checkpoint_every=20",
-    "encoder.max_tokens=24", "encoder.rows_per_part=256", "encoder.cpus_per_actor=1", "encoder.actors_max=2",
+    "encoder.max_tokens=16", "encoder.rows_per_part=256", "encoder.cpus_per_actor=1", "encoder.actors_max=1",
 )  # fmt: skip
 
 
@@ -45,3 +49,23 @@ def codes_of(folder: Path) -> dict[str, str]:
     """item_id -> semantic ID of a release's folder."""
     table = ds.dataset(folder / "semantic_ids").to_table(columns=["item_id", "semantic_id"])
     return dict(zip(table["item_id"].to_pylist(), table["semantic_id"].to_pylist(), strict=True))
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for server in sockets:
+            server.bind(("127.0.0.1", 0))
+        return [int(server.getsockname()[1]) for server in sockets]
+
+
+def wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
+    """Until a server answers; fails when its process ends first."""
+    while True:
+        assert process.poll() is None, f"the server at {url} did not start"
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.1)

@@ -17,7 +17,7 @@ def test_the_sample_lies_where_the_last_line_says(run_job: Callable[..., Done], 
             assert ds.dataset(Path(job.result["facts"]) / fact).count_rows() == rows, fact
 
 
-def test_the_demo_trains_both_flavors_and_shows_them(run_job: Callable[..., Done], tmp_path: Path) -> None:
+def test_the_demo_trains_both_flavors_on_one_snapshot_and_shows_them(run_job: Callable[..., Done], tmp_path: Path) -> None:
     job = run_job("demo", "--out", str(tmp_path), "--size", "2000", "--steps", "20")
     assert job.code == 0, job.told
     assert [release["release"] for release in job.result["releases"]] == ["precision@v0001", "discovery@v0001"]
@@ -25,4 +25,11 @@ def test_the_demo_trains_both_flavors_and_shows_them(run_job: Callable[..., Done
         assert release["rows"] == {"read": 2000, "coded": 2000, "rejected": 0}
         assert (Path(release["path"]) / "report.html").exists()
         assert f"{release['path']}/report.html" in job.told.replace("\n", "")
-    assert json.loads((tmp_path / "workspace/releases/discovery/CURRENT").read_text())["version"] == "v0001"
+    workspace = tmp_path / "workspace"
+    assert json.loads((workspace / "releases/discovery/CURRENT").read_text())["version"] == "v0001"
+    attributes = ds.dataset(workspace / "attributes" / "rules-v1").to_table()
+    assert attributes.schema.names == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
+    assert len(attributes) == 2000
+    manifests = [json.loads((workspace / f"releases/{flavor}/v0001/manifest.json").read_text()) for flavor in ("precision", "discovery")]
+    assert manifests[0]["catalog"] == manifests[1]["catalog"]
+    assert manifests[0]["embeddings"] != manifests[1]["embeddings"]
