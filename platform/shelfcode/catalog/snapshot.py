@@ -24,7 +24,7 @@ class Snapshot(BaseModel):
     Attributes:
         folder: within the workspace.
         source: what was read.
-        fingerprint: of the products' content, independent of their order and of how they were stored.
+        fingerprint: of the content of the usable rows, duplicates among them, whatever their order and however they were stored.
         read, rejected: rows; `products` and `rejected` add up to `read`.
         rejected_folder: where rejected rows are kept, within the workspace.
         reasons: how often each reason rejected a row.
