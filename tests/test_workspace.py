@@ -2,6 +2,7 @@
 
 import io
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -153,3 +154,11 @@ def test_runs_of_one_job_have_names_of_their_own() -> None:
 def test_a_written_table_is_plain_parquet(workspace: Workspace) -> None:
     workspace.write_table("t/part-0.parquet", pa.table({"item_id": ["1"]}))
     assert pq.read_table(io.BytesIO(workspace.read_bytes("t/part-0.parquet"))).to_pydict() == {"item_id": ["1"]}
+
+
+def test_a_relative_workspace_is_the_same_folder_from_wherever_a_worker_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    workspace = pickle.loads(pickle.dumps(Workspace("shelf")))
+    monkeypatch.chdir("/")
+    workspace.write_bytes("note", b"here")
+    assert (tmp_path / "shelf" / "note").read_bytes() == b"here"

@@ -55,6 +55,10 @@ class Workspace:
 
     url: str
 
+    def __post_init__(self) -> None:
+        if "://" not in self.url:  # workers run in folders of their own, where a relative path means another place
+            object.__setattr__(self, "url", str(Path(self.url).expanduser().absolute()))
+
     @property
     def fs(self) -> AbstractFileSystem:
         return open_filesystem(self.url)[0]
