@@ -70,6 +70,13 @@ def stored_rows(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
     return index_keys(np.concatenate(keys), part_of_row)
 
 
+def owners(workspace: Workspace, parts: Sequence[str], keys_N: Keys) -> KeyIndex:
+    """Of a table that also holds other rows: the number of the part to take each of these rows from; rows not stored are left out."""
+    stored, wanted = stored_rows(workspace, parts), index_keys(keys_N)
+    current = wanted.get(stored.keys_K) >= 0
+    return KeyIndex(stored.keys_K[current], stored.values_K[current])
+
+
 def first_copies(keys_N: Keys, owner: KeyIndex, part: int) -> NDArray[np.bool_]:
     """Which rows of a part are the ones to use: known to `owner` as this part's, and not seen earlier in the part."""
     first_N = np.zeros(len(keys_N), dtype=bool)

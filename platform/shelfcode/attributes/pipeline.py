@@ -12,7 +12,7 @@ import ray.data
 from shelfcode.attributes.rules import RULES_EXTRACTOR, extract_batch
 from shelfcode.attributes.schema import ATTRIBUTES_SCHEMA
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.keys import KeyIndex, index_keys, row_keys, stored_rows, text_hash
+from shelfcode.keys import KeyIndex, owners, row_keys, stored_rows, text_hash
 from shelfcode.workspace import Workspace
 
 EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
@@ -46,10 +46,8 @@ def extract_attributes(snapshot: Snapshot, workspace: Workspace, progress: Calla
         extracted += int(done["extracted"])
         progress(len(keys[-1]))
     parts = workspace.parts(folder)
-    stored, wanted = stored_rows(workspace, parts), index_keys(np.concatenate(keys))
-    current = wanted.get(stored.keys_K) >= 0
-    owner = KeyIndex(stored.keys_K[current], stored.values_K[current])
-    return ExtractedCatalog(tuple(parts), owner, extracted, len(wanted) - extracted)
+    keys_N = np.concatenate(keys)
+    return ExtractedCatalog(tuple(parts), owners(workspace, parts, keys_N), extracted, len(keys_N) - extracted)
 
 
 def _extract_part(item: pa.Table, workspace: Workspace, folder: str, known: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:

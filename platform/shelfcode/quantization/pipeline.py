@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
@@ -9,7 +10,7 @@ import torch
 
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.flavor import Recipe
-from shelfcode.keys import KeyIndex, first_copies, index_keys, row_keys, stored_rows
+from shelfcode.keys import KeyIndex, first_copies, owners, row_keys
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.workspace import Workspace
@@ -25,15 +26,13 @@ def encode_embeddings(
         How many products were coded.
     """
     parts = workspace.parts(embedded.folder)
-    stored, wanted = stored_rows(workspace, parts), index_keys(embedded.keys_N)
-    current = wanted.get(stored.keys_K) >= 0
-    owner = ray.put(KeyIndex(stored.keys_K[current], stored.values_K[current]))
-    used = [number for number in range(len(parts)) if number in set(stored.values_K[current].tolist())]
+    owner = owners(workspace, parts, embedded.keys_N)
+    used = np.unique(owner.values_K).tolist()
     dataset = ray.data.from_items([{"number": number, "path": parts[number]} for number in used], override_num_blocks=len(used))
     done = dataset.map_batches(
         QuantizerActor,
         fn_constructor_args=(recipe, workspace, model_folder, target),
-        fn_kwargs={"owner": owner},
+        fn_kwargs={"owner": ray.put(owner)},
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=recipe.encoder.actors_max),
