@@ -28,7 +28,7 @@ from shelfcode.job import (
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.quantization.train import has_checkpoint, train_quantizer, training_run
+from shelfcode.quantization.train import has_checkpoint, prepare_targets, train_quantizer, training_run
 from shelfcode.release import current_name, draft_manifest, publish
 from shelfcode.workspace import Workspace, new_run
 
@@ -49,15 +49,17 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
         embedded = embed_catalog(snapshot, recipe, home, run, progress)
     say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
 
-    taxonomy = snapshot_taxonomy(home, snapshot).of(embedded.positions_N)
+    taxonomy = snapshot_taxonomy(home, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
     if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
         say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
     folder = training_run(recipe, embedded, taxonomy)
     draft = f"{folder}/draft"
     if has_checkpoint(home, folder):
         say("an earlier run of this training was broken off: going on from its last checkpoint")
+    with stage("finding each product's neighbourhood"):
+        prepare_targets(recipe, embedded, taxonomy, home, folder)
     with stage(f"training {recipe.training.steps} steps"):
-        weights = train_quantizer(recipe, embedded, taxonomy, home, folder)
+        weights = train_quantizer(recipe, embedded, home, folder)
     home.remove(draft)
     save_model(home, draft, weights)
 

@@ -52,8 +52,9 @@ def test_the_fields_that_others_build_on_keep_their_names() -> None:
 
 def test_a_recipe_of_a_name_alone_is_the_one_that_the_defaults_describe() -> None:
     recipe = validate_recipe({"name": "mine"}, "here")
-    assert recipe.quantizer.codebook_sizes == [64, 256, 512, 1168]
+    assert recipe.quantizer.codebook_sizes == [24, 640, 640, 744]
     assert recipe.quantizer.contrastive_weight == 0.01
+    assert recipe.catalog.no_leaf_names == ["missing", "other", "unknown", "uncategorized", "miscellaneous"]
     assert recipe == Recipe(name="mine")
 
 
@@ -74,6 +75,9 @@ def test_a_recipe_of_a_name_alone_is_the_one_that_the_defaults_describe() -> Non
         ("text_view.columns=[title, brand]", "text_view.columns", ["title", "brand"]),
         ("catalog.columns.title=product_name", "catalog.columns", {"title": "product_name"}),
         ("catalog.category_separator=' > '", "catalog.category_separator", " > "),
+        ("catalog.no_leaf_names=[]", "catalog.no_leaf_names", []),
+        ("catalog.no_leaf_names=[Diverses, n/a]", "catalog.no_leaf_names", ["Diverses", "n/a"]),
+        ("quantizer.neighbourhood.rounds=[0, 0, 0]", "quantizer.neighbourhood.rounds", [0, 0, 0]),
         ("description=a = b", "description", "a = b"),
     ],
 )
@@ -96,10 +100,21 @@ def test_overriding_leaves_the_callers_fields_as_they_were() -> None:
     assert fields == {"name": "mine", "training": {"seed": 1}}
 
 
-def test_a_codebook_list_can_be_set_together_with_its_weights() -> None:
-    overrides = ["quantizer.codebook_sizes=[8, 8, 8, 8, 8]", "quantizer.contrastive.level_weights=[1, 1, 1, 1, 1]"]
-    recipe = load_recipe("precision", FLAVORS, overrides)
-    assert recipe.quantizer.codebook_sizes == [8] * 5
+FIVE_LEVELS = (
+    "quantizer.codebook_sizes=[8, 8, 8, 8, 8]",
+    "quantizer.contrastive.level_weights=[1, 1, 1, 1]",
+    "quantizer.neighbourhood.rounds=[9, 3, 1, 0]",
+)
+
+
+def test_a_codebook_list_can_be_set_together_with_what_stands_beside_each_level() -> None:
+    assert load_recipe("precision", FLAVORS, FIVE_LEVELS).quantizer.codebook_sizes == [8] * 5
+
+
+@pytest.mark.parametrize("sizes", ["[8, 8]", "[8, 8, 8]"])
+def test_fewer_levels_need_no_shorter_lists(sizes: str) -> None:
+    recipe = load_recipe("precision", FLAVORS, [f"quantizer.codebook_sizes={sizes}"])
+    assert len(recipe.quantizer.neighbourhood.rounds) == len(recipe.quantizer.contrastive.level_weights) == 3
 
 
 @pytest.mark.parametrize(
@@ -131,10 +146,13 @@ def test_a_mapping_for_an_unknown_catalog_column_lists_those_there_are() -> None
     "override",
     [
         "quantizer.contrastive_weight=-0.1", "quantizer.codebook_sizes=[64, 1]", "quantizer.codebook_sizes=[]",
-        "quantizer.codebook_sizes=64",
+        "quantizer.codebook_sizes=64", "quantizer.codebook_sizes=[64]",
+        "quantizer.commitment_weight=0", "quantizer.commitment_temperature=0", "quantizer.neighbourhood.neighbours=0",
+        "quantizer.neighbourhood.width=0", "quantizer.neighbourhood.other=1.5", "quantizer.contrastive.anchor_every=0",
+        "training.products_max=0",
         "training.batch_size=2", "training.workers=0", "training.seed=-1", "training.parent_share=1.5", "training.learning_rate=0",
         "encoder.device=tpu", "encoder.max_tokens=many", "text_view.kind=both", "text_view.columns=[]", "training.steps=null",
-        "quantizer.codebook_decay=1", "stability=frozen",
+        "stability=frozen",
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_is_refused_with_the_fields_name_and_the_value(override: str) -> None:
@@ -150,9 +168,23 @@ def test_every_wrong_field_is_told_at_once() -> None:
     assert all(name in message for name in ("training.seed", "training.steps", "encoder.modell"))
 
 
-def test_a_level_without_a_weight_is_refused() -> None:
-    message = refusal("quantizer.codebook_sizes=[8, 8, 8, 8, 8]")
-    assert "level_weights has 4 entries for 5 levels" in message
+@pytest.mark.parametrize("field", ["contrastive.level_weights", "neighbourhood.rounds"])
+def test_a_level_above_the_last_without_an_entry_is_refused(field: str) -> None:
+    overrides = [override for override in FIVE_LEVELS if field not in override]
+    assert f"{field} has 3 entries for the 4 levels of codebook_sizes above the last" in refusal(*overrides)
+    assert f"{field} has 2 entries for the 3 levels" in refusal(f"quantizer.{field}=[1, 1]")
+
+
+def test_weights_that_are_all_zero_above_the_last_level_are_refused() -> None:
+    assert "level_weights are all zero" in refusal("quantizer.codebook_sizes=[8, 8]", "quantizer.contrastive.level_weights=[0, 1, 1]")
+
+
+def test_rounds_below_zero_are_refused() -> None:
+    assert "quantizer.neighbourhood.rounds.1" in refusal("quantizer.neighbourhood.rounds=[3, -1, 0]")
+
+
+def test_a_field_of_the_quantizer_that_is_no_more_is_unknown() -> None:
+    assert "unknown field 'quantizer.codebook_decay'" in refusal("quantizer.codebook_decay=0.9")
 
 
 def test_an_unknown_flavor_is_answered_with_the_known_ones() -> None:

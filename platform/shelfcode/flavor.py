@@ -29,6 +29,10 @@ class CatalogSettings(Settings):
 
     columns: dict[ContractColumn, str] = Field({}, description="catalog column: the source's name for it, where the two differ")
     category_separator: str | None = Field(None, description="splits category_path where the source has it as one string, such as ' > '")
+    no_leaf_names: list[str] = Field(
+        ["missing", "other", "unknown", "uncategorized", "miscellaneous"],
+        description="a category_path that ends in one of these, in any case, is no evidence in training: as if the product had none",
+    )
 
 
 class TextViewSettings(Settings):
@@ -73,32 +77,53 @@ class ContrastiveSettings(Settings):
     sibling_leaf: float = Field(0.4, ge=0, le=1, description="strength of a pair in sibling leaves")
     temperature: float = Field(0.2, gt=0, description="of the softmax over a product's pairs")
     level_weights: list[Annotated[float, Field(ge=0)]] = Field(
-        [1.0, 0.5, 0.25, 0.125], description="one a level; the coarse levels weigh more"
+        [1.0, 0.5, 0.25], description="one a level above the last; the coarse levels weigh more"
     )
+    anchor_every: Positive = Field(8, description="every so many products of a batch is contrasted with all others of it")
+
+
+class NeighbourhoodSettings(Settings):
+    """Smoothing of the coarse levels over each product's nearest neighbours, so that no border runs through a dense region."""
+
+    neighbours: Positive = Field(20, description="nearest products by cosine that a product is averaged with")
+    rounds: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
+        [30, 6, 1], description="times a product is averaged, one a level above the last, which sees the product itself"
+    )
+    width: float = Field(0.25, gt=0, description="how fast a neighbour's weight falls, in units of the median distance to the last one")
+    same_leaf: float = Field(1.0, ge=0, le=1, description="weight of a neighbour in the same leaf")
+    sibling_leaf: float = Field(0.3, ge=0, le=1, description="weight of one in a sibling leaf, or where either has no category path")
+    other: float = Field(0.1, ge=0, le=1, description="weight of any other")
 
 
 class QuantizerSettings(Settings):
     """Embedding -> semantic ID."""
 
     codebook_sizes: list[Annotated[int, Field(ge=2, le=65536)]] = Field(
-        [64, 256, 512, 1168], min_length=1, max_length=8, description="codewords a level, coarse to fine; about 2,000 in all"
+        [24, 640, 640, 744], min_length=2, max_length=8, description="codewords a level, coarse to fine; about 2,000 in all"
     )
     hidden_sizes: list[Positive] = Field([512, 256], description="layers of the encoder, reversed in the decoder")
     latent_size: Positive = Field(128, description="dimensions in which the codewords lie")
-    commitment_weight: float = Field(0.25, ge=0, description="pull of an encoded product towards its codeword")
+    neighbourhood: NeighbourhoodSettings = NeighbourhoodSettings()
+    commitment_weight: float = Field(1.0, gt=0, description="pull of an encoded product towards the codeword of its neighbourhood")
+    commitment_temperature: float = Field(
+        0.1, gt=0, description="of the softmax over codewords, in units of a level's mean squared distance to the codeword"
+    )
     contrastive_weight: float = Field(0.01, ge=0, description="lambda; 0 turns the contrastive term off")
     contrastive: ContrastiveSettings = ContrastiveSettings()
-    codebook_decay: float = Field(0.99, gt=0, lt=1, description="of the moving average that moves the codewords")
-    restart_below: float = Field(0.1, ge=0, lt=1, description="a codeword with less than this part of the even share is set anew")
     kmeans_sample: Positive = Field(65536, description="products, at the most, that k-means sees when codebooks are set up")
     kmeans_iterations: Positive = Field(20, description="of k-means, at the most")
 
     @model_validator(mode="after")
-    def _one_weight_a_level(self) -> "QuantizerSettings":
-        weights, levels = self.contrastive.level_weights, len(self.codebook_sizes)
-        if len(weights) < levels:
-            raise ValueError(f"contrastive.level_weights has {len(weights)} entries for {levels} levels of codebook_sizes")
-        if not any(weights[:levels]):
+    def _one_entry_a_level(self) -> "QuantizerSettings":
+        levels = len(self.codebook_sizes) - 1
+        per_level: dict[str, Sequence[float]] = {
+            "contrastive.level_weights": self.contrastive.level_weights,
+            "neighbourhood.rounds": self.neighbourhood.rounds,
+        }
+        for name, entries in per_level.items():
+            if len(entries) < levels:
+                raise ValueError(f"{name} has {len(entries)} entries for the {levels} levels of codebook_sizes above the last")
+        if not any(self.contrastive.level_weights[:levels]):
             raise ValueError("contrastive.level_weights are all zero; contrastive_weight 0 turns the term off")
         return self
 
@@ -122,7 +147,10 @@ class TrainingSettings(Settings):
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products a batch, over all workers")
     parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
-    learning_rate: float = Field(1e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
+    products_max: Positive = Field(
+        1_000_000, description="of a larger catalog, train on a random sample; the rest is coded like new products"
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     warmup_steps: int = Field(50, ge=0, description="until the learning rate is at its height")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint")
@@ -147,6 +175,13 @@ class Recipe(Settings):
     quantizer: QuantizerSettings = QuantizerSettings()
     training: TrainingSettings = TrainingSettings()
     stability: Literal["free"] = Field("free", description="free: a new release owes nothing to its parent's codes")
+
+    @model_validator(mode="after")
+    def _training_fills_the_codebooks(self) -> "Recipe":
+        largest = max(self.quantizer.codebook_sizes)
+        if self.training.products_max < largest:
+            raise ValueError(f"training.products_max {self.training.products_max} is less than the largest codebook, {largest}")
+        return self
 
 
 def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -1,19 +1,24 @@
 """Does each choice in the quantizer earn its place? The default recipe on the Instacart catalog, one choice changed a row.
 
-SHELFCODE_DATA=... python tests/benchmarks/ablation.py [--steps 1000] [--only "no restarts"]
+SHELFCODE_DATA=... python tests/benchmarks/ablation.py [--steps 1000] [--only "lambda 0"] [--seed 0]
 
-Choices that lost are not in the library; those that are more than a setting are written out here, so that their rows can be run again.
+Every row is fitted to 95% of the products; the figures are of all, the last two columns of pairs with a product that was held out.
+Choices that lost are not in the library; those that are more than a setting are written out here and in plain_rqvae.py, so that
+their rows can be run again.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from instacart import load_instacart
+from catalogs import load_catalog
+from fitted import Fitted, encode, held_out_similarity, split_off, train
 from numpy.typing import NDArray
-from quantizer_quality import COLUMNS, FLAVORS, add_row
+from plain_rqvae import Kind, train_plain_rqvae
+from quantizer_quality import COLUMNS, FLAVORS, add_row, similarity_cells
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -21,121 +26,136 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.evaluate import evaluate
 from shelfcode.flavor import Recipe, load_recipe
-from shelfcode.quantization.codebook import ResidualCodebooks
-from shelfcode.quantization.fitting import Fit, Worker, fit, start
-from shelfcode.quantization.kmeans import cluster_sums
+from shelfcode.quantization.fitting import Fit
+from shelfcode.quantization.rqvae import RQVAE
+
+Codes = Callable[[Recipe, NDArray[np.float32], Taxonomy, NDArray[np.int64]], NDArray[np.int64]]
+"""Fits to the products at some positions and codes all."""
 
 
-class GradientCodebooks(ResidualCodebooks):
-    """Codewords moved by Adam along the gradient of |sg(r) - e|^2, instead of a moving average; dead ones restart alike."""
+class SquaredCommitment(RQVAE):
+    """Latents drawn to the sum of the target codewords by squared distance, instead of told apart from the others by cross-entropy."""
 
-    def follow(self, z_BD: Tensor, codes_BL: Tensor, decay: float, restart_below: float, generator: torch.Generator) -> int:
-        codewords = [self.codewords(level) for level in range(len(self.sizes))]
-        if not hasattr(self, "adam"):
-            self.adam = torch.optim.Adam(codewords, lr=1e-3)
-        before = [codewords_KD.clone() for codewords_KD in codewords]
-        restarted = super().follow(z_BD, codes_BL, decay, restart_below, generator)  # for its counts and restarts
-        residual_BD = z_BD
-        for level, old_KD in enumerate(before):
-            sums_KD, count_K = cluster_sums(residual_BD, codes_BL[:, level], len(old_KD))
-            residual_BD = residual_BD - old_KD[codes_BL[:, level]]
-            fresh_K = self.get_buffer(f"counts_{level}") == 1.0
-            restarted_KD = codewords[level].clone()
-            codewords[level].copy_(old_KD)
-            codewords[level].grad = 2 * (count_K[:, None] * old_KD - sums_KD) / len(z_BD)
-            self.get_buffer(f"sums_{level}").copy_(old_KD * self.get_buffer(f"counts_{level}")[:, None])
-            codewords[level][fresh_K] = restarted_KD[fresh_K]
-        self.adam.step()
-        return restarted
+    def _commit(self, z_LBD: list[Tensor], target_BL: Tensor, temperature_L: list[float]) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        prefix_BD = torch.zeros_like(z_LBD[0])
+        commitment = prefix_BD.new_zeros(())
+        for level, z_BD in enumerate(z_LBD):
+            prefix_BD = prefix_BD + self.codebooks.codewords(level)[target_BL[:, level]]
+            if level < self.moved_levels:
+                commitment = commitment + (z_BD - prefix_BD).square().sum(dim=1).mean()
+        return commitment, prefix_BD
 
 
-class SinkhornCodebooks(ResidualCodebooks):
-    """Assignment in training balanced over the batch by Sinkhorn's iterations, as LC-Rec does; coding takes the nearest."""
-
-    training_assignment = True
-
-    @torch.no_grad()
-    def assign(self, z_BD: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.training_assignment:
-            return super().assign(z_BD)
-        residual_BD, codes, prefixes = z_BD, [], []
-        for level in range(len(self.sizes)):
-            codewords_KD = self.codewords(level)
-            code_B = sinkhorn(torch.cdist(residual_BD, codewords_KD).square()).argmax(dim=1)
-            residual_BD = residual_BD - codewords_KD[code_B]
-            codes.append(code_B)
-            prefixes.append(z_BD - residual_BD)
-        return torch.stack(codes, dim=1), torch.stack(prefixes)
+def by_model(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, train_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The library's way."""
+    return encode(_train(recipe, x_NE, taxonomy, train_M).state, x_NE)
 
 
-def sinkhorn(cost_BK: Tensor, sharpness: float = 20.0, rounds: int = 20) -> Tensor:
-    """Balanced soft assignment: rows add up to one, columns to the even share. float[B, K]."""
-    log_BK = -sharpness * cost_BK / cost_BK.mean()
-    for _ in range(rounds):
-        log_BK = log_BK - log_BK.logsumexp(dim=0, keepdim=True)
-        log_BK = log_BK - log_BK.logsumexp(dim=1, keepdim=True)
-    return log_BK.exp()
+def by_squared_commitment(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, train_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Trained with `SquaredCommitment`."""
+
+    def change(state: Fit) -> None:
+        state.model.__class__ = SquaredCommitment
+
+    return encode(_train(recipe, x_NE, taxonomy, train_M, change).state, x_NE)
 
 
-def swap_codebooks(kind: type[ResidualCodebooks]) -> Callable[[Fit], None]:
-    """Replace the codebooks of an untrained model by ones of another kind with the same codewords."""
-
-    def swap(state: Fit) -> None:
-        old = state.model.codebooks
-        new = kind(old.sizes, old.codewords(0).shape[1])
-        new.load_state_dict(old.state_dict())
-        state.model.codebooks = new
-
-    return swap
+def by_targets(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, train_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The targets as codes of the products that have one; the rest by projection and codebooks, for want of an encoder."""
+    fitted = _train(recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": 1})}), x_NE, taxonomy, train_M)
+    codes_NL = encode(fitted.state, x_NE)
+    codes_NL[train_M] = fitted.targets.codes_ML
+    return codes_NL
 
 
-def random_start(state: Fit) -> None:
-    """Encoder and decoder as torch initialises them, without the projection; the codebooks then fit nothing at first."""
-    for layer in (*state.model.encoder.modules(), *state.model.decoder.modules()):
-        if isinstance(layer, torch.nn.Linear):
-            layer.reset_parameters()
+def by_beam(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, train_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Coded by the path of codewords that ends nearest to the product, out of the 8 best at each level, instead of greedily."""
+    model = _train(recipe, x_NE, taxonomy, train_M).state.model
+    chunks = torch.from_numpy(x_NE).split(2048)
+    codes_NL: NDArray[np.int64] = torch.cat([beam_search(model, chunk_BE, width=8) for chunk_BE in chunks]).numpy()
+    return codes_NL
 
 
-VARIANTS: dict[str, tuple[tuple[str, ...], Callable[[Fit], None] | None]] = {
-    "default recipe": ((), None),
-    "lambda 0": (("quantizer.contrastive_weight=0",), None),
-    "lambda 0.1": (("quantizer.contrastive_weight=0.1",), None),
-    "random batches": (("training.parent_share=0", "training.products_per_slot=1"), None),
-    "equal codebooks 4 x 512": (("quantizer.codebook_sizes=[512, 512, 512, 512]",), None),
-    "no restarts": (("quantizer.restart_below=0",), None),
-    "moving average 0.9": (("quantizer.codebook_decay=0.9",), None),
-    "gradient codebooks": ((), swap_codebooks(GradientCodebooks)),
-    "Sinkhorn assignment": ((), swap_codebooks(SinkhornCodebooks)),
-    "random start": ((), random_start),
+@torch.no_grad()
+def beam_search(model: RQVAE, x_BE: Tensor, width: int) -> Tensor:
+    """Paths with the least sum of squared distances of each level's latent to its prefix: int64[B, L]."""
+    z_LBD = model.latents(x_BE)
+    prefix_BWD, cost_BW = torch.zeros(len(x_BE), 1, z_LBD[0].shape[1]), torch.zeros(len(x_BE), 1)
+    path_BWL = torch.zeros(len(x_BE), 1, 0, dtype=torch.int64)
+    for level, z_BD in enumerate(z_LBD):
+        codewords_KD = model.codebooks.codewords(level)
+        residual_BWD = z_BD[:, None] - prefix_BWD
+        distance_BWK = residual_BWD.square().sum(dim=2, keepdim=True) + codewords_KD.square().sum(dim=1) - 2 * residual_BWD @ codewords_KD.T
+        total_BP = (cost_BW[:, :, None] + distance_BWK).flatten(1)
+        cost_BW, pick_BW = total_BP.topk(min(width, total_BP.shape[1]), dim=1, largest=False)
+        parent_BW, code_BW = pick_BW // len(codewords_KD), pick_BW % len(codewords_KD)
+        rows_B1 = torch.arange(len(x_BE))[:, None]
+        prefix_BWD = prefix_BWD[rows_B1, parent_BW] + codewords_KD[code_BW]
+        path_BWL = torch.cat([path_BWL[rows_B1, parent_BW], code_BW[:, :, None]], dim=2)
+    return path_BWL[:, 0]
+
+
+def by_plain_rqvae(
+    codebooks: Kind, recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, train_M: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The ordinary RQ-VAE, its codebooks moving."""
+    training = recipe.training
+    x_ME, sizes = np.ascontiguousarray(x_NE[train_M]), recipe.quantizer.codebook_sizes
+    return train_plain_rqvae(
+        x_ME, taxonomy.of(train_M), sizes, training.seed, training.steps, training.batch_size, codebooks, encode_NE=x_NE
+    )
+
+
+def _train(
+    recipe: Recipe,
+    x_NE: NDArray[np.float32],
+    taxonomy: Taxonomy,
+    train_M: NDArray[np.int64],
+    change: Callable[[Fit], None] | None = None,
+) -> Fitted:
+    return train(recipe, np.ascontiguousarray(x_NE[train_M]), taxonomy.of(train_M), change)
+
+
+NEAR = "quantizer.neighbourhood"
+VARIANTS: dict[str, tuple[tuple[str, ...], Codes]] = {
+    "default recipe": ((), by_model),
+    "lambda 0": (("quantizer.contrastive_weight=0",), by_model),
+    "lambda 0.1": (("quantizer.contrastive_weight=0.1",), by_model),
+    "random batches": (("training.parent_share=0", "training.products_per_slot=1"), by_model),
+    "no smoothing": ((f"{NEAR}.rounds=[0, 0, 0]",), by_model),
+    "the same smoothing at each level": ((f"{NEAR}.rounds=[6, 6, 6]",), by_model),
+    "smoothing blind to the taxonomy": ((f"{NEAR}.same_leaf=1", f"{NEAR}.sibling_leaf=1", f"{NEAR}.other=1"), by_model),
+    "smoothing blind to similarity": ((f"{NEAR}.width=1000",), by_model),
+    "10 neighbours": ((f"{NEAR}.neighbours=10",), by_model),
+    "40 neighbours": ((f"{NEAR}.neighbours=40",), by_model),
+    "equal codebooks 4 x 512": (("quantizer.codebook_sizes=[512, 512, 512, 512]",), by_model),
+    "rising codebooks 64 256 512 1168": (("quantizer.codebook_sizes=[64, 256, 512, 1168]",), by_model),
+    "squared commitment": ((), by_squared_commitment),
+    "beam search, width 8": ((), by_beam),
+    "targets, no encoder": ((), by_targets),
+    "plain RQ-VAE, moving average": ((), partial(by_plain_rqvae, "moving average")),
+    "plain RQ-VAE, gradient codebooks": ((), partial(by_plain_rqvae, "gradient")),
+    "plain RQ-VAE, Sinkhorn": ((), partial(by_plain_rqvae, "Sinkhorn")),
+    "plain RQ-VAE, rotation trick": ((), partial(by_plain_rqvae, "rotation trick")),
 }
 
 
 def main(
     steps: Annotated[int, typer.Option(help="Training steps of every row.")] = 1000,
     only: Annotated[list[str] | None, typer.Option(help="Names of rows; all when left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of every row.")] = 0,
 ) -> None:
-    """Print the table, a row as soon as it is known."""
-    x_ND, taxonomy = load_instacart()
-    table = Table(*COLUMNS[:-2], title=f"{len(x_ND):,} products, {steps} steps")
+    """Print the table again with every row that is known."""
+    x_NE, taxonomy = load_catalog()
+    train_M, held_P = split_off(len(x_NE), 0.05, seed=0)
+    table = Table(*COLUMNS, "held out: Spearman", "L1 L2 L3 L4 at >= 0.9", title=f"{len(x_NE):,} products, {steps} steps")
     for name in only or VARIANTS:
-        fields, change = VARIANTS[name]
-        recipe = load_recipe("precision", FLAVORS, [f"training.steps={steps}", *fields])
-        codes_NL = train_changed(recipe, x_ND, taxonomy, change)
-        add_row(table, name, evaluate(x_ND, codes_NL, recipe.quantizer.codebook_sizes, taxonomy))
-        Console(width=180).print(table)
-
-
-def train_changed(recipe: Recipe, x_ND: NDArray[np.float32], taxonomy: Taxonomy, change: Callable[[Fit], None] | None) -> NDArray[np.int64]:
-    """Codes after training with one thing changed."""
-    state = start(recipe, x_ND, Worker())
-    if change:
-        change(state)
-    for _ in fit(recipe, x_ND, taxonomy, state, Worker()):
-        continue
-    if isinstance(state.model.codebooks, SinkhornCodebooks):
-        state.model.codebooks.training_assignment = False
-    chunks = (state.model.encode(chunk_BE).numpy() for chunk_BE in torch.split(torch.from_numpy(x_ND), 8192))
-    return np.concatenate(list(chunks))
+        fields, codes_of = VARIANTS[name]
+        recipe = load_recipe("precision", FLAVORS, [f"training.steps={steps}", f"training.seed={seed}", *fields])
+        codes_NL = codes_of(recipe, x_NE, taxonomy, train_M)
+        held_out = similarity_cells(held_out_similarity(x_NE, codes_NL, held_P))
+        add_row(table, name, evaluate(x_NE, codes_NL, recipe.quantizer.codebook_sizes, taxonomy), *held_out)
+        Console(width=240).print(table)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from instacart import catalog_file
+from catalogs import catalog_file
 from rich.console import Console
 from rich.table import Table
 

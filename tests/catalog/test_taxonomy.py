@@ -122,3 +122,35 @@ def test_leaves_that_are_numbered_already_keep_their_numbers() -> None:
     taxonomy = build_taxonomy(np.array([1, 0, NO_LEAF]), [["a", "x"], ["a", "y"]])
     assert taxonomy.paths == (("a", "x"), ("a", "y"))
     assert taxonomy.relation(taxonomy.leaf_of_N, np.array([0, 0, 0])).tolist() == [SIBLING_LEAF, SAME_LEAF, UNKNOWN]
+
+
+def test_a_path_that_ends_in_a_name_without_meaning_says_nothing() -> None:
+    paths = [["Food", "Other"], ["Food", "other "], ["Food", "Milk"], None, ["OTHER"], ["Home", "unknown"], ["Food", "Others"]]
+    kept_N = taxonomy_from_paths(paths).without_leaves(["oTher", "Unknown"]).leaf_of_N != NO_LEAF
+    assert kept_N.tolist() == [False, False, True, False, False, False, True]
+
+
+def test_such_a_name_in_the_middle_of_a_path_does_not_count() -> None:
+    taxonomy = taxonomy_from_paths([["Other", "Milk"], ["Food", "Other", "Milk"], ["Food", "Other"]])
+    assert taxonomy.without_leaves(["other"]).leaf_of_N.tolist() == [*taxonomy.leaf_of_N[:2], NO_LEAF]
+
+
+def test_leaves_without_meaning_leave_the_tree_as_it_is() -> None:
+    taxonomy = taxonomy_from_paths(PATHS)
+    before = taxonomy.leaf_of_N.copy()
+    without = taxonomy.without_leaves(["milk"])
+    assert without.paths == taxonomy.paths
+    assert without.ancestors_PD.tolist() == taxonomy.ancestors_PD.tolist()
+    assert without.parent_P.tolist() == taxonomy.parent_P.tolist()
+    assert (taxonomy.leaf_of_N == before).all()
+    assert without.leaf_of_N.dtype == taxonomy.leaf_of_N.dtype
+    kept = [path is not None and path != [] and path[-1] != "Milk" for path in PATHS]
+    assert without.leaf_of_N.tolist() == [leaf if keep else NO_LEAF for leaf, keep in zip(before.tolist(), kept, strict=True)]
+    assert without.relation(without.leaf_of_N[0], without.leaf_of_N[1]) == UNKNOWN
+
+
+@pytest.mark.parametrize("paths", [[], [None], PATHS])
+def test_no_names_change_nothing_and_a_catalog_without_paths_survives_them(paths: list[Path]) -> None:
+    taxonomy = taxonomy_from_paths(paths)
+    assert (taxonomy.without_leaves([]).leaf_of_N == taxonomy.leaf_of_N).all()
+    assert len(taxonomy.without_leaves(["", "other"]).leaf_of_N) == len(paths)

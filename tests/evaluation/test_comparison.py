@@ -18,11 +18,12 @@ def test_the_better_one_is_named_whichever_way_round(evaluation, bad):
     rows = {row.figure: row for row in compare(evaluation, bad, NAMES)}
     swapped = {row.figure: row for row in compare(bad, evaluation, NAMES)}
     assert list(rows) == list(headline(evaluation))
-    for figure in ("similarity_depth_spearman", "share_at_l1_cosine_90", "ami_l1_top", "l1_largest_over_even"):
+    for figure in ("similarity_depth_spearman", "share_at_l1_cosine_90", "ami_l1_top", "l1_largest_over_even", "unlike_collision_share"):
         assert rows[figure].better == NAMES[0]
         assert swapped[figure].better == NAMES[1]
         assert rows[figure].difference == pytest.approx(headline(bad)[figure] - headline(evaluation)[figure])
     assert rows["l1_largest_over_even"].difference > 0
+    assert rows["unlike_collision_share"].difference > 0
     assert rows["spearman_low"].better is None
 
 

@@ -44,6 +44,7 @@ def test_headline_of_structured_codes(clustered, evaluation):
         "share_at_l3_cosine_90",
         "codewords_used_share",
         "distinct_share",
+        "unlike_collision_share",
         "l1_largest_over_even",
         "ami_l1_top",
         "purity_l1_top",
@@ -53,7 +54,14 @@ def test_headline_of_structured_codes(clustered, evaluation):
     assert figures["share_at_l1_cosine_90"] > 0.95
     assert figures["codewords_used_share"] == 1
     assert figures["distinct_share"] == len(np.unique(clustered.codes_NL, axis=0)) / 1000
+    assert figures["unlike_collision_share"] == evaluation.collisions.unlike_share
     assert figures["purity_l1_top"] > 0.8
+
+
+def test_headline_without_collisions_leaves_their_share_out(clustered):
+    number_N = np.arange(1000)
+    apart = evaluate(clustered.x_ND, np.stack([number_N // 100, number_N % 100], axis=1), (10, 100), None)
+    assert "unlike_collision_share" not in headline(apart)
 
 
 def test_collapsed_codes_say_so_without_nan(clustered):

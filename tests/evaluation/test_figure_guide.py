@@ -7,7 +7,7 @@ from shelfcode.evaluation.figure_guide import guide_of
 def test_every_headline_figure_has_a_guide(evaluation):
     figures = headline(evaluation)
     labels = [guide_of(figure, 3).label for figure in figures]
-    assert len(set(labels)) == len(labels) == 12
+    assert len(set(labels)) == len(labels) == 13
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ def test_every_headline_figure_has_a_guide(evaluation):
         ("l1_largest_over_even", 5.0, "fair"),
         ("l1_largest_over_even", 30.0, "poor"),
         ("share_at_l1_cosine_90", 0.8, "poor"),
+        ("unlike_collision_share", 0.9, None),
         ("share_at_l2_cosine_90", 0.1, None),
         ("share_at_l4_cosine_90", 0.1, None),
         ("purity_l2_leaf", 0.9, None),

@@ -69,6 +69,21 @@ def test_user_text_is_text_everywhere(clustered, evaluation):
     assert "<img" not in re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
 
 
+def test_unlike_products_stand_with_the_collisions():
+    right, up = [1.0, 0.0], [0.0, 1.0]
+    codes_NL = np.array([[0, 0]] * 4 + [[1, 1]] * 2)
+    page = Page(render(evaluate(np.array([right] * 4 + [right, up], dtype=np.float32), codes_NL, (4, 4), None), codes_NL))
+    assert "33.3% are unlike the others on it, with a mean cosine below 0.8; that comes to 2 of the catalog's products." in page.text
+    assert "Unlike products on one ID 33.3%" in page.text
+
+
+def test_without_collisions_the_page_says_why_none_is_unlike():
+    codes_NL = np.array([[0, 0], [1, 1], [2, 2]])
+    page = Page(render(evaluate(np.eye(3, dtype=np.float32), codes_NL, (4, 4), None), codes_NL))
+    assert "Unlike products on one ID not defined no two products share an ID" in page.text
+    assert "are unlike the others" not in page.text
+
+
 def test_undefined_figures_show_their_reason(clustered):
     codes_NL = np.zeros_like(clustered.codes_NL)
     page = Page(render(evaluate(clustered.x_ND, codes_NL, clustered.sizes, None), codes_NL))
@@ -96,5 +111,6 @@ def test_only_needed_titles_are_asked_for(clustered, evaluation):
 
 def test_figures_are_formatted_for_a_reader():
     assert format_figure("distinct_share", 0.8931) == "89.3%"
+    assert format_figure("unlike_collision_share", 0.0312) == "3.1%"
     assert format_figure("l1_largest_over_even", 2.352) == "2.4x"
     assert format_figure("ami_l1_top", 0.35569) == "0.356"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.flavor import Recipe
+from shelfcode.quantization.targets import Targets, find_targets
 
 TWO_WORKERS = Path(__file__).with_name("two_workers.py")
 
@@ -27,11 +28,11 @@ class Planted:
     taxonomy: Taxonomy
 
 
-def plant(products: int = 1600, dimensions: int = 32, seed: int = 0) -> Planted:
+def plant(products: int = 1600, dimensions: int = 32, noise: float = 0.7, seed: int = 0) -> Planted:
     rng = np.random.default_rng(seed)
     leaf_N = rng.integers(0, 36, products)
     places_N3 = np.stack([leaf_N // 9, leaf_N // 3, leaf_N], axis=1)
-    x_NE = 0.15 * rng.standard_normal((products, dimensions))
+    x_NE = noise * rng.standard_normal((products, dimensions))
     for depth, (count, spread) in enumerate([(4, 1.0), (12, 0.7), (36, 0.5)]):
         x_NE += spread * rng.standard_normal((count, dimensions))[places_N3[:, depth]]
     x_NE /= np.linalg.norm(x_NE, axis=1, keepdims=True)
@@ -45,7 +46,7 @@ def small_recipe(**training: Any) -> Recipe:
         {
             "name": "small",
             "quantizer": {"codebook_sizes": [8, 16, 32], "hidden_sizes": [64], "latent_size": 16, "kmeans_iterations": 10},
-            "training": {"steps": 60, "warmup_steps": 10, "batch_size": 128, "seed": 3, **training},
+            "training": {"steps": 60, "warmup_steps": 10, "batch_size": 128, "seed": 3, "cpus_per_worker": 1, **training},
         }
     )
 
@@ -67,6 +68,12 @@ def planted() -> Planted:
 @pytest.fixture
 def recipe() -> Recipe:
     return small_recipe()
+
+
+@pytest.fixture(scope="session")
+def targets(planted: Planted) -> Targets:
+    """Of the planted products under the small recipe."""
+    return find_targets(small_recipe(), planted.x_NE, planted.taxonomy, torch.device("cpu"))
 
 
 @pytest.fixture

@@ -30,20 +30,27 @@ def places(taxonomy: Taxonomy) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor
     return tuple(torch.from_numpy(array) for array in (leaf_B, taxonomy.parent_P[leaf_B], taxonomy.ancestors_PD[leaf_B, 0]))
 
 
-def prefixes(products: int, seed: int = 0) -> torch.Tensor:
+def every(products: int, step: int = 1) -> torch.Tensor:
+    return torch.arange(0, products, step)
+
+
+def latents(products: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(3, products, 5, generator=torch.Generator().manual_seed(seed)).requires_grad_()
 
 
-def loss_of(h_LBD: torch.Tensor, taxonomy: Taxonomy) -> torch.Tensor:
-    return contrastive_loss(h_LBD, *graded_pairs(*places(taxonomy), SAME, SIBLING), TEMPERATURE, WEIGHTS)
+def loss_of(h_LBD: torch.Tensor, taxonomy: Taxonomy, anchors_A: torch.Tensor | None = None) -> torch.Tensor:
+    """Of all products where no anchors are given."""
+    anchors_A = every(h_LBD.shape[1]) if anchors_A is None else anchors_A
+    pairs = graded_pairs(*places(taxonomy), anchors_A, SAME, SIBLING)
+    return contrastive_loss(h_LBD, anchors_A, *pairs, TEMPERATURE, WEIGHTS)
 
 
-def loss_by_the_formula(h_LBD: torch.Tensor, taxonomy: Taxonomy) -> float:
+def loss_by_the_formula(h_LBD: torch.Tensor, taxonomy: Taxonomy, anchors_A: torch.Tensor) -> float:
     leaf_B, strength_of = taxonomy.leaf_of_N, {SAME_LEAF: SAME, SIBLING_LEAF: SIBLING}
     total = 0.0
     for h_BD, weight in zip(normalize(h_LBD.detach().double(), dim=-1), WEIGHTS, strict=True):
         terms = []
-        for i in range(len(leaf_B)):
+        for i in anchors_A.tolist():
             others = [(j, int(taxonomy.relation(leaf_B[i], leaf_B[j]))) for j in range(len(leaf_B)) if j != i]
             positive = {j: strength_of[kind] for j, kind in others if kind in strength_of}
             counted = [*positive, *(j for j, kind in others if kind == UNRELATED)]
@@ -61,28 +68,40 @@ def test_relations_are_those_of_the_taxonomy(seed):
     leaf_B = taxonomy.leaf_of_N
     expected_BB = taxonomy.relation(leaf_B[:, None], leaf_B)
     assert len(np.unique(expected_BB)) == 5
-    np.testing.assert_array_equal(relation(*places(taxonomy)).numpy(), expected_BB)
+    np.testing.assert_array_equal(relation(*places(taxonomy), every(80)).numpy(), expected_BB)
+    np.testing.assert_array_equal(relation(*places(taxonomy), torch.tensor([7, 3, 70])).numpy(), expected_BB[[7, 3, 70]])
 
 
-def test_strengths_grade_the_pairs_and_leave_the_product_itself_out():
+@pytest.mark.parametrize("anchors", [every(60), every(60, 7), torch.tensor([59, 4])], ids=["all", "every seventh", "two"])
+def test_strengths_grade_the_pairs_and_leave_the_product_itself_out(anchors):
     taxonomy = uneven_taxonomy(60, 0)
     leaf_B = taxonomy.leaf_of_N
-    strength_BB, counted_BB = graded_pairs(*places(taxonomy), SAME, SIBLING)
-    relation_BB = taxonomy.relation(leaf_B[:, None], leaf_B)
-    for i, j in product(range(60), repeat=2):
-        expected = {SAME_LEAF: SAME, SIBLING_LEAF: SIBLING}.get(int(relation_BB[i, j]), 0.0) if i != j else 0.0
-        assert float(strength_BB[i, j]) == pytest.approx(expected)
-        assert bool(counted_BB[i, j]) == (i != j and relation_BB[i, j] in (SAME_LEAF, SIBLING_LEAF, UNRELATED))
+    strength_AB, counted_AB = graded_pairs(*places(taxonomy), anchors, SAME, SIBLING)
+    assert strength_AB.shape == counted_AB.shape == (len(anchors), 60)
+    for (a, i), j in product(enumerate(anchors.tolist()), range(60)):
+        kind = int(taxonomy.relation(leaf_B[i], leaf_B[j]))
+        expected = {SAME_LEAF: SAME, SIBLING_LEAF: SIBLING}.get(kind, 0.0) if i != j else 0.0
+        assert float(strength_AB[a, j]) == pytest.approx(expected)
+        assert bool(counted_AB[a, j]) == (i != j and kind in (SAME_LEAF, SIBLING_LEAF, UNRELATED))
 
 
+@pytest.mark.parametrize("anchors", [every(40), every(40, 6), torch.tensor([31, 2])], ids=["all", "every sixth", "two"])
 @pytest.mark.parametrize("seed", range(4))
-def test_the_loss_is_the_formula_of_its_docstring(seed):
-    taxonomy, h_LBD = uneven_taxonomy(40, seed), prefixes(40, seed)
-    assert loss_of(h_LBD, taxonomy).item() == pytest.approx(loss_by_the_formula(h_LBD, taxonomy), rel=1e-5)
+def test_the_loss_is_the_formula_of_its_docstring(seed, anchors):
+    taxonomy, h_LBD = uneven_taxonomy(40, seed), latents(40, seed)
+    assert loss_of(h_LBD, taxonomy, anchors).item() == pytest.approx(loss_by_the_formula(h_LBD, taxonomy, anchors), rel=1e-5)
+
+
+def test_anchors_give_the_mean_over_just_those_that_have_a_positive():
+    taxonomy = taxonomy_from_paths([["a"], ["a"], ["b"], None, ["a"], ["c"]])
+    h_LBD = latents(6)
+    alone = [loss_of(h_LBD, taxonomy, torch.tensor([anchor])).item() for anchor in (0, 1)]
+    assert alone[0] != pytest.approx(alone[1])
+    assert loss_of(h_LBD, taxonomy, torch.tensor([0, 2, 1, 3, 5])).item() == pytest.approx(sum(alone) / 2, rel=1e-5)
 
 
 def test_products_without_a_path_neither_pull_nor_push():
-    taxonomy, h_LBD = uneven_taxonomy(60, 1), prefixes(60)
+    taxonomy, h_LBD = uneven_taxonomy(60, 1), latents(60)
     pathless_B = taxonomy.leaf_of_N == -1
     assert pathless_B.any()
     loss = loss_of(h_LBD, taxonomy)
@@ -94,7 +113,7 @@ def test_products_without_a_path_neither_pull_nor_push():
 
 def test_related_products_that_share_no_parent_stay_out_of_it():
     taxonomy = taxonomy_from_paths([["a", "b", "c"], ["a", "b", "c"], ["z"], ["a", "y", "x"]])
-    h_LBD = prefixes(4)
+    h_LBD = latents(4)
     loss_of(h_LBD, taxonomy).backward()
     assert torch.count_nonzero(h_LBD.grad[:, 3]) == 0
     assert torch.count_nonzero(h_LBD.grad[:, 2]) > 0
@@ -104,7 +123,7 @@ def test_related_products_that_share_no_parent_stay_out_of_it():
     "paths", [[["a"], ["b"], ["c"]], [None, None, None], [["a"], None, None]], ids=["strangers", "no paths", "one with a path"]
 )
 def test_a_batch_without_a_positive_pair_costs_nothing(paths):
-    h_LBD = prefixes(3)
+    h_LBD = latents(3)
     loss = loss_of(h_LBD, taxonomy_from_paths(paths))
     loss.backward()
     assert float(loss) == 0
@@ -113,7 +132,7 @@ def test_a_batch_without_a_positive_pair_costs_nothing(paths):
 
 @pytest.mark.parametrize("products", [2, 7])
 def test_a_single_leaf_gives_a_finite_gradient(products):
-    """Only positives in the softmax: at equal prefixes there is nothing left to gain."""
+    """Only positives in the softmax: at equal latents there is nothing left to gain."""
     same_LBD = torch.ones(3, products, 5, requires_grad=True)
     loss = loss_of(same_LBD, taxonomy_from_paths([["a", "b"]] * products))
     loss.backward()
@@ -123,7 +142,7 @@ def test_a_single_leaf_gives_a_finite_gradient(products):
 
 def test_descent_draws_one_leaf_together_siblings_less_and_strangers_apart():
     taxonomy = taxonomy_from_paths([["a", "x"]] * 4 + [["a", "y"]] * 4 + [["b", "z"]] * 4)
-    h_LBD = prefixes(12)
+    h_LBD = latents(12)
     optimizer = torch.optim.SGD([h_LBD], lr=0.5)
     for _ in range(200):
         optimizer.zero_grad()
@@ -137,8 +156,8 @@ def test_descent_draws_one_leaf_together_siblings_less_and_strangers_apart():
 
 
 def test_coarse_levels_weigh_as_the_recipe_says():
-    taxonomy, h_LBD = uneven_taxonomy(40, 0), prefixes(40)
-    pairs = graded_pairs(*places(taxonomy), SAME, SIBLING)
+    taxonomy, h_LBD = uneven_taxonomy(40, 0), latents(40)
+    pairs = (every(40), *graded_pairs(*places(taxonomy), every(40), SAME, SIBLING))
     alone = [float(contrastive_loss(h_LBD[level : level + 1], *pairs, TEMPERATURE, [1.0])) for level in range(3)]
     expected = sum(w * loss for w, loss in zip(WEIGHTS, alone, strict=True)) / sum(WEIGHTS)
     assert float(contrastive_loss(h_LBD, *pairs, TEMPERATURE, [*WEIGHTS, 9.0])) == pytest.approx(expected, rel=1e-5)
@@ -146,10 +165,10 @@ def test_coarse_levels_weigh_as_the_recipe_says():
 
 def test_the_pair_of_unknowns_is_unknown_though_both_leaves_are_minus_one():
     minus_B = torch.tensor([-1, -1])
-    assert relation(minus_B, minus_B, minus_B).tolist() == [[UNKNOWN, UNKNOWN], [UNKNOWN, UNKNOWN]]
+    assert relation(minus_B, minus_B, minus_B, every(2)).tolist() == [[UNKNOWN, UNKNOWN], [UNKNOWN, UNKNOWN]]
 
 
-class Prefixes(torch.nn.Module):
+class Latents(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(5)
@@ -165,10 +184,10 @@ def batch() -> tuple[torch.Tensor, Taxonomy]:
 
 def gradient_of_half_a_batch(rank: int, _folder: Path) -> torch.Tensor:
     x_BE, taxonomy = batch()
-    model = Prefixes()
+    model = Latents()
     shared = DistributedDataParallel(model)
     h_LBD = shared(x_BE[rank * 16 : (rank + 1) * 16])
-    loss = loss_of(gather_with_gradient(h_LBD), taxonomy) + h_LBD.square().sum(dim=(0, 2)).mean()
+    loss = loss_of(gather_with_gradient(h_LBD), taxonomy, every(32, 3)) + h_LBD.square().sum(dim=(0, 2)).mean()
     loss.backward()
     return model.weight_LED.grad
 
@@ -176,8 +195,8 @@ def gradient_of_half_a_batch(rank: int, _folder: Path) -> torch.Tensor:
 def test_two_workers_get_the_gradient_of_the_whole_batch(in_two_workers):
     """Beside a mean over a worker's own products, as reconstruction is: the two are averaged alike."""
     x_BE, taxonomy = batch()
-    model = Prefixes()
+    model = Latents()
     h_LBD = model(x_BE)
-    (loss_of(h_LBD, taxonomy) + h_LBD.square().sum(dim=(0, 2)).mean()).backward()
+    (loss_of(h_LBD, taxonomy, every(32, 3)) + h_LBD.square().sum(dim=(0, 2)).mean()).backward()
     for gradient_LED in in_two_workers(gradient_of_half_a_batch):
         torch.testing.assert_close(gradient_LED, model.weight_LED.grad, atol=1e-5, rtol=1e-5)

@@ -4,7 +4,7 @@ Paths may be of uneven depth. A product's *leaf* is the node its whole path name
 The root above the first names is no ancestor: two products whose first names differ are *unrelated*.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,6 +46,13 @@ class Taxonomy:
     def of(self, positions_M: NDArray[np.integer]) -> "Taxonomy":
         """The same tree, of some of the products."""
         return replace(self, leaf_of_N=self.leaf_of_N[positions_M])
+
+    def without_leaves(self, names: Collection[str]) -> "Taxonomy":
+        """The same tree, where a path whose last name is one of `names`, in any case, says nothing about a product."""
+        ignored = {name.casefold() for name in names}
+        says_P = np.array([path[-1].casefold().strip() not in ignored for path in self.paths])
+        kept_N = (self.leaf_of_N != NO_LEAF) & says_P[self.leaf_of_N]
+        return replace(self, leaf_of_N=np.where(kept_N, self.leaf_of_N, NO_LEAF).astype(np.int32))
 
     def lca_depth(self, leaf_a: NDArray[np.integer], leaf_b: NDArray[np.integer]) -> NDArray[np.int64]:
         """Depth of the lowest common ancestor of leaves, elementwise and broadcasting; 0: none, or a leaf is NO_LEAF."""

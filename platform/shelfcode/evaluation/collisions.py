@@ -11,6 +11,9 @@ from shelfcode.semantic_id import format_codes
 SIZE_CLASSES = (1, 2, 3, 4, 5, 10, 20, 50, 100, 1000)
 """Least number of products of each class of the histogram of collision sizes."""
 
+UNLIKE_BELOW = 0.8
+"""A product whose mean cosine with the other products of its ID is below this is unlike them: another product, not a near-twin."""
+
 WORST = 10
 EXAMPLES = 5
 _SAMPLED_PRODUCTS = 50_000
@@ -59,6 +62,10 @@ class Collisions(Figures):
         sampled_ids: shared IDs whose products were compared, drawn at random up to a total of about 50,000 products.
         mean_cosine: mean over these IDs of the mean cosine of two of their products.
         mean_cosine_low: the tenth percentile of the same.
+        unlike_share: of the products that share an ID, the share whose mean cosine with the others of their ID is below UNLIKE_BELOW.
+            From the sampled IDs, each weighed by all its products, however many of them were compared. None also in an evaluation
+            that was made before this figure was.
+        unlike_products: how many products of the catalog that comes to; None where the share is.
         most_products: the worst IDs by number of products, from all.
         least_alike: the worst IDs by mean cosine, from the sampled ones.
     """
@@ -71,6 +78,8 @@ class Collisions(Figures):
     sampled_ids: int
     mean_cosine: float | None
     mean_cosine_low: float | None
+    unlike_share: float | None = None
+    unlike_products: int | None = None
     most_products: tuple[Collision, ...]
     least_alike: tuple[Collision, ...]
 
@@ -116,17 +125,24 @@ def collisions(
             examples=tuple(int(position) for position in examples),
         )
 
-    cosine_S = np.array([mean_cosine(np.asarray(x_ND[members(number)], dtype=np.float32)) for number in drawn])
-    undefined = {} if len(shared) else dict.fromkeys(("mean_cosine", "mean_cosine_low"), "no two products share an ID")
+    compared = [cosines_with_others(np.asarray(x_ND[members(number)], dtype=np.float32)) for number in drawn]
+    cosine_S = np.array([cosine_M.mean() for cosine_M in compared])
+    unlike_S = np.array([np.count_nonzero(cosine_M < UNLIKE_BELOW) / len(cosine_M) for cosine_M in compared])
+    sharing = int(size_I[shared].sum())
+    unlike_share = float(unlike_S @ size_I[drawn] / size_I[drawn].sum()) if len(drawn) else None
+    from_sample = ("mean_cosine", "mean_cosine_low", "unlike_share", "unlike_products")
+    undefined = {} if len(shared) else dict.fromkeys(from_sample, "no two products share an ID")
     return Collisions(
         distinct_ids=len(size_I),
         distinct_share=len(size_I) / len(id_N),
-        sharing_share=float(size_I[shared].sum() / len(id_N)),
+        sharing_share=sharing / len(id_N),
         largest=int(size_I.max()),
         sizes=_size_classes(size_I, SIZE_CLASSES),
         sampled_ids=len(drawn),
         mean_cosine=float(cosine_S.mean()) if len(drawn) else None,
         mean_cosine_low=float(np.quantile(cosine_S, 0.1)) if len(drawn) else None,
+        unlike_share=unlike_share,
+        unlike_products=None if unlike_share is None else round(unlike_share * sharing),
         most_products=tuple(collision(int(number)) for number in largest),
         least_alike=tuple(collision(int(number)) for number in drawn[np.argsort(cosine_S, kind="stable")[:WORST]]),
         undefined=undefined,
@@ -134,10 +150,15 @@ def collisions(
 
 
 def mean_cosine(x_MD: NDArray[np.floating]) -> float:
-    """Mean cosine of two different unit rows: (|sum of rows|^2 - M) / (M (M - 1)), for M of at least 2."""
-    count = len(x_MD)
-    total_D = x_MD.sum(axis=0, dtype=np.float64)
-    return float(np.clip((total_D @ total_D - np.square(x_MD, dtype=np.float64).sum()) / (count * (count - 1)), -1, 1))
+    """Mean cosine of two different unit rows, for M of at least 2."""
+    return float(cosines_with_others(x_MD).mean())
+
+
+def cosines_with_others(x_MD: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Each unit row's mean cosine with the other rows: (x . sum of rows - x . x) / (M - 1), for M of at least 2."""
+    exact_MD = x_MD.astype(np.float64)
+    others_MD = exact_MD.sum(axis=0) - exact_MD
+    return np.clip(np.einsum("md,md->m", exact_MD, others_MD) / (len(x_MD) - 1), -1, 1)
 
 
 def _size_classes(size_I: NDArray[np.integer], least_of_class: Sequence[int]) -> tuple[SizeClass, ...]:

@@ -91,6 +91,7 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
         figures[f"share_at_l{level}_cosine_90"] = share
     figures["codewords_used_share"] = min(level.used_share for level in health.levels)
     figures["distinct_share"] = evaluation.collisions.distinct_share
+    figures["unlike_collision_share"] = evaluation.collisions.unlike_share
     figures["l1_largest_over_even"] = health.levels[0].largest_over_even
     if evaluation.taxonomy_alignment is not None:
         l1_top, l2_leaf = evaluation.taxonomy_alignment.at(1, 1), evaluation.taxonomy_alignment.at(2, "leaf")

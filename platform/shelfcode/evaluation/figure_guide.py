@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shelfcode.evaluation.collisions import UNLIKE_BELOW
+
 Verdict = Literal["good", "fair", "poor"]
 
 
@@ -64,6 +66,12 @@ _GUIDES = {
         "Distinct semantic IDs over products. 0.75 to 0.95 is usual; true duplicates should share an ID, so 1 is not the aim.",
         good=0.75,
         poor=0.5,
+    ),
+    "unlike_collision_share": FigureGuide(
+        "Unlike products on one ID",
+        "Of the products that share their ID, the share whose mean cosine with the others of that ID is below "
+        f"{UNLIKE_BELOW}: different products, not near-twins. 0 is the aim; it weighs more the fewer distinct IDs there are.",
+        higher_is_better=False,
     ),
     "l1_largest_over_even": FigureGuide(
         "Largest first codeword",

@@ -103,10 +103,14 @@ def draw_pairs(
     neighbours: int = 100,
     random_pairs: int = 300_000,
     pairs_a_bin: int = 2000,
+    among_P: NDArray[np.integer] | None = None,
 ) -> PairPool:
     """The pool (anchors x neighbours, and random pairs of two different products) and its stratified sample.
 
     A catalog with fewer products has fewer anchors and neighbours; its random pairs repeat, and stay as often as drawn.
+
+    Args:
+        among_P: positions that anchors, and one product of every random pair, are drawn from; all when left out.
 
     Raises:
         ValueError: fewer than two products, or rows that are not finite and of unit norm.
@@ -114,10 +118,12 @@ def draw_pairs(
     count = len(x_ND)
     if x_ND.ndim != 2 or count < 2:
         raise ValueError(f"embeddings of shape {x_ND.shape}: pairs need two products or more")
-    anchors_A = np.sort(rng.choice(count, min(anchors, count), replace=False))
+    among = np.arange(count) if among_P is None else among_P
+    anchors_A = np.sort(rng.choice(among, min(anchors, len(among)), replace=False))
     _check_unit(np.asarray(x_ND[anchors_A], dtype=np.float32))
     near_AK = nearest_neighbours(x_ND, anchors_A, min(neighbours, count - 1))
-    random_left, random_right = rng.integers(0, count, size=(2, random_pairs))
+    random_left, random_right = rng.integers(0, [[len(among)], [count]], size=(2, random_pairs))
+    random_left = among[random_left]
     different = random_left != random_right
     left_M = np.concatenate([np.repeat(anchors_A, near_AK.shape[1]), random_left[different]])
     right_M = np.concatenate([near_AK.ravel(), random_right[different]])

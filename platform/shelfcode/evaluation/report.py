@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from shelfcode.evaluation.codebook_health import codeword_counts
-from shelfcode.evaluation.collisions import Collision
+from shelfcode.evaluation.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.evaluate import Evaluation, headline
 from shelfcode.evaluation.figure_guide import guide_of
 from shelfcode.evaluation.hierarchy_map import MapNode, hierarchy_map, map_positions
@@ -23,11 +23,12 @@ _CARDS = (
     "share_at_l{levels}_cosine_90",
     "codewords_used_share",
     "distinct_share",
+    "unlike_collision_share",
     "l1_largest_over_even",
     "ami_l1_top",
     "purity_l2_leaf",
 )
-_PERCENT = ("share_at_", "codewords_used_share", "distinct_share", "purity_")
+_PERCENT = ("share_at_", "codewords_used_share", "distinct_share", "unlike_collision_share", "purity_")
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ def report_html(
         plots={name: Markup(as_html(figure, f"plot-{name}")) for name, figure in plots.items()},
         cards=_cards(evaluation),
         evaluation=evaluation,
+        unlike_below=UNLIKE_BELOW,
         map_left_out=_left_out(nodes),
         worst=[
             ("Most products", [_collision_row(collision, examples) for collision in evaluation.collisions.most_products]),
@@ -149,6 +151,8 @@ def _note(figure: str, evaluation: Evaluation) -> str:
         return similarity.undefined.get("spearman", "")
     if figure.startswith("share_at_"):
         return similarity.similar.undefined.get("share_at_level", "")
+    if figure == "unlike_collision_share":
+        return evaluation.collisions.undefined.get("unlike_share", "")
     if alignment is None:
         return evaluation.undefined.get("taxonomy_alignment", "")
     cell = alignment.at(1, 1) if figure == "ami_l1_top" else alignment.at(2, "leaf")

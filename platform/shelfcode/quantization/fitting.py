@@ -23,9 +23,7 @@ from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
-
-SETUP, RESTART, SAMPLE = 1, 2, 3
-"""What a random stream is for, so that no two share their numbers."""
+from shelfcode.quantization.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,12 @@ class Fit:
 
 @dataclass(frozen=True)
 class StepReport:
-    """Losses of one batch, and how many codewords were set anew since the last report."""
+    """Losses of one batch."""
 
     step: int
     reconstruction: float
     commitment: float
     contrastive: float
-    restarted: int
 
 
 def contrast_possible(taxonomy: Taxonomy) -> bool:
@@ -85,29 +82,20 @@ def check_size(recipe: Recipe, products: int) -> None:
         )
 
 
-def start(recipe: Recipe, x_NE: NDArray[np.float32], worker: Worker) -> Fit:
-    """Model and optimizer before the first batch: projection, then codebooks by k-means of a sample.
-
-    Every worker does the same sums from the same sample, so all start alike.
-    """
-    quantizer, training = recipe.quantizer, recipe.training
+def start(recipe: Recipe, targets: Targets, worker: Worker) -> Fit:
+    """Model and optimizer before the first batch; the same on every worker."""
+    training = recipe.training
     torch.manual_seed(training.seed)
-    model = new_model(recipe, x_NE.shape[1]).to(worker.device)
-    generator = torch.Generator().manual_seed(_stream(training.seed, SETUP))
-    rng = np.random.Generator(np.random.Philox(key=_stream(training.seed, SAMPLE)))
-    size = min(len(x_NE), quantizer.kmeans_sample)
-    sample = np.sort(rng.choice(len(x_NE), size, replace=False))
-    sample_NE = torch.from_numpy(np.ascontiguousarray(x_NE[sample])).to(worker.device)
-    model.start_as_projection(sample_NE)
-    with torch.no_grad():
-        z_ND = torch.cat([model.encoder(chunk_BE) for chunk_BE in torch.split(sample_NE, 8192)])
-    model.codebooks.set_up(z_ND, quantizer.kmeans_iterations, generator)
+    model = new_model(recipe, targets.basis_DE.shape[1]).to(worker.device)
+    tensors = (targets.mean_E, targets.basis_DE, *targets.codewords)
+    mean_E, basis_DE, *codewords = (torch.from_numpy(array).to(worker.device) for array in tensors)
+    model.start_at(mean_E, basis_DE, codewords)
     optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
     return Fit(model, optimizer)
 
 
 def fit(
-    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, state: Fit, worker: Worker, stop_at: int | None = None
+    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, targets: Targets, state: Fit, worker: Worker, stop_at: int | None = None
 ) -> Iterator[StepReport]:
     """Train from `state.step` on, in place; yields after every batch, so the caller can report, save or stop.
 
@@ -116,33 +104,30 @@ def fit(
         stop_at: leave off after this step; the learning rate still follows the recipe's number of steps.
     """
     training, quantizer = recipe.training, recipe.quantizer
-    sampler = build_sampler(taxonomy, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
-    contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
+    trained_on = taxonomy.of(targets.rows_M)
+    sampler = build_sampler(trained_on, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
+    contrast = _contrast(recipe, trained_on, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
+    temperature_L = [max(1e-6, quantizer.commitment_temperature * float(spread)) for spread in targets.spread_L]
     model: nn.Module = state.model
     if worker.world_size > 1:
-        # The codebooks are buffers: the first worker's to begin with, for k-means may end elsewhere on another kind of processor;
-        # from then on `follow` moves them alike on all workers.
-        model = DistributedDataParallel(state.model, forward_sync_buffers=False)
+        model = DistributedDataParallel(state.model, broadcast_buffers=False)  # the codebooks do not move
     share = slice(*(training.batch_size * part // worker.world_size for part in (worker.rank, worker.rank + 1)))
     for step in range(state.step, min(training.steps if stop_at is None else stop_at, training.steps)):
         batch_B = sampler.batch(step)
-        x_BE = torch.from_numpy(x_NE[batch_B[share]]).to(worker.device, non_blocking=True)
+        x_BE = torch.from_numpy(x_NE[targets.rows_M[batch_B[share]]]).to(worker.device, non_blocking=True)
+        target_BL = torch.from_numpy(targets.codes_ML[batch_B[share]].astype(np.int64)).to(worker.device, non_blocking=True)
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, training.learning_rate, training.warmup_steps, training.steps)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            out: Quantized = model(x_BE)
-        contrastive = contrast(out.prefix_LBD, batch_B) if contrast else out.commitment.new_zeros(())
+            out: Quantized = model(x_BE, target_BL, temperature_L)
+        contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
         loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         state.optimizer.step()
-        generator = torch.Generator().manual_seed(_stream(training.seed, RESTART, step))
-        restarted = state.model.codebooks.follow(
-            out.z_BD.detach(), out.codes_BL, quantizer.codebook_decay, quantizer.restart_below, generator
-        )
         state.step = step + 1
-        reconstruction, commitment = float(out.reconstruction.detach()), float(out.commitment.detach())
-        yield StepReport(state.step, reconstruction, commitment, float(contrastive.detach()), restarted)
+        losses = torch.stack([out.reconstruction, out.commitment, contrastive]).tolist()
+        yield StepReport(state.step, *losses)
 
 
 def learning_rate(step: int, height: float, warmup_steps: int, steps: int) -> float:
@@ -153,21 +138,18 @@ def learning_rate(step: int, height: float, warmup_steps: int, steps: int) -> fl
     return height * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[Tensor, NDArray[np.int64]], Tensor]:
-    """The contrastive term as a function of a worker's prefixes and the positions of the whole batch."""
+def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:
+    """The contrastive term as a function of a worker's latents and the positions of the whole batch."""
     settings = recipe.quantizer.contrastive
     top_P = taxonomy.ancestors_PD[:, 0]
+    anchors_A = torch.arange(0, recipe.training.batch_size, settings.anchor_every, device=device)
 
-    def term(prefix_LBD: Tensor, batch_B: NDArray[np.int64]) -> Tensor:
+    def term(z_LBD: list[Tensor], batch_B: NDArray[np.int64]) -> Tensor:
         leaf_B = taxonomy.leaf_of_N[batch_B]
         places_3B = torch.from_numpy(np.stack([leaf_B, taxonomy.parent_P[leaf_B], top_P[leaf_B]])).to(device)
-        strength_BB, counted_BB = graded_pairs(places_3B[0], places_3B[1], places_3B[2], settings.same_leaf, settings.sibling_leaf)
-        gathered_LBD = gather_with_gradient(prefix_LBD)
-        return contrastive_loss(gathered_LBD, strength_BB, counted_BB, settings.temperature, settings.level_weights)
+        leaf, parent, top = places_3B
+        strength_AB, counted_AB = graded_pairs(leaf, parent, top, anchors_A, settings.same_leaf, settings.sibling_leaf)
+        gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last does not move
+        return contrastive_loss(gathered_LBD, anchors_A, strength_AB, counted_AB, settings.temperature, settings.level_weights)
 
     return term
-
-
-def _stream(*numbers: int) -> int:
-    """One seed from several numbers, well apart for neighbouring ones."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

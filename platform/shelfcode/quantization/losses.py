@@ -1,7 +1,7 @@
 """The graded contrastive term: the catalog's taxonomy as supervision, level by level.
 
-For product i, its positives P(i) are the products of its own leaf and of sibling leaves, with strengths w_ij; its
-negatives are the products with no shared ancestor. With h the sum of codewords down to a level, scaled to unit norm,
+For product i, an anchor, its positives P(i) are the products of its own leaf and of sibling leaves, with strengths w_ij; its
+negatives are the products with no shared ancestor. With h the latent of a level, scaled to unit norm,
 
     l_i = - sum_{j in P(i)} w_ij log( exp(h_i h_j / t) / sum_{k in P(i) or negative} exp(h_i h_k / t) ) / sum_{j in P(i)} w_ij
 
@@ -17,48 +17,54 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, UNRELATED
 
 
-def graded_pairs(leaf_B: Tensor, parent_B: Tensor, top_B: Tensor, same_leaf: float, sibling_leaf: float) -> tuple[Tensor, Tensor]:
-    """Strength of every pair as a positive, and which pairs enter the softmax.
+def graded_pairs(
+    leaf_B: Tensor, parent_B: Tensor, top_B: Tensor, anchors_A: Tensor, same_leaf: float, sibling_leaf: float
+) -> tuple[Tensor, Tensor]:
+    """Strength of each anchor's pairs as positives, and which pairs enter its softmax.
 
     Args:
         leaf_B, parent_B, top_B: node numbers of each product; leaf -1 without a path, parent -1 at the top.
+        anchors_A: int64, the products i, as places in the batch.
 
     Returns:
-        float[B, B] strengths, zero on the diagonal, and bool[B, B].
+        float[A, B] strengths, zero for the product itself, and bool[A, B].
     """
-    relation_BB = relation(leaf_B, parent_B, top_B)
-    relation_BB.fill_diagonal_(UNKNOWN)
-    strength_BB = (relation_BB == SAME_LEAF) * same_leaf + (relation_BB == SIBLING_LEAF) * sibling_leaf
-    return strength_BB, (strength_BB > 0) | (relation_BB == UNRELATED)
+    relation_AB = relation(leaf_B, parent_B, top_B, anchors_A)
+    relation_AB[torch.arange(len(anchors_A), device=leaf_B.device), anchors_A] = UNKNOWN
+    strength_AB = (relation_AB == SAME_LEAF) * same_leaf + (relation_AB == SIBLING_LEAF) * sibling_leaf
+    return strength_AB, (strength_AB > 0) | (relation_AB == UNRELATED)
 
 
-def relation(leaf_B: Tensor, parent_B: Tensor, top_B: Tensor) -> Tensor:
-    """`Taxonomy.relation` of all pairs of a batch, on its device: int8[B, B]."""
-    same_leaf_BB = leaf_B[:, None] == leaf_B
-    sibling_BB = (parent_B[:, None] == parent_B) & (parent_B >= 0)
-    unrelated_BB = top_B[:, None] != top_B
-    known_BB = (leaf_B[:, None] >= 0) & (leaf_B >= 0)
-    relation_BB = torch.ones_like(known_BB, dtype=torch.int8)
-    relation_BB[unrelated_BB] = UNRELATED
-    relation_BB[sibling_BB] = SIBLING_LEAF
-    relation_BB[same_leaf_BB] = SAME_LEAF
-    relation_BB[~known_BB] = UNKNOWN
-    return relation_BB
+def relation(leaf_B: Tensor, parent_B: Tensor, top_B: Tensor, anchors_A: Tensor) -> Tensor:
+    """`Taxonomy.relation` of anchors and all products of a batch, on its device: int8[A, B]."""
+    same_leaf_AB = leaf_B[anchors_A, None] == leaf_B
+    sibling_AB = (parent_B[anchors_A, None] == parent_B) & (parent_B >= 0)
+    unrelated_AB = top_B[anchors_A, None] != top_B
+    known_AB = (leaf_B[anchors_A, None] >= 0) & (leaf_B >= 0)
+    relation_AB = torch.ones_like(known_AB, dtype=torch.int8)
+    relation_AB[unrelated_AB] = UNRELATED
+    relation_AB[sibling_AB] = SIBLING_LEAF
+    relation_AB[same_leaf_AB] = SAME_LEAF
+    relation_AB[~known_AB] = UNKNOWN
+    return relation_AB
 
 
-def contrastive_loss(h_LBD: Tensor, strength_BB: Tensor, counted_BB: Tensor, temperature: float, level_weights: list[float]) -> Tensor:
-    """Weighted mean over levels of the mean of l_i over products that have a positive; zero where none has.
+def contrastive_loss(
+    h_LBD: Tensor, anchors_A: Tensor, strength_AB: Tensor, counted_AB: Tensor, temperature: float, level_weights: list[float]
+) -> Tensor:
+    """Weighted mean over levels of the mean of l_i over anchors that have a positive; zero where none has.
 
     Args:
-        h_LBD: sum of codewords down to each level, of the products of all workers, with gradient.
-        strength_BB, counted_BB: from `graded_pairs`.
+        h_LBD: latent of each level, of the products of all workers, with gradient.
+        anchors_A, strength_AB, counted_AB: as in `graded_pairs`.
     """
-    total_B = strength_BB.sum(dim=1)
-    anchors_A = (total_B > 0).nonzero().flatten()
-    if not len(anchors_A):
+    total_A = strength_AB.sum(dim=1)
+    having = (total_A > 0).nonzero().flatten()
+    if not len(having):
         return h_LBD.sum() * 0
-    target_AB = strength_BB[anchors_A] / total_B[anchors_A, None]
-    outside_AB = torch.zeros_like(target_AB).masked_fill_(~counted_BB[anchors_A], -torch.inf)
+    anchors_A = anchors_A[having]
+    target_AB = strength_AB[having] / total_A[having, None]
+    outside_AB = torch.zeros_like(target_AB).masked_fill_(~counted_AB[having], -torch.inf)
     loss = h_LBD.new_zeros(())
     for h_BD, weight in zip(torch.nn.functional.normalize(h_LBD, dim=-1), level_weights, strict=False):
         h_AD = h_BD[anchors_A]

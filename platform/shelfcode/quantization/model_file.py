@@ -32,7 +32,7 @@ def load_model(workspace: Workspace, folder: str, recipe: Recipe) -> RQVAE:
     """
     try:
         weights = load(workspace.read_bytes(f"{folder}/{MODEL_FILE}"))
-        model = new_model(recipe, dimensions=weights["encoder.skip.weight"].shape[1])
+        model = new_model(recipe, dimensions=weights["projection.weight"].shape[1])
         model.load_state_dict(weights)
     except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
         raise ShelfcodeError(f"{workspace.address(folder)}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error

@@ -1,9 +1,9 @@
 """The residual-quantised VAE (Lee et al. 2022; for semantic IDs: Rajput et al. 2023, TIGER).
 
-    embedding x -> encoder -> z -> residual codebooks -> codes, z_q -> decoder -> x_hat
+    embedding x -> one latent a level -> residual codebooks -> codes, sum of codewords -> decoder -> x_hat
 
-The commitment loss takes the residual against the *detached* codeword at every level. Subtracting the straight-through
-output instead leaves levels 2 and below without a gradient to the encoder.
+The latent of the last level is the projection of x onto its principal components. Those of the levels above are moved
+from there by the encoder, which learns to place a product where its neighbourhood lies.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,10 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from shelfcode.quantization.codebook import ResidualCodebooks
+from shelfcode.quantization.kmeans import CHUNK
 
 
 @dataclass(frozen=True)
@@ -21,16 +23,12 @@ class Quantized:
     """What one pass gives for B products.
 
     Attributes:
-        z_BD: encoded products, with gradient.
-        codes_BL: int64, the codeword chosen at each level.
-        prefix_LBD: the sum of codewords down to each level, straight-through: forward the codewords, backward z.
+        z_LBD: the latents; those above the last level with gradient.
         reconstruction: scalar, squared error summed over dimensions, mean over products.
-        commitment: scalar, squared distance of the residual to its codeword, summed over dimensions and levels.
+        commitment: scalar, cross-entropy of the target codes, summed over the levels above the last, mean over products.
     """
 
-    z_BD: Tensor
-    codes_BL: Tensor
-    prefix_LBD: Tensor
+    z_LBD: list[Tensor]
     reconstruction: Tensor
     commitment: Tensor
 
@@ -40,59 +38,69 @@ class RQVAE(nn.Module):
 
     def __init__(self, dimensions: int, codebook_sizes: Sequence[int], hidden_sizes: Sequence[int], latent_size: int) -> None:
         super().__init__()
-        self.encoder = SkipMLP([dimensions, *hidden_sizes, latent_size])
-        self.decoder = SkipMLP([latent_size, *reversed(hidden_sizes), dimensions])
+        self.moved_levels = len(codebook_sizes) - 1
+        self.projection = nn.Linear(dimensions, latent_size).requires_grad_(False)
+        self.encoder = mlp([dimensions, *hidden_sizes, self.moved_levels * latent_size])
         self.codebooks = ResidualCodebooks(codebook_sizes, latent_size)
+        self.decoder = mlp([latent_size, *reversed(hidden_sizes), dimensions])
+        self.expansion = nn.Linear(latent_size, dimensions).requires_grad_(False)
 
-    def forward(self, x_BE: Tensor) -> Quantized:
-        z_BD = self.encoder(x_BE).float()
+    def latents(self, x_BE: Tensor) -> list[Tensor]:
+        """float[B, D] of each level."""
+        projected_BD = self.projection(x_BE)
+        moves = self.encoder(x_BE).chunk(self.moved_levels, dim=1)
+        return [(projected_BD + move_BD).float() for move_BD in moves] + [projected_BD.float()]
+
+    def forward(self, x_BE: Tensor, target_BL: Tensor, temperature_L: Sequence[float]) -> Quantized:
+        """Latents and losses of a batch.
+
+        Args:
+            target_BL: int64, the codes that the products' neighbourhoods choose.
+            temperature_L: of the softmax over codewords, in squared distance.
+        """
+        z_LBD = self.latents(x_BE)
         with torch.autocast(x_BE.device.type, enabled=False):  # in bfloat16 near codewords cannot be told apart
-            codes_BL, prefix_LBD = self.codebooks.assign(z_BD)
-        straight_LBD = z_BD + (prefix_LBD - z_BD).detach()
-        reconstruction = (self.decoder(straight_LBD[-1]).float() - x_BE).square().sum(dim=1).mean()
-        commitment = (z_BD - prefix_LBD).square().sum(dim=(0, 2)).mean()
-        return Quantized(z_BD, codes_BL, straight_LBD, reconstruction, commitment)
+            commitment, prefix_BD = self._commit(z_LBD, target_BL, temperature_L)
+        decoded_BE = self.expansion(prefix_BD) + self.decoder(prefix_BD)
+        reconstruction = (decoded_BE.float() - x_BE).square().sum(dim=1).mean()
+        return Quantized(z_LBD, reconstruction, commitment)
+
+    def _commit(self, z_LBD: list[Tensor], target_BL: Tensor, temperature_L: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the target codes, each level given the target's codes above it; and the sum of the target's codewords."""
+        prefix_BD = torch.zeros_like(z_LBD[0])
+        commitment = prefix_BD.new_zeros(())
+        for level, z_BD in enumerate(z_LBD):
+            codewords_KD, target_B = self.codebooks.codewords(level), target_BL[:, level]
+            if level < self.moved_levels:
+                # -|r - e|^2 / t without |r|^2, which no softmax over codewords sees.
+                scale = 1 / temperature_L[level]
+                bias_K = codewords_KD.square().sum(dim=1) * -scale
+                commitment = commitment + cross_entropy(torch.addmm(bias_K, z_BD - prefix_BD, codewords_KD.T, alpha=2 * scale), target_B)
+            prefix_BD = prefix_BD + codewords_KD[target_B]
+        return commitment, prefix_BD
 
     @torch.inference_mode()
     def encode(self, x_BE: Tensor) -> Tensor:
         """Codes of embeddings: int64[B, L]."""
-        return self.codebooks.assign(self.encoder(x_BE).float())[0]
+        return torch.cat([self.codebooks.assign(self.latents(chunk_CE)) for chunk_CE in x_BE.split(CHUNK)])
 
     @torch.no_grad()
-    def start_as_projection(self, x_NE: Tensor) -> None:
-        """Set encoder and decoder to the principal components of a sample, their MLPs adding nothing yet.
-
-        Distances between embeddings then hold in the latent space from the first step, and so do the codebooks that
-        k-means finds there.
-        """
-        latent = self.codebooks.codewords(0).shape[1]
-        mean_E = x_NE.mean(dim=0)
-        centred_NE = x_NE - mean_E
-        _, vectors_EE = torch.linalg.eigh(centred_NE.T @ centred_NE)
-        basis_DE = vectors_EE.flip(1)[:, :latent].T
-        if len(basis_DE) < latent:  # more latent dimensions than the embedding has: the rest start at zero
-            basis_DE = torch.cat([basis_DE, basis_DE.new_zeros(latent - len(basis_DE), basis_DE.shape[1])])
-        self.encoder.set_skip(basis_DE, -basis_DE @ mean_E)
-        self.decoder.set_skip(basis_DE.T, mean_E)
+    def start_at(self, mean_E: Tensor, basis_DE: Tensor, codewords: Sequence[Tensor]) -> None:
+        """Projection and its inverse as given, the MLPs adding nothing yet, and the codebooks."""
+        self.projection.weight.copy_(basis_DE)
+        self.projection.bias.copy_(-basis_DE @ mean_E)
+        self.expansion.weight.copy_(basis_DE.T)
+        self.expansion.bias.copy_(mean_E)
+        for level, codewords_KD in enumerate(codewords):
+            self.codebooks.codewords(level).copy_(codewords_KD)
 
 
-class SkipMLP(nn.Module):
-    """A linear map plus an MLP whose last layer starts at zero."""
-
-    def __init__(self, sizes: Sequence[int]) -> None:
-        super().__init__()
-        self.skip = nn.Linear(sizes[0], sizes[-1])
-        layers: list[nn.Module] = []
-        for before, after in pairwise(sizes[:-1]):
-            layers += [nn.Linear(before, after), nn.ReLU()]
-        last = nn.Linear(sizes[-2], sizes[-1])
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
-        self.layers = nn.Sequential(*layers, last)
-
-    def forward(self, x_BE: Tensor) -> Tensor:
-        return self.skip(x_BE) + self.layers(x_BE)
-
-    def set_skip(self, weight: Tensor, bias: Tensor) -> None:
-        self.skip.weight.copy_(weight)
-        self.skip.bias.copy_(bias)
+def mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between; the last one starts at zero."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(sizes[:-1]):
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+    last = nn.Linear(sizes[-2], sizes[-1])
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)

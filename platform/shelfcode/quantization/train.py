@@ -1,7 +1,7 @@
 """Training the quantizer in Ray Train: any number of workers, checkpoints, and a run that goes on where it stopped.
 
 The run's folder is named after everything that decides the outcome. The same job started again after a crash therefore
-finds its checkpoints, and a job with another recipe or another catalog does not.
+finds its targets and checkpoints, and a job with another recipe or another catalog does not.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 import ray.train
 import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
@@ -24,10 +25,13 @@ from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys
 from shelfcode.quantization.fitting import Fit, Worker, check_size, fit, start
+from shelfcode.quantization.targets import find_targets, unpack_targets
 from shelfcode.workspace import Workspace
 
 REPORT_EVERY = 100
 STATE_FILE = "state.pt"
+TRAINING_SET_FILE = "training_set.npz"
+TARGETS_FILE = "targets.npz"
 
 log = logging.getLogger(__name__)
 
@@ -45,20 +49,35 @@ def has_checkpoint(workspace: Workspace, folder: str) -> bool:
     return any(name.startswith("checkpoint_") for name in workspace.names(f"{folder}/train"))
 
 
-def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> dict[str, Tensor]:
-    """Fit the quantizer to the embeddings of a catalog; the weights of the trained model.
+def prepare_targets(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> None:
+    """Find what the encoder is to learn and keep it in the run's folder; nothing to do where an earlier start did.
 
     Args:
         taxonomy: of the products that have an embedding, in their order.
-        folder: of the run, from `training_run`; checkpoints in it are taken up.
+        folder: of the run, from `training_run`.
 
     Raises:
         ShelfcodeError: a codebook is larger than the catalog.
-        ray.train.TrainingFailedError: workers failed more often than training.max_failures.
     """
     training = recipe.training
     check_size(recipe, len(embedded.keys_N))
-    workspace.write_bytes(f"{folder}/training_set.npz", _pack(embedded.keys_N, taxonomy))
+    if workspace.exists(f"{folder}/{TARGETS_FILE}"):
+        return
+    workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", _pack(embedded.keys_N, taxonomy))
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(_find_targets)
+    ray.get(task.remote(recipe, workspace, folder, embedded.folder))
+
+
+def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, workspace: Workspace, folder: str) -> dict[str, Tensor]:
+    """Fit the quantizer to the embeddings of a catalog; the weights of the trained model.
+
+    Args:
+        folder: of the run, after `prepare_targets`; checkpoints in it are taken up.
+
+    Raises:
+        ray.train.TrainingFailedError: workers failed more often than training.max_failures.
+    """
+    training = recipe.training
     resources: dict[str, float] = {"CPU": training.cpus_per_worker}
     trainer = TorchTrainer(
         _train_worker,
@@ -80,28 +99,34 @@ def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonom
     return weights
 
 
+def _find_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str) -> None:
+    torch.set_num_threads(recipe.training.cpus_per_worker)
+    device = torch.device("cuda" if recipe.training.use_gpu else "cpu")
+    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
+    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_N), taxonomy, device)
+    workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
+
+
 def _train_worker(config: dict[str, Any]) -> None:
     recipe, workspace = Recipe.model_validate_json(config["recipe"]), Workspace(config["workspace"])
     context = ray.train.get_context()
     worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{config['run']}/training_set.npz"))
+    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{config['run']}/{TRAINING_SET_FILE}"))
+    targets = unpack_targets(workspace.read_bytes(f"{config['run']}/{TARGETS_FILE}"))
     x_NE = embedding_matrix(workspace, config["embeddings"], keys_N)
-    state = start(recipe, x_NE, worker)
+    state = start(recipe, targets, worker)
     if checkpoint := ray.train.get_checkpoint():
         state.load(_read_state(checkpoint))
         _say(worker, f"training goes on from step {state.step} of {recipe.training.steps}")
-    restarted = 0
-    for report in fit(recipe, x_NE, taxonomy, state, worker):
-        restarted += report.restarted
+    for report in fit(recipe, x_NE, taxonomy, targets, state, worker):
         last = report.step == recipe.training.steps
         if report.step % REPORT_EVERY == 0 or last:
             _say(
                 worker,
                 f"step {report.step} of {recipe.training.steps}: reconstruction {report.reconstruction:.4f}, commitment "
-                f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}, codewords set anew {restarted}",
+                f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}",
             )
-            restarted = 0
         if report.step % recipe.training.checkpoint_every == 0 or last:
             _save(state, worker, {"step": report.step, "reconstruction": report.reconstruction, "commitment": report.commitment})
 

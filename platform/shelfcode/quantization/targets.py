@@ -1,0 +1,129 @@
+"""What the encoder is to learn: for every product the codes that its neighbourhood chooses.
+
+    embeddings -> principal components -> smoothed over neighbours, level by level -> residual k-means -> target codes
+
+Coarse levels see the product after many rounds of smoothing, the last one the product itself. Everything here is done
+once, before the first training step; the frozen model later needs none of it but projection and codebooks.
+"""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.flavor import Recipe
+from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.quantization.neighbours import nearest_neighbours
+from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, torch_stream
+from shelfcode.quantization.smoothing import neighbour_weights, smooth
+
+COARSE_STARTS = 5
+"""k-means is run from so many starts at the first level: its few borders decide over every prefix."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Where training starts and what it aims at.
+
+    Attributes:
+        rows_M: int64, positions in the catalog of the products that are trained on, rising.
+        codes_ML: uint16, their codes.
+        mean_E, basis_DE: projection onto the principal components.
+        codewords: float32[K_l, D] of each level.
+        spread_L: mean squared distance of a target to its codeword at each level.
+    """
+
+    rows_M: NDArray[np.int64]
+    codes_ML: NDArray[np.uint16]
+    mean_E: NDArray[np.float32]
+    basis_DE: NDArray[np.float32]
+    codewords: tuple[NDArray[np.float32], ...]
+    spread_L: NDArray[np.float32]
+
+    def pack(self) -> bytes:
+        """As an .npz file without pickles."""
+        file = io.BytesIO()
+        arrays: dict[str, Any] = {f"codewords_{level}": codewords_KD for level, codewords_KD in enumerate(self.codewords)}
+        arrays |= {"rows_M": self.rows_M, "codes_ML": self.codes_ML, "spread_L": self.spread_L}
+        arrays |= {"mean_E": self.mean_E, "basis_DE": self.basis_DE}
+        np.savez(file, **arrays)
+        return file.getvalue()
+
+
+def unpack_targets(data: bytes) -> Targets:
+    """Read what `Targets.pack` wrote."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        codewords = tuple(arrays[f"codewords_{level}"] for level in range(len(arrays["spread_L"])))
+        return Targets(arrays["rows_M"], arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
+
+
+@torch.no_grad()
+def find_targets(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device) -> Targets:
+    """Targets of a catalog, or of a sample of it where it has more than training.products_max products.
+
+    Args:
+        x_NE: of unit norm, memory-mapped or in memory; products in the order of `taxonomy.leaf_of_N`.
+    """
+    training, settings = recipe.training, recipe.quantizer.neighbourhood
+    rows_M = sample_rows(len(x_NE), training.products_max, training.seed)
+    x_ME = x_NE if len(rows_M) == len(x_NE) else x_NE[rows_M]
+    mean_E, basis_DE = principal_components(recipe, x_ME, device)
+    chunks = (torch.from_numpy(np.ascontiguousarray(x_ME[first : first + 8192])).to(device) for first in range(0, len(x_ME), 8192))
+    z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
+    rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
+    if any(rounds):
+        near = nearest_neighbours(x_ME, settings.neighbours, device, training.cpus_per_worker, training.seed)
+        smoothed = smooth(z_MD, near, neighbour_weights(near, taxonomy.of(rows_M), settings), rounds)
+    else:
+        smoothed = [z_MD] * len(rounds)
+    codewords, codes_ML, spread_L = residual_kmeans(recipe, smoothed)
+    arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
+    return Targets(rows_M, codes_ML, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, spread_L)
+
+
+def sample_rows(rows: int, at_most: int, seed: int) -> NDArray[np.int64]:
+    """All rows, or a random sample of them, rising: int64[M]."""
+    if rows <= at_most:
+        return np.arange(rows)
+    return np.sort(numpy_stream(seed, SAMPLE).choice(rows, at_most, replace=False))
+
+
+def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and the first D principal components of a sample: float[E], float[D, E]; rows of zeros where D exceeds E."""
+    sample = sample_rows(len(x_ME), recipe.quantizer.kmeans_sample, recipe.training.seed)
+    x_SE = torch.from_numpy(np.ascontiguousarray(x_ME[sample])).to(device)
+    mean_E = x_SE.mean(dim=0)
+    centred_SE = x_SE - mean_E
+    _, vectors_EE = torch.linalg.eigh(centred_SE.T @ centred_SE)
+    latent = recipe.quantizer.latent_size
+    basis_DE = vectors_EE.flip(1)[:, :latent].T
+    if len(basis_DE) < latent:
+        basis_DE = torch.cat([basis_DE, basis_DE.new_zeros(latent - len(basis_DE), basis_DE.shape[1])])
+    return mean_E, basis_DE.contiguous()
+
+
+def residual_kmeans(recipe: Recipe, smoothed: list[Tensor]) -> tuple[list[Tensor], NDArray[np.uint16], NDArray[np.float32]]:
+    """Codebooks and codes, level by level: each clusters what its own smoothing leaves over of the levels before.
+
+    Returns:
+        float[K_l, D] of each level, uint16[M, L] codes, float32[L] mean squared distance to the codeword.
+    """
+    quantizer, seed = recipe.quantizer, recipe.training.seed
+    generator = torch_stream(seed, SETUP)
+    sample = torch.from_numpy(sample_rows(len(smoothed[0]), quantizer.kmeans_sample, seed)).to(smoothed[0].device)
+    prefix_MD = torch.zeros_like(smoothed[0])
+    codewords, codes, spread = [], [], []
+    for level, (size, z_MD) in enumerate(zip(quantizer.codebook_sizes, smoothed, strict=True)):
+        residual_MD = z_MD - prefix_MD
+        codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, COARSE_STARTS if level == 0 else 1, generator)
+        code_M = nearest(residual_MD, codewords_KD)
+        prefix_MD = prefix_MD + codewords_KD[code_M]
+        codewords.append(codewords_KD)
+        codes.append(code_M.cpu().numpy().astype(np.uint16))
+        spread.append(float((z_MD - prefix_MD).square().sum(dim=1).mean()))
+    return codewords, np.stack(codes, axis=1), np.array(spread, dtype=np.float32)

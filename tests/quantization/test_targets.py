@@ -1,0 +1,161 @@
+"""Targets: what they are made of, what smoothing gains, and that a sample of the catalog is a catalog."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
+from shelfcode.flavor import Recipe
+from shelfcode.quantization.fitting import Worker, start
+from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
+
+SIZES = (8, 16, 32)
+
+
+def recipe_with(recipe: Recipe, rounds: list[int] | None = None, **changes) -> Recipe:
+    """The recipe with other rounds of smoothing, and other fields of `quantizer` or `training`."""
+    parts = {name: getattr(recipe, name).model_dump() for name in ("quantizer", "training")}
+    if rounds is not None:
+        parts["quantizer"]["neighbourhood"]["rounds"] = rounds
+    for field, value in changes.items():
+        parts["quantizer" if field in parts["quantizer"] else "training"][field] = value
+    return Recipe.model_validate({"name": recipe.name, **parts})
+
+
+def targets_of(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy) -> Targets:
+    return find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
+
+
+def assert_equal(one: Targets, other: Targets, besides: tuple[str, ...] = ()) -> None:
+    for name in {field.name for field in fields(Targets)} - set(besides):
+        for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def near_duplicates(families: int = 300, members: int = 5) -> tuple[NDArray[np.float32], Taxonomy]:
+    """Families of near-duplicates spread evenly over a sphere, so that borders must run somewhere among them; no paths."""
+    rng = np.random.default_rng(0)
+    x_NE = np.repeat(rng.standard_normal((families, 6)), members, axis=0) + 0.15 * rng.standard_normal((families * members, 6))
+    x_NE /= np.linalg.norm(x_NE, axis=1, keepdims=True)
+    return x_NE.astype(np.float32), taxonomy_from_paths([None] * len(x_NE))
+
+
+def families_together(code_N: NDArray[np.uint16], members: int = 5) -> float:
+    """Share of families all of whose members have one code."""
+    code_FM = code_N.reshape(-1, members)
+    return float((code_FM == code_FM[:, :1]).all(axis=1).mean())
+
+
+def test_they_have_the_shapes_and_types_of_their_docstring(planted, targets):
+    assert (targets.rows_M.dtype, targets.codes_ML.dtype, targets.spread_L.dtype) == (np.int64, np.uint16, np.float32)
+    assert targets.rows_M.tolist() == list(range(len(planted.x_NE)))
+    assert targets.codes_ML.shape == (len(planted.x_NE), 3)
+    assert [codewords_KD.shape for codewords_KD in targets.codewords] == [(size, 16) for size in SIZES]
+    assert [len(np.unique(targets.codes_ML[:, level])) for level in range(3)] == list(SIZES)
+    np.testing.assert_allclose(targets.mean_E, planted.x_NE.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(targets.basis_DE @ targets.basis_DE.T, np.eye(16), atol=1e-4)
+
+
+def test_packing_loses_nothing(targets):
+    assert_equal(unpack_targets(targets.pack()), targets)
+    assert [codewords_KD.dtype for codewords_KD in unpack_targets(targets.pack()).codewords] == [np.float32] * 3
+
+
+def test_levels_are_packed_in_their_order(targets):
+    many = replace(targets, codewords=targets.codewords[::-1] * 4, spread_L=np.arange(12, dtype=np.float32))
+    assert_equal(unpack_targets(many.pack()), many)
+
+
+def test_the_projection_keeps_what_varies_most(recipe):
+    x_NE = np.random.default_rng(0).standard_normal((500, 10)).astype(np.float32) * np.float32([0.1, 5, 0.1, 0.1, 3, *[0.1] * 5])
+    found = targets_of(recipe_with(recipe, [0, 0], latent_size=2), x_NE, taxonomy_from_paths([None] * 500))
+    assert np.square(found.basis_DE[:, [1, 4]]).sum() > 1.99
+
+
+def test_without_smoothing_codes_are_those_of_the_untrained_model(planted, recipe):
+    plain = recipe_with(recipe, [0, 0])
+    found = targets_of(plain, planted.x_NE, planted.taxonomy)
+    codes_NL = start(plain, found, Worker()).model.encode(torch.from_numpy(planted.x_NE)).numpy()
+    assert (codes_NL == found.codes_ML).all(axis=1).mean() > 0.999
+    assert (np.diff(found.spread_L) < 0).all()
+
+
+def test_the_last_level_sees_the_product_itself_and_its_spread_is_what_stays_unsaid(planted, targets):
+    left_ND = (planted.x_NE - targets.mean_E) @ targets.basis_DE.T
+    for level in (0, 1):
+        left_ND = left_ND - targets.codewords[level][targets.codes_ML[:, level]]
+    distance_NK = np.square(left_ND[:, None] - targets.codewords[2]).sum(axis=2)
+    assert (distance_NK.argmin(axis=1) == targets.codes_ML[:, 2]).mean() > 0.999
+    assert float(targets.spread_L[2]) == pytest.approx(distance_NK.min(axis=1).mean(), rel=1e-4)
+
+
+def test_smoothing_keeps_near_duplicates_together(recipe):
+    x_NE, taxonomy = near_duplicates()
+    plain, smoothed = (targets_of(recipe_with(recipe, rounds), x_NE, taxonomy) for rounds in ([0, 0], [30, 6]))
+    assert families_together(smoothed.codes_ML[:, 0]) > families_together(plain.codes_ML[:, 0]) + 0.1
+    assert families_together(smoothed.codes_ML[:, 0]) > 0.85
+
+
+def test_smoothing_follows_the_taxonomy(recipe):
+    """Members of odd and even places lie in departments of their own: what is alike but far in the tree comes apart."""
+    x_NE, pathless = near_duplicates()
+    tree = taxonomy_from_paths([[f"d{n % 2}"] for n in range(len(x_NE))])
+    recipe = recipe_with(recipe, [30, 6])
+    known, unknown = (targets_of(recipe, x_NE, taxonomy).codes_ML[:, 0] for taxonomy in (tree, pathless))
+    assert families_together(known) < families_together(unknown)
+
+
+def test_a_sample_of_the_catalog_is_trained_on_as_if_it_were_the_catalog(planted, recipe):
+    found = targets_of(recipe_with(recipe, products_max=500), planted.x_NE, planted.taxonomy)
+    assert len(found.rows_M) == len(found.codes_ML) == 500
+    assert (np.diff(found.rows_M) > 0).all()
+    assert 0 <= found.rows_M[0] < 100
+    assert 1500 < found.rows_M[-1] < 1600
+    assert_equal(found, targets_of(recipe, planted.x_NE[found.rows_M], planted.taxonomy.of(found.rows_M)), besides=("rows_M",))
+
+
+def test_products_outside_the_sample_are_coded_by_the_model(planted, recipe):
+    recipe = recipe_with(recipe, products_max=500)
+    found = targets_of(recipe, planted.x_NE, planted.taxonomy)
+    codes_NL = start(recipe, found, Worker()).model.encode(torch.from_numpy(planted.x_NE)).numpy()
+    assert (codes_NL.max(axis=0) < SIZES).all()
+    left_out = np.setdiff1d(np.arange(len(planted.x_NE)), found.rows_M)
+    usual = {leaf: np.bincount(found.codes_ML[planted.leaf_N[found.rows_M] == leaf, 0]).argmax() for leaf in range(36)}
+    assert np.mean([codes_NL[n, 0] == usual[planted.leaf_N[n]] for n in left_out]) > 0.9
+
+
+def test_the_same_seed_gives_the_same_targets_and_another_seed_others(planted, recipe, targets):
+    same, other = (targets_of(recipe_with(recipe, seed=seed), planted.x_NE, planted.taxonomy) for seed in (recipe.training.seed, 99))
+    assert_equal(same, targets)
+    assert not np.array_equal(other.codes_ML, targets.codes_ML)
+
+
+def test_embeddings_may_stay_on_disk(tmp_path, planted, recipe, targets):
+    np.save(tmp_path / "x.npy", planted.x_NE)
+    assert_equal(targets_of(recipe, np.load(tmp_path / "x.npy", mmap_mode="r"), planted.taxonomy), targets)
+
+
+def test_k_means_sees_a_sample_of_a_large_catalog_and_all_get_codes(planted, recipe):
+    found = targets_of(recipe_with(recipe, kmeans_sample=40), planted.x_NE, planted.taxonomy)
+    assert found.codes_ML.shape == (len(planted.x_NE), 3)
+    assert len(np.unique(found.codes_ML[:, 0])) == 8
+
+
+def test_a_latent_space_larger_than_the_embedding_works(planted, recipe, targets):
+    recipe = recipe_with(recipe, latent_size=40)
+    found = targets_of(recipe, planted.x_NE, planted.taxonomy)
+    assert found.basis_DE.shape == (40, 32)
+    model = start(recipe, found, Worker()).model
+    x_NE = torch.from_numpy(planted.x_NE)
+    torch.testing.assert_close(model.expansion(model.projection(x_NE)), x_NE, atol=1e-5, rtol=0)
+    assert len(model.encode(x_NE).unique(dim=0)) > 40
+
+
+def test_a_catalog_of_copies_has_finite_targets(recipe):
+    x_NE = np.tile(np.float32([1, 0, 0, 0]), (64, 1))
+    found = targets_of(recipe, x_NE, taxonomy_from_paths([["a", "b"], ["c", "d"]] * 32))
+    assert all(np.isfinite(array).all() for array in (found.mean_E, found.basis_DE, found.spread_L, *found.codewords))
+    assert len(np.unique(found.codes_ML, axis=0)) == 1
