@@ -148,7 +148,7 @@ def test_a_mapping_for_an_unknown_catalog_column_lists_those_there_are() -> None
         "quantizer.contrastive_weight=-0.1", "quantizer.codebook_sizes=[64, 1]", "quantizer.codebook_sizes=[]",
         "quantizer.codebook_sizes=64", "quantizer.codebook_sizes=[64]",
         "quantizer.commitment_weight=0", "quantizer.commitment_temperature=0", "quantizer.neighbourhood.neighbours=0",
-        "quantizer.neighbourhood.width=0", "quantizer.neighbourhood.other=1.5", "quantizer.contrastive.anchor_every=0",
+        "quantizer.neighbourhood.width=0", "quantizer.neighbourhood.other=1.5", "training.anchor_every=0",
         "training.products_max=0",
         "training.batch_size=2", "training.workers=0", "training.seed=-1", "training.parent_share=1.5", "training.learning_rate=0",
         "encoder.device=tpu", "encoder.max_tokens=many", "text_view.kind=both", "text_view.columns=[]", "training.steps=null",

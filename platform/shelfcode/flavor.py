@@ -79,7 +79,6 @@ class ContrastiveSettings(Settings):
     level_weights: list[Annotated[float, Field(ge=0)]] = Field(
         [1.0, 0.5, 0.25], description="one a level above the last; the coarse levels weigh more"
     )
-    anchor_every: Positive = Field(8, description="every so many products of a batch is contrasted with all others of it")
 
 
 class NeighbourhoodSettings(Settings):
@@ -147,6 +146,7 @@ class TrainingSettings(Settings):
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products a batch, over all workers")
     parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
+    anchor_every: Positive = Field(16, description="every so many products of a batch is decoded, and contrasted with all others of it")
     products_max: Positive = Field(
         1_000_000, description="of a larger catalog, train on a random sample; the rest is coded like new products"
     )

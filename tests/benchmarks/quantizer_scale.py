@@ -54,6 +54,7 @@ def main(
 def measure(products: int, steps: int) -> dict[str, float]:
     """Seconds, products a second and bytes of one size."""
     recipe = load_recipe("precision", FLAVORS, [f"training.products_max={products}"])
+    torch.set_num_threads(recipe.training.cpus_per_worker)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "x.npy"
         x_NE = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(products, DIMENSIONS))

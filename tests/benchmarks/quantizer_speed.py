@@ -47,6 +47,7 @@ def main(
     """Print the tables."""
     recipe = load_recipe("precision", FLAVORS, [f"training.precision={precision}", "training.steps=1000000", *(set_ or [])])
     x_NE, taxonomy = synthetic_products(PRODUCTS, DIMENSIONS, np.random.default_rng(0))
+    torch.set_num_threads(recipe.training.cpus_per_worker)
     place = torch.device(device)
     targets = find_targets(recipe, x_NE, taxonomy, place)
     state = start(recipe, targets, Worker(device=place))

@@ -46,7 +46,15 @@ def small_recipe(**training: Any) -> Recipe:
         {
             "name": "small",
             "quantizer": {"codebook_sizes": [8, 16, 32], "hidden_sizes": [64], "latent_size": 16, "kmeans_iterations": 10},
-            "training": {"steps": 60, "warmup_steps": 10, "batch_size": 128, "seed": 3, "cpus_per_worker": 1, **training},
+            "training": {
+                "steps": 60,
+                "warmup_steps": 10,
+                "batch_size": 128,
+                "seed": 3,
+                "cpus_per_worker": 1,
+                "anchor_every": 4,
+                **training,
+            },
         }
     )
 

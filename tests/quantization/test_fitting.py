@@ -70,7 +70,7 @@ def trained(planted) -> tuple[Recipe, Targets, Fit, list[StepReport]]:
     fields = {
         "name": "small",
         "quantizer": {"codebook_sizes": [24, 16, 32], "hidden_sizes": [64], "latent_size": 16},
-        "training": {"steps": 150, "warmup_steps": 20, "batch_size": 256, "cpus_per_worker": 1},
+        "training": {"steps": 150, "warmup_steps": 20, "batch_size": 256, "cpus_per_worker": 1, "anchor_every": 2},
     }
     recipe = validate_recipe(fields, "of a test")
     targets = targets_of(recipe, planted)
@@ -251,8 +251,8 @@ def test_lambda_zero_is_training_without_the_term(planted, targets, recipe):
 
 @pytest.mark.parametrize("anchor_every", [1, 5, 128])
 def test_contrast_is_that_of_every_nth_product_at_all_levels_but_the_last(planted, targets, recipe, anchor_every):
-    contrastive = {"anchor_every": anchor_every, "level_weights": [1, 0.5, 4], "same_leaf": 0.9, "sibling_leaf": 0.2, "temperature": 0.3}
-    recipe = changed(recipe, contrastive=contrastive)
+    contrastive = {"level_weights": [1, 0.5, 4], "same_leaf": 0.9, "sibling_leaf": 0.2, "temperature": 0.3}
+    recipe = changed(recipe, contrastive=contrastive, anchor_every=anchor_every)
     state, training, tree = start(recipe, targets, Worker()), recipe.training, planted.taxonomy
     torch.nn.init.normal_(state.model.encoder[-1].weight)  # from the first step on, levels differ
     batch_B = build_sampler(tree, training.seed, 128, training.parent_share, training.products_per_slot).batch(0)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
 from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, UNRELATED, Taxonomy, taxonomy_from_paths
-from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs, relation
+from shelfcode.quantization.losses import codeword_cross_entropy, contrastive_loss, gather_with_gradient, graded_pairs, relation
 
 WEIGHTS = [1.0, 0.5, 0.25]
 SAME, SIBLING, TEMPERATURE = 1.0, 0.4, 0.3
@@ -200,3 +200,15 @@ def test_two_workers_get_the_gradient_of_the_whole_batch(in_two_workers):
     (loss_of(h_LBD, taxonomy, every(32, 3)) + h_LBD.square().sum(dim=(0, 2)).mean()).backward()
     for gradient_LED in in_two_workers(gradient_of_half_a_batch):
         torch.testing.assert_close(gradient_LED, model.weight_LED.grad, atol=1e-5, rtol=1e-5)
+
+
+def test_the_cross_entropy_of_codewords_is_torchs_own_also_where_most_are_out_of_reach():
+    generator = torch.Generator().manual_seed(0)
+    logits_BK, target_B = 60 * torch.randn(64, 50, generator=generator), torch.randint(50, (64,), generator=generator)
+    ours_BK, theirs_BK = logits_BK.clone().requires_grad_(), logits_BK.clone().requires_grad_()
+    ours, theirs = codeword_cross_entropy(ours_BK, target_B), torch.nn.functional.cross_entropy(theirs_BK, target_B)
+    (3 * ours).backward()
+    (3 * theirs).backward()
+    assert ours.item() == pytest.approx(theirs.item())
+    assert torch.allclose(ours_BK.grad, theirs_BK.grad, atol=1e-7)
+    assert ours_BK.grad[ours_BK.grad != 0].abs().min() > 1e-30  # none is denormal

@@ -119,7 +119,7 @@ def fit(
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step, training.learning_rate, training.warmup_steps, training.steps)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            out: Quantized = model(x_BE, target_BL, temperature_L)
+            out: Quantized = model(x_BE, target_BL, temperature_L, training.anchor_every)
         contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
         loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
         state.optimizer.zero_grad(set_to_none=True)
@@ -142,7 +142,7 @@ def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Calla
     """The contrastive term as a function of a worker's latents and the positions of the whole batch."""
     settings = recipe.quantizer.contrastive
     top_P = taxonomy.ancestors_PD[:, 0]
-    anchors_A = torch.arange(0, recipe.training.batch_size, settings.anchor_every, device=device)
+    anchors_A = torch.arange(0, recipe.training.batch_size, recipe.training.anchor_every, device=device)
 
     def term(z_LBD: list[Tensor], batch_B: NDArray[np.int64]) -> Tensor:
         leaf_B = taxonomy.leaf_of_N[batch_B]

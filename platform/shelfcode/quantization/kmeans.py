@@ -3,8 +3,9 @@
 import torch
 from sklearn.cluster import kmeans_plusplus
 from torch import Tensor
+from torch.nn.functional import linear
 
-CHUNK = 1024
+CHUNK = 2048
 """Rows compared with the codewords at a time: the distances take CHUNK x K floats, which should fit a CPU's cache."""
 
 START_ROWS = 2048
@@ -15,7 +16,7 @@ START_ROWS_A_CODEWORD = 8
 def nearest(x_ND: Tensor, codewords_KD: Tensor) -> Tensor:
     """Index of the nearest codeword by squared Euclidean distance: int64[N]."""
     half_norm_K = codewords_KD.square().sum(dim=1) / 2
-    nearness = (torch.addmm(-half_norm_K, chunk_BD, codewords_KD.T) for chunk_BD in x_ND.split(CHUNK))
+    nearness = (linear(chunk_BD, codewords_KD, -half_norm_K) for chunk_BD in x_ND.split(CHUNK))
     return torch.cat([_largest(nearness_BK) for nearness_BK in nearness])
 
 

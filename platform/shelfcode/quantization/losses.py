@@ -1,4 +1,6 @@
-"""The graded contrastive term: the catalog's taxonomy as supervision, level by level.
+"""The losses of training: the cross-entropy of codewords, and the graded contrastive term.
+
+The contrastive term takes the catalog's taxonomy as supervision, level by level.
 
 For product i, an anchor, its positives P(i) are the products of its own leaf and of sibling leaves, with strengths w_ij; its
 negatives are the products with no shared ancestor. With h the latent of a level, scaled to unit norm,
@@ -9,12 +11,17 @@ This is the supervised contrastive loss (Khosla et al. 2020, equation 2, L_out) 
 that share neither leaf nor parent are neither: they stay out of both sums, and so do products without a category path.
 """
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 import torch.distributed.nn.functional as dist_functional
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, UNRELATED
+
+OUT_OF_REACH = -40.0
+"""Codewords whose logit lies farther below the nearest one's count as if it lay here: a probability of 4e-18."""
 
 
 def graded_pairs(
@@ -73,6 +80,37 @@ def contrastive_loss(
         pulled_A = (h_AD * (target_AB @ h_BD)).sum(dim=1) / temperature
         loss = loss + weight * (log_sum_A - pulled_A).mean()
     return loss / sum(level_weights[: len(h_LBD)])
+
+
+def codeword_cross_entropy(logits_BK: Tensor, target_B: Tensor) -> Tensor:
+    """Mean over the batch of -log softmax(logits) at the target: a scalar."""
+    loss: Tensor = _CodewordCrossEntropy.apply(logits_BK, target_B)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _CodewordCrossEntropy(torch.autograd.Function):
+    """Cross-entropy as torch's own, but codewords out of reach get a tiny probability instead of a denormal one.
+
+    At low temperature most codewords are that far, and denormal numbers make both the exponential and the matrix product
+    of the backward pass many times slower on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_BK: Tensor, target_B: Tensor) -> Tensor:  # type: ignore[override]
+        shifted_BK = logits_BK - logits_BK.amax(dim=1, keepdim=True)
+        at_target_B = shifted_BK.gather(1, target_B[:, None]).squeeze(1)
+        odds_BK = shifted_BK.clamp_(min=OUT_OF_REACH).exp_()
+        total_B = odds_BK.sum(dim=1)
+        ctx.save_for_backward(odds_BK, total_B, target_B)
+        return (total_B.log() - at_target_B).mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        odds_BK, total_B, target_B = ctx.saved_tensors
+        scale = gradients[0] / len(target_B)
+        gradient_BK = odds_BK * (scale / total_B)[:, None]
+        gradient_BK.scatter_add_(1, target_B[:, None], (-scale).expand(len(target_B), 1))
+        return gradient_BK, None
 
 
 def gather_with_gradient(h_LBD: Tensor) -> Tensor:

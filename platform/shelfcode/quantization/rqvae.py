@@ -12,10 +12,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import linear
 
 from shelfcode.quantization.codebook import ResidualCodebooks
 from shelfcode.quantization.kmeans import CHUNK
+from shelfcode.quantization.losses import codeword_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Quantized:
 
     Attributes:
         z_LBD: the latents; those above the last level with gradient.
-        reconstruction: scalar, squared error summed over dimensions, mean over products.
+        reconstruction: scalar, squared error summed over dimensions, mean over the products that were decoded.
         commitment: scalar, cross-entropy of the target codes, summed over the levels above the last, mean over products.
     """
 
@@ -51,18 +52,20 @@ class RQVAE(nn.Module):
         moves = self.encoder(x_BE).chunk(self.moved_levels, dim=1)
         return [(projected_BD + move_BD).float() for move_BD in moves] + [projected_BD.float()]
 
-    def forward(self, x_BE: Tensor, target_BL: Tensor, temperature_L: Sequence[float]) -> Quantized:
+    def forward(self, x_BE: Tensor, target_BL: Tensor, temperature_L: Sequence[float], decode_every: int = 1) -> Quantized:
         """Latents and losses of a batch.
 
         Args:
             target_BL: int64, the codes that the products' neighbourhoods choose.
             temperature_L: of the softmax over codewords, in squared distance.
+            decode_every: only every so many products are decoded; nothing but the decoder learns from it.
         """
         z_LBD = self.latents(x_BE)
         with torch.autocast(x_BE.device.type, enabled=False):  # in bfloat16 near codewords cannot be told apart
             commitment, prefix_BD = self._commit(z_LBD, target_BL, temperature_L)
-        decoded_BE = self.expansion(prefix_BD) + self.decoder(prefix_BD)
-        reconstruction = (decoded_BE.float() - x_BE).square().sum(dim=1).mean()
+        prefix_AD = prefix_BD[::decode_every]
+        decoded_AE = self.expansion(prefix_AD) + self.decoder(prefix_AD)
+        reconstruction = (decoded_AE.float() - x_BE[::decode_every]).square().sum(dim=1).mean()
         return Quantized(z_LBD, reconstruction, commitment)
 
     def _commit(self, z_LBD: list[Tensor], target_BL: Tensor, temperature_L: Sequence[float]) -> tuple[Tensor, Tensor]:
@@ -73,9 +76,9 @@ class RQVAE(nn.Module):
             codewords_KD, target_B = self.codebooks.codewords(level), target_BL[:, level]
             if level < self.moved_levels:
                 # -|r - e|^2 / t without |r|^2, which no softmax over codewords sees.
-                scale = 1 / temperature_L[level]
-                bias_K = codewords_KD.square().sum(dim=1) * -scale
-                commitment = commitment + cross_entropy(torch.addmm(bias_K, z_BD - prefix_BD, codewords_KD.T, alpha=2 * scale), target_B)
+                bias_K = codewords_KD.square().sum(dim=1) / -temperature_L[level]
+                near_BK = linear(z_BD - prefix_BD, codewords_KD * (2 / temperature_L[level]), bias_K)
+                commitment = commitment + codeword_cross_entropy(near_BK, target_B)
             prefix_BD = prefix_BD + codewords_KD[target_B]
         return commitment, prefix_BD
 

@@ -73,7 +73,7 @@ def find_targets(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, 
     rows_M = sample_rows(len(x_NE), training.products_max, training.seed)
     x_ME = x_NE if len(rows_M) == len(x_NE) else x_NE[rows_M]
     mean_E, basis_DE = principal_components(recipe, x_ME, device)
-    chunks = (torch.from_numpy(np.ascontiguousarray(x_ME[first : first + 8192])).to(device) for first in range(0, len(x_ME), 8192))
+    chunks = (torch.from_numpy(np.array(x_ME[first : first + 8192])).to(device) for first in range(0, len(x_ME), 8192))
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
     rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
     if any(rounds):
