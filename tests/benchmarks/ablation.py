@@ -1,6 +1,6 @@
 """Does each choice in the quantizer earn its place? The default recipe on the Instacart catalog, one choice changed a row.
 
-SHELFCODE_DATA=... python tests/benchmarks/ablation.py [--steps 1000] [--only "lambda 0"] [--seed 0]
+SHELFCODE_DATA=... python tests/benchmarks/ablation.py [--steps 1000] [--only "lambda 0"] [--seed 0] [--set key.sub=value]
 
 Every row is fitted to 95% of the products; the figures are of all, the last two columns of pairs with a product that was held out.
 Choices that lost are not in the library; those that are more than a setting are written out here and in plain_rqvae.py, so that
@@ -144,6 +144,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Training steps of every row.")] = 1000,
     only: Annotated[list[str] | None, typer.Option(help="Names of rows; all when left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of every row.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value for every row.")] = None,
 ) -> None:
     """Print the table again with every row that is known."""
     x_NE, taxonomy = load_catalog()
@@ -151,7 +152,7 @@ def main(
     table = Table(*COLUMNS, "held out: Spearman", "L1 L2 L3 L4 at >= 0.9", title=f"{len(x_NE):,} products, {steps} steps")
     for name in only or VARIANTS:
         fields, codes_of = VARIANTS[name]
-        recipe = load_recipe("precision", FLAVORS, [f"training.steps={steps}", f"training.seed={seed}", *fields])
+        recipe = load_recipe("precision", FLAVORS, [f"training.steps={steps}", f"training.seed={seed}", *(set_ or []), *fields])
         codes_NL = codes_of(recipe, x_NE, taxonomy, train_M)
         held_out = similarity_cells(held_out_similarity(x_NE, codes_NL, held_P))
         add_row(table, name, evaluate(x_NE, codes_NL, recipe.quantizer.codebook_sizes, taxonomy), *held_out)
