@@ -47,7 +47,7 @@ def test_they_are_those_of_brute_force(count):
 
 def test_the_way_of_a_gpu_finds_the_same_in_parts(monkeypatch):
     x_NE = clustered(400, clusters=10)
-    monkeypatch.setattr(module, "QUERIES_AT_ONCE", 64)
+    monkeypatch.setattr(module, "COSINES_AT_ONCE", 20_000)
     assert_same(module._without_self(*module._compare_all(x_NE, 11, torch.device("cpu"))), neighbours_of(x_NE, 10))
 
 

@@ -49,7 +49,7 @@ class Taxonomy:
 
     def without_leaves(self, names: Collection[str]) -> "Taxonomy":
         """The same tree, where a path whose last name is one of `names`, in any case, says nothing about a product."""
-        ignored = {name.casefold() for name in names}
+        ignored = {name.casefold().strip() for name in names}
         says_P = np.array([path[-1].casefold().strip() not in ignored for path in self.paths])
         kept_N = (self.leaf_of_N != NO_LEAF) & says_P[self.leaf_of_N]
         return replace(self, leaf_of_N=np.where(kept_N, self.leaf_of_N, NO_LEAF).astype(np.int32))

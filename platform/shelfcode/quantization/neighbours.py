@@ -13,7 +13,8 @@ EXACT_UP_TO = 100_000
 
 CELLS_PROBED = 16
 TRAINING_ROWS_A_CELL = 64
-QUERIES_AT_ONCE = 4096
+COSINES_AT_ONCE = 2**28
+"""On a GPU: 1 GiB of float32."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def nearest_neighbours(x_NE: NDArray[np.float32], neighbours: int, device: torch
 
 def _compare_all(x_NE: NDArray[np.float32], wanted: int, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     all_NE = torch.from_numpy(np.ascontiguousarray(x_NE)).to(device)
-    tops = [(queries_QE @ all_NE.T).topk(wanted, dim=1) for queries_QE in all_NE.split(QUERIES_AT_ONCE)]
+    queries = max(1, COSINES_AT_ONCE // len(all_NE))
+    tops = [(queries_QE @ all_NE.T).topk(wanted, dim=1) for queries_QE in all_NE.split(queries)]
     return torch.cat([top.values for top in tops]).cpu().numpy(), torch.cat([top.indices for top in tops]).cpu().numpy()
 
 
