@@ -26,11 +26,12 @@ class Fitted:
 def train(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, change: Callable[[Fit], None] | None = None) -> Fitted:
     """Targets and training by one worker, with the recipe's number of threads; `change` may alter the untrained model."""
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    targets = find_targets(recipe, x_NE, taxonomy.without_leaves(recipe.catalog.no_leaf_names), torch.device("cpu"))
+    taxonomy = taxonomy.without_leaves(recipe.catalog.no_leaf_names)
+    targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
     state = start(recipe, targets, Worker())
     if change:
         change(state)
-    for _ in fit(recipe, x_NE, taxonomy.without_leaves(recipe.catalog.no_leaf_names), targets, state, Worker()):
+    for _ in fit(recipe, x_NE, taxonomy, targets, state, Worker()):
         continue
     return Fitted(state, targets)
 

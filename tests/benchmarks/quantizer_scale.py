@@ -1,7 +1,7 @@
 """Time and memory of the quantizer as the catalog grows: python tests/benchmarks/quantizer_scale.py [--products 10000 ...]
 
 Synthetic products of 384 dimensions in a memory-mapped file, as a worker sees them; the default recipe; every size in a process of
-its own, whose peak memory is reported. `file` is the part of it that is the memory-mapped embeddings, which the system can drop.
+its own, whose peak memory is reported. The memory-mapped embeddings are part of it, though the system can drop them.
 Nothing here passes or fails.
 """
 
@@ -39,14 +39,14 @@ def main(
         assert products
         print(json.dumps(measure(products[0], steps)))
         return
-    table = Table("products", "embeddings", "targets", "training", "encoding", "peak memory", "of it file", title="2 cores, float32")
+    table = Table("products", "embeddings", "targets", "training", "encoding", "peak memory", title="2 cores, float32")
     for size in products or [10_000, 100_000, 1_000_000]:
         command = [sys.executable, __file__, "--alone", "--products", str(size), "--steps", str(steps)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         row = json.loads(done.stdout.splitlines()[-1])
         table.add_row(
             f"{size:,}", f"{row['file'] / 1e9:.2f} GB", f"{row['targets']:.0f} s", f"{row['training']:,.0f} products/s",
-            f"{row['encoding']:,.0f} products/s", f"{row['peak'] / 1e9:.1f} GB", f"{row['file'] / 1e9:.1f} GB",
+            f"{row['encoding']:,.0f} products/s", f"{row['peak'] / 1e9:.1f} GB",
         )  # fmt: skip
         Console(width=140).print(table)
 

@@ -36,7 +36,7 @@ def kmeans(x_ND: Tensor, clusters: int, iterations: int, starts: int, generator:
         generator: on the CPU, whatever the device of the rows, so that every device starts alike.
     """
     found = [_lloyd(x_ND, _spread_start(x_ND, clusters, generator), iterations) for _ in range(starts)]
-    return min(found, key=lambda codewords_KD: mean_squared_distance(x_ND, codewords_KD))
+    return found[0] if starts == 1 else min(found, key=lambda codewords_KD: mean_squared_distance(x_ND, codewords_KD))
 
 
 def mean_squared_distance(x_ND: Tensor, codewords_KD: Tensor) -> float:

@@ -37,27 +37,23 @@ def nearest_neighbours(x_NE: NDArray[np.float32], neighbours: int, device: torch
         x_NE: of unit norm, in memory or memory-mapped.
         neighbours: K; a catalog of N products has N - 1 to give.
     """
+    x_NE = np.ascontiguousarray(x_NE)
     wanted = min(neighbours, len(x_NE) - 1) + 1  # the product itself is among them
     if device.type != "cpu":
         cosine_NK, index_NK = _compare_all(x_NE, wanted, device)
     else:
         faiss.omp_set_num_threads(threads)
-        index = _flat_index(x_NE) if len(x_NE) <= EXACT_UP_TO else _inverted_file(x_NE, seed)
-        cosine_NK, index_NK = index.search(np.ascontiguousarray(x_NE), wanted)
+        index = faiss.IndexFlatIP(x_NE.shape[1]) if len(x_NE) <= EXACT_UP_TO else _inverted_file(x_NE, seed)
+        index.add(x_NE)
+        cosine_NK, index_NK = index.search(x_NE, wanted)
     return _without_self(cosine_NK, index_NK)
 
 
 def _compare_all(x_NE: NDArray[np.float32], wanted: int, device: torch.device) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    all_NE = torch.from_numpy(np.ascontiguousarray(x_NE)).to(device)
+    all_NE = torch.from_numpy(x_NE).to(device)
     queries = max(1, COSINES_AT_ONCE // len(all_NE))
     tops = [(queries_QE @ all_NE.T).topk(wanted, dim=1) for queries_QE in all_NE.split(queries)]
     return torch.cat([top.values for top in tops]).cpu().numpy(), torch.cat([top.indices for top in tops]).cpu().numpy()
-
-
-def _flat_index(x_NE: NDArray[np.float32]) -> faiss.Index:
-    index = faiss.IndexFlatIP(x_NE.shape[1])
-    index.add(np.ascontiguousarray(x_NE))
-    return index
 
 
 def _inverted_file(x_NE: NDArray[np.float32], seed: int) -> faiss.Index:
@@ -65,9 +61,7 @@ def _inverted_file(x_NE: NDArray[np.float32], seed: int) -> faiss.Index:
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(x_NE.shape[1]), x_NE.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 8, seed, TRAINING_ROWS_A_CELL
     index.nprobe = CELLS_PROBED
-    # faiss keeps the quantizer by pointer only.
-    index.train(np.ascontiguousarray(x_NE))
-    index.add(np.ascontiguousarray(x_NE))
+    index.train(x_NE)
     return index
 
 
