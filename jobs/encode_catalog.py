@@ -8,10 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.embedding.pipeline import check_models, embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
-from shelfcode.job import CatalogFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, show_prefixes, show_rejected, stage, start_ray
+from shelfcode.job import (
+    CatalogFlag,
+    SetFlag,
+    WorkspaceFlag,
+    run_job,
+    say,
+    say_embedded,
+    show_figures,
+    show_prefixes,
+    show_rejected,
+    stage,
+    start_ray,
+)
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.release import RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
@@ -29,6 +41,7 @@ def main(
     if manifest.flavor != flavor:
         raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
     recipe = release_recipe(manifest, set_ or [])
+    check_models(recipe)
     start_ray()
     run = new_run(f"encode-{flavor}")
 
@@ -36,7 +49,7 @@ def main(
         snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, home, run, progress)
-    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+    say_embedded(embedded)
 
     draft, target = f"runs/{run}", f"encoded/{manifest.name}/{run}"
     with stage("encoding", len(embedded.keys_N)) as progress:

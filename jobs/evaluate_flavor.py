@@ -1,16 +1,18 @@
-"""Evaluate a release again, or two side by side.
+"""Evaluate a release again, or two side by side, and against the pairs of products that belong together.
 
-python jobs/evaluate_flavor.py --release precision@v0001 --workspace WS [--against precision@v0002] [--seed 1]
+python jobs/evaluate_flavor.py --release precision@v0001 --workspace WS [--against precision@v0002] [--pairs PATH] [--seed 1]
 """
 
 from typing import Annotated, Any
 
 import typer
 
+from shelfcode.evaluation.alignment_tables import alignment_notes, lift_columns, ratio_columns
 from shelfcode.evaluation.comparison import compare, comparison_html
-from shelfcode.evaluation.evaluate import Evaluation, headline
-from shelfcode.evaluation.pipeline import evaluate_release
-from shelfcode.evaluation.release_files import write_evaluation
+from shelfcode.evaluation.evaluate import headline
+from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
+from shelfcode.evaluation.relations import read_relations
+from shelfcode.evaluation.release_files import compare_alignment
 from shelfcode.job import WorkspaceFlag, run_job, say, show_figures, stage, start_ray
 from shelfcode.release import load_manifest
 from shelfcode.workspace import Workspace
@@ -18,28 +20,40 @@ from shelfcode.workspace import Workspace
 ReleaseFlag = Annotated[str, typer.Option("--release", help="precision@v0001, or a flavor for its current release.")]
 AgainstFlag = Annotated[str | None, typer.Option("--against", help="A second release, to be shown beside the first.")]
 SeedFlag = Annotated[int, typer.Option("--seed", help="Of the pairs that are drawn.")]
+PairsFlag = Annotated[
+    str | None,
+    typer.Option("--pairs", help="Parquet file or folder of relations: pairs, baskets, judgments; local or s3://. See docs/evaluation.md."),
+]
 
 
-def main(release: ReleaseFlag, workspace: WorkspaceFlag, against: AgainstFlag = None, seed: SeedFlag = 0) -> dict[str, Any]:
+def main(
+    release: ReleaseFlag, workspace: WorkspaceFlag, against: AgainstFlag = None, pairs: PairsFlag = None, seed: SeedFlag = 0
+) -> dict[str, Any]:
     """Evaluate a published release again, or two side by side; releases are not touched."""
     home = Workspace(workspace)
     manifests = [load_manifest(home, name) for name in (release, against) if name]
+    relations = read_relations(pairs) if pairs else None
     start_ray()
-    evaluations: list[Evaluation] = []
+    evaluated: list[EvaluatedRelease] = []
     for manifest in manifests:
         with stage(f"evaluating {manifest.name}"):
-            catalog, recipe, evaluation = evaluate_release(home, manifest, seed)
-            write_evaluation(catalog, evaluation, recipe, f"evaluations/{manifest.name}", manifest.name, manifest.facts())
-        evaluations.append(evaluation)
-        say(f"report: {home.address(f'evaluations/{manifest.name}/report.html')}")
+            evaluated.append(evaluate_release(home, manifest, seed, relations))
+        if alignment := evaluated[-1].alignment:
+            show_figures(f"behavioural alignment of {manifest.name}", lift_columns(alignment))
+            say("\n".join(alignment_notes(alignment)))
+        say(f"report: {home.address(f'{evaluation_folder(manifest)}/report.html')}")
 
-    first, figures = manifests[0], headline(evaluations[0])
-    result = {"release": first.name, "path": home.address(f"evaluations/{first.name}"), "rows": first.rows.model_dump(), "metrics": figures}
+    first, figures = manifests[0], headline(evaluated[0].evaluation)
+    result: dict[str, Any] = {"release": first.name, "path": home.address(evaluation_folder(first)), "rows": first.rows.model_dump()}
+    result["metrics"] = figures
+    if alignment := evaluated[0].alignment:
+        result["behavioural_alignment"] = alignment.model_dump(mode="json")
     if not against:
         show_figures(first.name, {"published": first.metrics, "now": figures})
         return result
+    a, b = evaluated
     names = (first.name, manifests[1].name)
-    rows = compare(evaluations[0], evaluations[1], names)
+    rows = compare(a.evaluation, b.evaluation, names)
     show_figures(
         " against ".join(names),
         {
@@ -49,10 +63,16 @@ def main(release: ReleaseFlag, workspace: WorkspaceFlag, against: AgainstFlag = 
             "better": {row.label: row.better for row in rows},
         },
     )
+    behaviour = compare_alignment(a.catalog, b.catalog, relations, seed) if relations else None
+    if behaviour:
+        show_figures("behavioural alignment: lift over chance [95% interval]", ratio_columns(behaviour, names))
+        result["lift_ratio"] = [ratio.model_dump(mode="json") for ratio in behaviour.ratios]
+    if b.alignment:
+        result["behavioural_alignment_against"] = b.alignment.model_dump(mode="json")
     page = f"evaluations/{names[0]}-against-{names[1]}.html"
-    home.write_bytes(page, comparison_html(evaluations[0], evaluations[1], names).encode())
+    home.write_bytes(page, comparison_html(a.evaluation, b.evaluation, names, behaviour=behaviour).encode())
     say(f"side by side: {home.address(page)}")
-    return {**result, "against": names[1], "metrics_against": headline(evaluations[1]), "comparison": home.address(page)}
+    return {**result, "against": names[1], "metrics_against": headline(b.evaluation), "comparison": home.address(page)}
 
 
 if __name__ == "__main__":

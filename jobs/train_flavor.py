@@ -8,7 +8,7 @@ from typing import Any
 
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_taxonomy
-from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.embedding.pipeline import check_models, embed_catalog
 from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.release_files import evaluate_catalog, example_prefixes, read_coded_catalog, write_evaluation
 from shelfcode.flavor import load_recipe
@@ -17,8 +17,10 @@ from shelfcode.job import (
     FlavorFlag,
     SetFlag,
     WorkspaceFlag,
+    has_gpu,
     run_job,
     say,
+    say_embedded,
     show_figures,
     show_prefixes,
     show_rejected,
@@ -37,8 +39,9 @@ FLAVORS = Path(__file__).parent / "flavors"
 
 def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set_: SetFlag = None) -> dict[str, Any]:
     """Train a flavor on a catalog and publish the release."""
-    recipe, home = load_recipe(flavor, FLAVORS, set_ or []), Workspace(workspace)
     start_ray()
+    recipe, home = load_recipe(flavor, FLAVORS, set_ or [], has_gpu()), Workspace(workspace)
+    check_models(recipe)
     run = new_run(f"train-{recipe.name}")
 
     with stage("reading the catalog", unit="rows") as progress:
@@ -47,7 +50,7 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
 
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, home, run, progress)
-    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+    say_embedded(embedded)
 
     taxonomy = snapshot_taxonomy(home, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
     if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
@@ -79,7 +82,8 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
     show_figures(release.name, {"value": {**figures, **{f"rows {name}": count for name, count in release.rows.model_dump().items()}}})
     show_rejected(home, snapshot, run)
     say(f"report: {home.address(release.folder)}/report.html")
-    return {"release": release.name, "path": home.address(release.folder), "rows": release.rows.model_dump(), "metrics": figures}
+    result = {"release": release.name, "path": home.address(release.folder), "rows": release.rows.model_dump(), "metrics": figures}
+    return result | ({"extraction": embedded.extracted.counts()} if embedded.extracted else {})
 
 
 if __name__ == "__main__":

@@ -5,23 +5,31 @@ Every field, its default and its meaning stand here once; docs/configuration.md 
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from shelfcode.errors import ShelfcodeError
 
 ContractColumn = Literal["item_id", "title", "description", "brand", "category_path", "price"]
 Positive = Annotated[int, Field(gt=0)]
+ATTRIBUTE_COLUMNS = (
+    "item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format", "extractor", "failure", "truncated", "unsupported",
+)  # fmt: skip
+"""Columns that every attributes table has."""
 
 
 class Settings(BaseModel):
     """A part of a recipe: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class CatalogSettings(Settings):
@@ -42,7 +50,77 @@ class TextViewSettings(Settings):
     columns: list[Literal["title", "brand", "description"]] = Field(
         ["title", "brand", "description"], min_length=1, description="of a raw view, in this order, empty ones left out"
     )
+    attributes: list[str] = Field(
+        ["product_type", "key_ingredients", "dietary_tags", "format"],
+        min_length=1,
+        description="of an attributes view, in this order, empty ones left out; the first weigh most in an embedding",
+    )
     max_characters: Positive = Field(4000, description="a longer text is cut at a word before it is tokenised")
+
+
+class OwnAttribute(Settings):
+    """An attribute that a recipe adds to the four that every extractor fills."""
+
+    description: str = Field(description="what it is, told to the LLM")
+    values: list[str] = Field([], description="a closed list, in lower case; any text where it is empty")
+    limit: Annotated[int, Field(ge=1, le=8)] = Field(3, description="values a product, at the most")
+
+    @field_validator("values")
+    @classmethod
+    def _as_answers_are_compared(cls, values: list[str]) -> list[str]:
+        odd = [value for value in values if value != " ".join(value.lower().split()) or not value]
+        if odd:
+            raise ValueError(f"values must be in lower case and without white space around them: {odd}")
+        return values
+
+
+class ExtractorSettings(Settings):
+    """Product -> attributes: an LLM that vLLM runs inside Ray Data, or rules where no model is at hand."""
+
+    engine: Literal["rules", "vllm"] = Field("rules", description="rules: no model, English grocery text")
+    model: str = Field(
+        "Qwen/Qwen3-4B-Instruct-2507",
+        description="a name on the model hub, a folder, or package:NAME (a model shipped as a Python package)",
+    )
+    revision: str | None = Field(None, description="of a hub model")
+    prompt: Literal["v1"] = Field("v1", description="version of the instructions")
+    attributes: dict[str, OwnAttribute] = Field({}, description="the recipe's own attributes, beside the four")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as vLLM finds best, float32 without a GPU")
+    gpus_per_replica: float = Field(0, ge=0, description="GPUs an engine; a fraction shares one")
+    tensor_parallel: Positive = Field(1, description="GPUs that the layers of one engine are split over")
+    cpus_per_replica: Positive = Field(1, description="CPU cores an engine")
+    replicas_min: Positive = Field(1, description="engines kept")
+    replicas_max: Positive = Field(8, description="engines at the most, as the cluster has room")
+    max_input_tokens: Positive = Field(1024, description="of a product's text; a longer one is cut at a word and marked")
+    max_output_tokens: Positive = Field(256, description="of an answer")
+    retry_output_tokens: Positive = Field(768, description="of the second try, for a product whose first answer failed")
+    rows_per_batch: Positive = Field(64, description="products handed to an engine together")
+    batches_at_once: Positive = Field(8, description="batches that an engine works on")
+    engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
+    environment: dict[str, str] = Field({}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE")
+
+    @field_validator("attributes")
+    @classmethod
+    def _names_of_their_own(cls, attributes: dict[str, OwnAttribute]) -> dict[str, OwnAttribute]:
+        odd = [name for name in attributes if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ATTRIBUTE_COLUMNS]
+        if odd:
+            raise ValueError(f"names must be in lower case, of letters, digits and _, and none of {', '.join(ATTRIBUTE_COLUMNS)}: {odd}")
+        return attributes
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "ExtractorSettings":
+        if self.replicas_max < self.replicas_min:
+            raise ValueError(f"replicas_max {self.replicas_max} is less than replicas_min {self.replicas_min}")
+        if self.retry_output_tokens < self.max_output_tokens:
+            raise ValueError(f"retry_output_tokens {self.retry_output_tokens} is less than max_output_tokens {self.max_output_tokens}")
+        if self.gpus_per_replica >= 1 and self.gpus_per_replica != self.tensor_parallel:
+            raise ValueError(
+                f"gpus_per_replica {self.gpus_per_replica:g} and tensor_parallel {self.tensor_parallel} differ: an engine uses all its GPUs"
+            )
+        taken = {"model", "revision", "dtype", "tensor_parallel_size"} & set(self.engine_arguments)
+        if taken:
+            raise ValueError(f"engine_arguments holds {', '.join(sorted(taken))}, which the recipe has fields of its own for")
+        return self
 
 
 class EncoderSettings(Settings):
@@ -53,7 +131,9 @@ class EncoderSettings(Settings):
         description="package:NAME (a model shipped as a Python package), a folder, or a name on the model hub",
     )
     revision: str | None = Field(None, description="of a hub model")
-    backend: Literal["torch"] = Field("torch", description="what runs the model")
+    engine: Literal["sentence-transformers", "vllm"] = Field("sentence-transformers", description="what hosts the model")
+    engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
+    backend: Literal["torch"] = Field("torch", description="what sentence-transformers runs the model with")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where the actor has a GPU")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: bfloat16 on cuda, float32 on cpu")
     prompt: str = Field(
@@ -170,11 +250,16 @@ class Recipe(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the flavor; lower case")
     description: str = Field("", description="what the flavor is for")
     catalog: CatalogSettings = CatalogSettings()
+    hardware: Literal["auto", "gpu", "cpu"] = Field(
+        "auto", description="auto: gpu where the cluster has one when the job starts; gpu for one whose GPU nodes only come on demand"
+    )
+    extractor: ExtractorSettings = ExtractorSettings()
     text_view: TextViewSettings = TextViewSettings()
     encoder: EncoderSettings = EncoderSettings()
     quantizer: QuantizerSettings = QuantizerSettings()
     training: TrainingSettings = TrainingSettings()
     stability: Literal["free"] = Field("free", description="free: a new release owes nothing to its parent's codes")
+    without_gpu: dict[str, Any] = Field({}, description="field: value; what changes on hardware without a GPU, under what --set says")
 
     @model_validator(mode="after")
     def _training_fills_the_codebooks(self) -> "Recipe":
@@ -183,21 +268,47 @@ class Recipe(Settings):
             raise ValueError(f"training.products_max {self.training.products_max} is less than the largest codebook, {largest}")
         return self
 
+    @model_validator(mode="after")
+    def _view_shows_what_is_extracted(self) -> "Recipe":
+        known = [*TextViewSettings().attributes, *self.extractor.attributes]
+        strangers = [name for name in self.text_view.attributes if name not in known]
+        if strangers:
+            raise ValueError(f"text_view.attributes names {', '.join(strangers)}; the extractor fills {', '.join(known)}")
+        return self
 
-def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = ()) -> Recipe:
+
+def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = (), gpu: bool = False) -> Recipe:
     """Read a flavor by name (a YAML file in `folder`) or by path, apply `key.sub=value` overrides, validate.
+
+    Args:
+        gpu: whether there is one, where the recipe's `hardware` is auto; without one, `without_gpu` is applied under the overrides.
 
     Raises:
         ShelfcodeError: no such flavor, not YAML, or a field that is unknown or out of range; the message names it.
     """
-    path = _recipe_path(flavor, folder)
+    path = named_file("--flavor", flavor, folder)
+    fields = apply_overrides(read_yaml(path), overrides)
+    asked = validate_recipe(fields, str(path))
+    hardware = asked.hardware if asked.hardware != "auto" else "gpu" if gpu else "cpu"
+    if hardware == "cpu":
+        set_by_user = {override.partition("=")[0].strip() for override in overrides}
+        fields = _with_values(fields, {name: value for name, value in asked.without_gpu.items() if name not in set_by_user})
+    return validate_recipe({**fields, "hardware": hardware, "without_gpu": {}}, str(path))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The fields of a YAML file.
+
+    Raises:
+        ShelfcodeError: it is not YAML, or holds no fields.
+    """
     try:
         fields = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ShelfcodeError(f"{path} is not YAML: {error}") from error
     if not isinstance(fields, dict):
         raise ShelfcodeError(f"{path} holds no recipe: expected fields such as 'name:' and 'encoder:'")
-    return validate_recipe(apply_overrides(fields, overrides), str(path))
+    return fields
 
 
 def validate_recipe(fields: dict[str, Any], origin: str) -> Recipe:
@@ -206,10 +317,15 @@ def validate_recipe(fields: dict[str, Any], origin: str) -> Recipe:
     Raises:
         ShelfcodeError: every field that is wrong, one a line; for an unknown one the nearest known name.
     """
+    return validate_settings(Recipe, fields, origin)
+
+
+def validate_settings(model: type[AnySettings], fields: dict[str, Any], origin: str) -> AnySettings:
+    """Any settings from plain fields; raises like `validate_recipe`."""
     try:
-        return Recipe.model_validate(fields)
+        return model.model_validate(fields)
     except ValidationError as error:
-        lines = [_describe(problem) for problem in error.errors()]
+        lines = [_describe(problem, model) for problem in error.errors()]
         raise ShelfcodeError(f"recipe {origin}:\n  " + "\n  ".join(lines)) from error
 
 
@@ -219,23 +335,31 @@ def apply_overrides(fields: dict[str, Any], overrides: Sequence[str]) -> dict[st
     Raises:
         ShelfcodeError: an override without `=`, or through a field that has no fields.
     """
-    changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(fields))
+    values: dict[str, Any] = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:
             raise ShelfcodeError(f"--set {override}: expected key.sub=value, such as --set training.seed=1")
-        *parents, last = key.strip().split(".")
-        target = changed
-        for name in parents:
-            target = target.setdefault(name, {})
-            if not isinstance(target, dict):
-                raise ShelfcodeError(f"--set {override}: {name!r} has no fields of its own")
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ShelfcodeError(f"--set {override}: the value is not YAML: {error}") from error
         # To YAML a bare `|` or ` > ` is an empty text, and to a user a separator.
-        target[last] = value if parsed in (None, "") and value not in ("null", "~", "''", '""') else parsed
+        values[key.strip()] = value if parsed in (None, "") and value not in ("null", "~", "''", '""') else parsed
+    return _with_values(fields, values)
+
+
+def _with_values(fields: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested fields with each dotted name set."""
+    changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(fields))
+    for key, value in values.items():
+        *parents, last = key.split(".")
+        target = changed
+        for name in parents:
+            target = target.setdefault(name, {})
+            if not isinstance(target, dict):
+                raise ShelfcodeError(f"--set {key}: {name!r} has no fields of its own")
+        target[last] = value
     return changed
 
 
@@ -247,22 +371,27 @@ def field_names(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[s
             yield from field_names(field.annotation, f"{prefix}{name}.")
 
 
-def _recipe_path(flavor: str, folder: Path) -> Path:
-    if os.sep in flavor or flavor.endswith((".yaml", ".yml")):
-        path, known = Path(flavor), []
+def named_file(flag: str, name: str, folder: Path) -> Path:
+    """The YAML file that a flag names: one of a folder by its name, or any by its path.
+
+    Raises:
+        ShelfcodeError: there is none; lists those there are.
+    """
+    if os.sep in name or name.endswith((".yaml", ".yml")):
+        path, known = Path(name), []
     else:
-        path, known = folder / f"{flavor}.yaml", sorted(file.stem for file in folder.glob("*.yaml"))
+        path, known = folder / f"{name}.yaml", sorted(file.stem for file in folder.glob("*.yaml"))
     if not path.is_file():
-        hint = f"; flavors there: {', '.join(known)}" if known else ""
-        raise ShelfcodeError(f"--flavor {flavor}: no file {path}{hint}. Give a name under jobs/flavors/ or the path of a YAML file")
+        hint = f"; there are {', '.join(known)}" if known else ""
+        raise ShelfcodeError(f"{flag} {name}: no file {path}{hint}. Give a name under jobs/{folder.name}/ or the path of a YAML file")
     return path
 
 
-def _describe(problem: Any) -> str:
+def _describe(problem: Any, model: type[Settings]) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if problem["type"] != "extra_forbidden":
         return f"{name}: {problem['msg']} (got {problem['input']!r})" if name else str(problem["msg"])
-    known = [*field_names(), *(f"catalog.columns.{column}" for column in get_args(ContractColumn))]
+    known = [*field_names(model), *(f"catalog.columns.{column}" for column in get_args(ContractColumn))]
     leaf = name.rsplit(".", 1)[-1]
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if not nearest:  # a field given without the part it belongs to is far from its full name

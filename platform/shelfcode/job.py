@@ -19,7 +19,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.workspace import Workspace
 
@@ -81,6 +83,11 @@ def start_ray() -> None:
     context.raise_original_map_exception = True  # else the error that a user can mend is lost in one of Ray's
 
 
+def has_gpu() -> bool:
+    """Whether the running Ray has a GPU now."""
+    return ray.cluster_resources().get("GPU", 0) > 0
+
+
 @contextlib.contextmanager
 def stage(name: str, total: int | None = None, unit: str = "products") -> Iterator[Callable[[int], None]]:
     """Show the progress of one stage: a bar on a terminal, now and then a line in a log.
@@ -111,6 +118,13 @@ def say(text: str) -> None:
     screen.print(escape(text), soft_wrap=True)
 
 
+def say_embedded(embedded: EmbeddedCatalog) -> None:
+    """How many products were embedded, and how their attributes came about."""
+    for line in embedded.extracted.account() if embedded.extracted else []:
+        say(line)
+    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+
+
 def show_figures(title: str, columns: Mapping[str, Mapping[str, object]]) -> None:
     """A table on stderr: a row a figure, a column each set of figures."""
     table = Table(title=title, title_justify="left")
@@ -128,6 +142,18 @@ def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
     table = Table("prefix", "products", title="Some prefixes", title_justify="left", show_lines=True)
     for prefix, titles in prefixes:
         table.add_row(prefix, escape("\n".join(titles)))
+    screen.print(table)
+
+
+def show_attributes(workspace: Workspace, extracted: ExtractedCatalog, products: int = 8) -> None:
+    """A table on stderr: the attributes of some products."""
+    rows = workspace.read_table(extracted.parts[0]).slice(0, products).to_pylist()
+    hidden = ("text_hash", "failure", "truncated")
+    table = Table(*(name for name in rows[0] if name not in hidden), title="Some attributes", title_justify="left")
+    for row in rows:
+        table.add_row(
+            *(escape(", ".join(value) if isinstance(value, list) else value or "") for name, value in row.items() if name not in hidden)
+        )
     screen.print(table)
 
 

@@ -220,6 +220,10 @@ def test_an_unknown_part_of_a_lexicon_is_refused() -> None:
         LexiconFile.model_validate(parts | {"aisles": []})
     with pytest.raises(ValueError, match="crunchy"):
         LexiconFile.model_validate(parts | {"tag_phrases": {"crunchy": ["crunchy"]}})
+    with pytest.raises(ValueError, match="crunchy"):
+        LexiconFile.model_validate(parts | {"supporting_phrases": {"crunchy": ["crunchy"]}})
+    with pytest.raises(ValueError, match="grey matter"):
+        LexiconFile.model_validate(parts | {"narrow_forms": ["grey matter"]})
 
 
 def test_speed_is_linear_in_the_text() -> None:

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
+from shelfcode.evaluation.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
 from shelfcode.evaluation.evaluate import Evaluation, evaluate
+from shelfcode.evaluation.relation_pairs import RelationPairs
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,29 @@ def evaluation(clustered: Clustered) -> Evaluation:
 def clustered_of() -> Callable[..., Clustered]:
     """Makes such a catalog of any size."""
     return make_clustered
+
+
+@pytest.fixture(scope="session")
+def alignments(clustered: Clustered) -> AlignmentComparison:
+    """Of the clustered products' codes against shuffled ones: pairs within a first codeword, and a relation without pairs."""
+    rng = np.random.default_rng(0)
+    left_P, right_P = rng.integers(0, 1000, (2, 4000))
+    together = np.flatnonzero((clustered.codes_NL[left_P, 0] == clustered.codes_NL[right_P, 0]) & (left_P != right_P))
+    none = np.empty(0, np.int64)
+    relations = (
+        RelationPairs("substitute", True, left_P[together], right_P[together], np.arange(len(together)) // 2, 9000, 3, 5),
+        RelationPairs("<i>never</i>", True, none, none, none, 0, 0, 0),
+    )
+    shuffled_NL = rng.permutation(clustered.codes_NL)
+
+    def aligned(codes_NL: NDArray[np.uint16]) -> BehaviouralAlignment:
+        return BehaviouralAlignment(
+            products=1000, seed=0, resamples=500, pairs_from="facts", passed_over=("misfiled", "<b>attributes</b>"), incomplete_rows=7,
+            relations=tuple(relation_alignment(codes_NL, pairs) for pairs in relations),
+        )  # fmt: skip
+
+    return AlignmentComparison(
+        a=aligned(clustered.codes_NL),
+        b=aligned(shuffled_NL),
+        ratios=tuple(lift_ratio(clustered.codes_NL, shuffled_NL, pairs) for pairs in relations),
+    )

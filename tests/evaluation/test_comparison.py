@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from shelfcode.evaluation.alignment_tables import ratio_rows
 from shelfcode.evaluation.comparison import compare, comparison_html
 from shelfcode.evaluation.evaluate import evaluate, headline
 
@@ -53,6 +54,17 @@ def test_the_page_has_both_curves_and_escapes_names(evaluation, bad):
     assert "<b>a" not in html
     assert "&lt;b&gt;a&lt;/b&gt;" in html
     assert "src=" not in html
+
+
+def test_lifts_stand_side_by_side_with_their_ratio(evaluation, bad, alignments):
+    assert "Behavioural alignment" not in comparison_html(evaluation, bad, NAMES)
+    html = comparison_html(evaluation, bad, NAMES, behaviour=alignments)
+    row = ratio_rows(alignments)[0]
+    assert row.apart
+    assert f'<td class="number">{row.a}</td><td class="number">{row.b}</td>' in html
+    assert f'<td class="number better">{row.ratio}</td>' in html
+    assert "&lt;i&gt;never&lt;/i&gt;" in html
+    assert "<i>" not in html
 
 
 def test_an_undefined_figure_shows_as_such(clustered, evaluation):

@@ -34,10 +34,10 @@ class Page(HTMLParser):
             self.shown.append(data)
 
 
-def render(evaluation, codes_NL, title="precision@v0001", words="product {}", leaf="tea", recipe="encoder: {}", facts=None):
+def render(evaluation, codes_NL, title="precision@v0001", words="product {}", leaf="tea", recipe="encoder: {}", facts=None, behaviour=None):
     needed = positions_needed(evaluation, codes_NL)
     examples = ReportExamples.from_columns(needed, [words.format(position) for position in needed], [leaf] * len(needed))
-    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {})
+    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour)
 
 
 def test_the_page_says_everything(clustered, evaluation):
@@ -52,8 +52,20 @@ def test_the_page_says_everything(clustered, evaluation):
     assert plots == {"plot-similarity", "plot-codewords", "plot-alignment", "plot-map"}
 
 
-def test_the_page_loads_nothing(clustered, evaluation):
-    page = Page(render(evaluation, clustered.codes_NL))
+def test_behavioural_alignment_has_its_section_where_it_was_measured(clustered, evaluation, alignments):
+    assert "Behavioural alignment" not in Page(render(evaluation, clustered.codes_NL)).text
+    html = render(evaluation, clustered.codes_NL, behaviour=alignments.a)
+    page, first = Page(html), alignments.a.relations[0].depths[0]
+    assert f"substitute L1 100.0% {first.chance:.1%} {first.lift:.2f} {first.lift_low:.2f} to {first.lift_high:.2f}" in page.text
+    assert "3 item_ids are not coded" in page.text
+    assert "<b>attributes</b>" in page.text
+    assert "<i>never</i> L1 not defined" in page.text
+    assert not [tag for tag, _ in page.tags if tag == "i"]
+    assert "plot-behaviour" in [attributes.get("id") for _, attributes in page.tags]
+
+
+def test_the_page_loads_nothing(clustered, evaluation, alignments):
+    page = Page(render(evaluation, clustered.codes_NL, behaviour=alignments.a))
     assert not [tag for tag in page.tags if tag[0] in ("link", "img", "iframe")]
     assert not [attributes for _, attributes in page.tags if {"src", "href"} & attributes.keys()]
 

@@ -3,7 +3,16 @@ import pytest
 
 from shelfcode.evaluation.codebook_health import codeword_counts
 from shelfcode.evaluation.hierarchy_map import hierarchy_map
-from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, map_plot, shorten, shorten_front, similarity_plot
+from shelfcode.evaluation.report_plots import (
+    alignment_plot,
+    as_html,
+    codeword_plot,
+    lift_plot,
+    map_plot,
+    shorten,
+    shorten_front,
+    similarity_plot,
+)
 
 HOSTILE = "<b>x</b><script>alert('1')</script> & \"co\" %{label}"
 
@@ -38,6 +47,27 @@ def test_alignment_plot_follows_the_cells(evaluation):
     figure = alignment_plot(alignment, 3)
     assert figure.data[1].z[1][2] == alignment.at(2, "leaf").purity
     assert figure.data[0].x == ("depth 1", "depth 2", "leaf")
+
+
+def test_lift_plot_has_a_line_a_relation_with_its_intervals(alignments):
+    lifts = alignments.a.relations[0].depths
+    figure = lift_plot(alignments.a)
+    drawn, empty = figure.data
+    assert list(drawn.y) == [depth.lift for depth in lifts]
+    assert list(drawn.error_y.array) == [depth.lift_high - depth.lift for depth in lifts]
+    assert list(drawn.error_y.arrayminus) == [depth.lift - depth.lift_low for depth in lifts]
+    assert len(empty.x) == 0
+    assert empty.name == "&lt;i&gt;never&lt;/i&gt;"
+    assert figure.layout.yaxis.type == "log"
+
+
+def test_a_lift_of_0_or_without_an_interval_is_drawn_as_far_as_it_goes(alignments):
+    first, second, third = alignments.a.relations[0].depths
+    depths = (first.model_copy(update={"lift_low": None, "lift_high": None}), second.model_copy(update={"lift": 0.0}), third)
+    relation = alignments.a.relations[0].model_copy(update={"depths": depths})
+    (trace,) = lift_plot(alignments.a.model_copy(update={"relations": (relation,)})).data
+    assert list(trace.x) == [1, 3]
+    assert (trace.error_y.array[0], trace.error_y.arrayminus[0]) == (0, 0)
 
 
 def test_titles_in_the_map_are_text_not_markup():

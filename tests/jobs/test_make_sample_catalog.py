@@ -35,6 +35,10 @@ def test_the_demo_trains_both_flavors_on_one_snapshot_and_shows_them(
     attributes = ds.dataset(workspace / "attributes" / "rules-v1").to_table()
     assert attributes.schema.names == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
     assert len(attributes) == 2000
+    page = Path(job.result["comparison"])
+    assert page.name == "discovery@v0001-against-precision@v0001.html"
+    assert "substitute</td>" in page.read_text()
+    assert job.told.replace("\n", "").count(str(page)) == 2
     manifests = [json.loads((workspace / f"releases/{flavor}/v0001/manifest.json").read_text()) for flavor in ("precision", "discovery")]
     assert manifests[0]["catalog"] == manifests[1]["catalog"]
     assert manifests[0]["embeddings"] != manifests[1]["embeddings"]

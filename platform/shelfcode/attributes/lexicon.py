@@ -26,7 +26,7 @@ class LexiconFile(BaseModel):
 
     Raises:
         pydantic.ValidationError: a part is missing or unknown, one form is written under two names, a tag is outside DIETARY_TAGS,
-            or a modified kind is no kind.
+            a modified kind is no kind, or a narrow form no form of an ingredient.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,7 +39,9 @@ class LexiconFile(BaseModel):
     audiences: Forms
     ingredients: Forms
     not_ingredients: list[str]
+    narrow_forms: list[str]
     tag_phrases: Forms
+    supporting_phrases: Forms
     not_tags: list[str]
     free_from: dict[str, str]
     forms: Forms
@@ -55,9 +57,14 @@ class LexiconFile(BaseModel):
         kinds = all_forms(self.kinds.values())
         all_forms([self.ingredients])
         all_forms([self.forms, self.packages, self.cuts])
-        unknown = [tag for tag in [*self.tag_phrases, *self.free_from.values()] if tag and tag not in DIETARY_TAGS]
+        unknown = [
+            tag for tag in [*self.tag_phrases, *self.supporting_phrases, *self.free_from.values()] if tag and tag not in DIETARY_TAGS
+        ]
         if unknown:
             raise ValueError(f"unknown dietary tags {unknown}")
+        foreign = set(self.narrow_forms).difference(*([name, *(others or ())] for name, others in self.ingredients.items()))
+        if foreign:
+            raise ValueError(f"narrow_forms names {sorted(foreign)}, which are no forms of ingredients")
         strangers = [name for name in [*self.yields, *self.takes_ingredient, *self.takes_word] if kinds.get(name) is None]
         if strangers:
             raise ValueError(f"yields, takes_ingredient or takes_word name {strangers}, which are no kinds")
@@ -80,6 +87,8 @@ class Lexicon:
 
     Attributes:
         ingredient_forms: every form of each ingredient, plurals included.
+        narrow_forms: forms that say more than the ingredient they stand under; see also lexicon.yaml.
+        supporting: the phrases of `tags`, and those that only bear out a tag which was named already.
         vessels: the formats that name a package, not a form of the product.
         formats: names in order of preference.
         dropped: words that say nothing of what a product is, and are no part of a product type that is not known.
@@ -89,7 +98,9 @@ class Lexicon:
     audiences: Mapping[str, str]
     ingredients: PhraseTable[str | None]
     ingredient_forms: Mapping[str, tuple[str, ...]]
+    narrow_forms: frozenset[str]
     tags: PhraseTable[str | None]
+    supporting: PhraseTable[str | None]
     free_from: PhraseTable[str]
     format_table: PhraseTable[str]
     formats: Mapping[str, int]
@@ -129,6 +140,10 @@ def _words(parts: Iterable[str]) -> frozenset[str]:
     return frozenset(word for part in parts for word in split_words(part))
 
 
+def _tag_of(phrases: Forms) -> dict[str, str | None]:
+    return {phrase: tag for tag, others in phrases.items() for phrase in others or ()}
+
+
 def load_lexicon(path: Path) -> Lexicon:
     """Read, check and compile a lexicon.
 
@@ -147,14 +162,17 @@ def load_lexicon(path: Path) -> Lexicon:
     for form, name in ingredients.items():
         forms_of[name].append(form)
     blocked: dict[str, str | None] = dict.fromkeys(file.not_ingredients)
-    tags: dict[str, str | None] = {form: tag for tag, forms in file.tag_phrases.items() for form in forms or ()}
+    tags = _tag_of(file.tag_phrases)
+    not_tags: dict[str, str | None] = dict.fromkeys(file.not_tags)
     formats = [*file.forms, *file.packages, *file.cuts]
     return Lexicon(
         kinds=PhraseTable(kinds | dict.fromkeys(file.not_kinds)),
         audiences=all_forms([file.audiences]),
         ingredients=PhraseTable(dict(ingredients) | blocked),
         ingredient_forms={name: tuple(forms) for name, forms in forms_of.items()},
-        tags=PhraseTable(tags | dict.fromkeys(file.not_tags)),
+        narrow_forms=frozenset(file.narrow_forms),
+        tags=PhraseTable(tags | not_tags),
+        supporting=PhraseTable(_tag_of(file.supporting_phrases) | tags | not_tags),
         free_from=PhraseTable(file.free_from),
         format_table=PhraseTable(all_forms([file.forms, file.packages, file.cuts])),
         formats={name: place for place, name in enumerate(formats)},

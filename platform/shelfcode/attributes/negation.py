@@ -1,14 +1,13 @@
 """What a text says a product is without: "nut free", "no sugar", "made without milk, eggs or soy", "free of gluten"."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from shelfcode.attributes.phrases import CLAUSE, SENTENCE, Match
 
 NEGATORS = frozenset({"no", "not", "non", "never", "without", "zero", "excludes", "excluding", "free"})
 
 _NO_CLAIM = frozenset({"range", "trade", "of", "from", "run", "shipping", "gift", "standing"})
-"""After these "free" says nothing of what stands before it."""
 
 _FILLERS = frozenset(
     {
@@ -21,11 +20,30 @@ _FILLERS = frozenset(
 )  # fmt: skip
 """Words that a negation reaches across on its way to what it denies; any other ends it ("no stir peanut butter")."""
 
+
+class Wording(NamedTuple):
+    """The words that deny, those that a denial reaches across, and those after which "free" says nothing of what stands before it."""
+
+    negators: frozenset[str]
+    fillers: frozenset[str]
+    no_claim: frozenset[str]
+
+
+PLAIN = Wording(NEGATORS, _FILLERS, _NO_CLAIM)
+THOROUGH = Wording(
+    NEGATORS | {"isnt", "arent", "wasnt", "doesnt", "dont", "didnt", "cannot", "cant", "wont", "nor", "neither", "0", "0g", "0mg"},
+    _FILLERS | {"g", "gram", "grams", "mg", "white", "processed", "modified", "ever", "even", "actually", "traces", "amount", "amounts"},
+    _NO_CLAIM - {"gift"},  # "gluten free gift basket"
+)
+"""Where a denial that is missed does more harm than one too many."""
+
 _AFTER = frozenset({"added", "products", "ingredients", "product", "ingredient", "protein"})
 _LIST_WORDS = frozenset({"or", "nor"})
 
 
-def negated_words(words: Sequence[str], substances: Sequence[Match[Any]], claimable: Sequence[Match[Any]]) -> set[int]:
+def negated_words(
+    words: Sequence[str], substances: Sequence[Match[Any]], claimable: Sequence[Match[Any]], wording: Wording = PLAIN
+) -> set[int]:
     """Places of the words that the text denies.
 
     Args:
@@ -33,8 +51,9 @@ def negated_words(words: Sequence[str], substances: Sequence[Match[Any]], claima
         substances: all that may be denied: ingredients, tags, substances.
         claimable: those among them that products are sold as being free of; only these chain back from "free" over a list, so that
             in "dark chocolate, nut & gluten free" the chocolate stays.
+        wording: what denies, and across what.
     """
-    if NEGATORS.isdisjoint(words):
+    if wording.negators.isdisjoint(words):
         return set()
     ends: dict[int, int] = {}
     starts: dict[int, int] = {}
@@ -44,21 +63,21 @@ def negated_words(words: Sequence[str], substances: Sequence[Match[Any]], claima
     claimable_ends = {match.end: match.start for match in claimable}
     denied: set[int] = set()
     for place, word in enumerate(words):
-        if word not in NEGATORS:
+        if word not in wording.negators:
             continue
         following = words[place + 1] if place + 1 < len(words) else ""
         if word != "free":
             if following not in ("only", "just"):
-                denied |= _denied_after(words, place + 1, starts, listed=False)
+                denied |= _denied_after(words, place + 1, starts, wording.fillers, listed=False)
         elif following in ("of", "from"):
-            denied |= _denied_after(words, place + 2, starts, listed=True)
-        elif following not in _NO_CLAIM and place in ends:
+            denied |= _denied_after(words, place + 2, starts, wording.fillers, listed=True)
+        elif following not in wording.no_claim and place in ends:
             denied.update(range(ends[place], place))
             denied |= _denied_before(words, ends[place], claimable_ends)
     return denied
 
 
-def _denied_after(words: Sequence[str], place: int, starts: dict[int, int], listed: bool) -> set[int]:
+def _denied_after(words: Sequence[str], place: int, starts: dict[int, int], fillers: frozenset[str], listed: bool) -> set[int]:
     """From a negator on: one substance, or as many as its list names. `listed`: commas and "and" go on with the list."""
     denied: set[int] = set()
     if not listed:
@@ -74,7 +93,7 @@ def _denied_after(words: Sequence[str], place: int, starts: dict[int, int], list
             connector = words[place] if place < len(words) else SENTENCE
             if connector not in _LIST_WORDS and not (listed and connector in (CLAUSE, "and")):
                 break
-        elif not (words[place] in _FILLERS or words[place] in _LIST_WORDS or (listed and words[place] in (CLAUSE, "and"))):
+        elif not (words[place] in fillers or words[place] in _LIST_WORDS or (listed and words[place] in (CLAUSE, "and"))):
             break
         place += 1
     return denied

@@ -1,66 +1,309 @@
-"""Snapshot -> attributes, by Ray Data: each product's text goes through the extractor once."""
+"""Snapshot -> attributes, by Ray Data: each text goes through the extractor once, whatever number of products share it.
+
+    texts without attributes -> prompts -> vLLM -> answers held against the texts -> rows, stored -> whatever comes next
+
+A round ends with every product stored whose answer could be used. The others, those whose engine died among them, are
+missing still, so the next round finds them: first the model again with more room for its answer, then the rules.
+"""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 import ray.data
+from transformers import PreTrainedTokenizerBase
 
-from shelfcode.attributes.rules import RULES_EXTRACTOR, extract_batch
-from shelfcode.attributes.schema import ATTRIBUTES_SCHEMA
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.extractor import extractor_name, load_tokenizer
+from shelfcode.attributes.outcomes import Outcome, attributes_rows, read_outcome
+from shelfcode.attributes.requests import Room, engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.keys import KeyIndex, owners, row_keys, stored_rows, text_hash
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import ExtractorSettings
+from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows, text_hash
+from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace
 
+FOLDER = "attributes/"
 EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
+ROWS_A_PART = 512
+
+ENGINE_STAGE = "vLLMEngineStageUDF"
+ENGINE_HINT = "See extractor.engine_arguments and docs/attributes.md, or --set extractor.engine=rules"
+
+Consumer = Callable[[ray.data.Dataset], None]
+"""Runs the plan to which it is given the stored rows of attributes, as batches, and whatever it adds to it."""
 
 
 @dataclass(frozen=True)
-class ExtractedCatalog:
-    """Where the attributes of a snapshot's products are.
+class Texts:
+    """Products of a snapshot by what is extracted from them.
 
     Attributes:
-        parts: of the attributes table, those of other products among them.
-        owner: row key of each of the snapshot's products -> number of the part that holds its attributes.
-        extracted, reused: products that went through the extractor, and that had been through it before.
+        rows_N: row key of each product.
+        texts_N: key of its text alone, equal for products that say the same.
     """
 
-    parts: tuple[str, ...]
-    owner: KeyIndex
-    extracted: int
-    reused: int
+    rows_N: Keys
+    texts_N: Keys
 
 
-def extract_attributes(snapshot: Snapshot, workspace: Workspace, progress: Callable[[int], None]) -> ExtractedCatalog:
-    """Attributes of every product of a snapshot, by the rules extractor; unchanged texts are not extracted again."""
-    folder = f"attributes/{RULES_EXTRACTOR}"
-    known = ray.put(stored_rows(workspace, workspace.parts(folder)))
-    dataset = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
-    arguments = {"workspace": workspace, "folder": folder, "known": known}
-    keys, extracted = [], 0
-    for done in dataset.map_batches(_extract_part, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments).iter_rows():
-        keys.append(np.frombuffer(done["row_keys"], dtype=np.uint64))
-        extracted += int(done["extracted"])
-        progress(len(keys[-1]))
+@dataclass(frozen=True)
+class Round:
+    """One try at the texts that have no attributes yet; without `output_tokens` it is the rules' turn.
+
+    Attributes:
+        last: what fails now is left to the rules.
+    """
+
+    output_tokens: int | None
+    last: bool
+
+
+def check_extractor(settings: ExtractorSettings) -> None:
+    """Say what is wrong with the extractor's model before any work is done.
+
+    Raises:
+        ShelfcodeError: it cannot be found, has no chat template, or a context too short.
+    """
+    if settings.engine == "vllm":
+        share_out(settings)
+
+
+def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer) -> ExtractedCatalog:
+    """Attributes of every product of a snapshot; texts that are known already do not go through the extractor again.
+
+    Args:
+        consume: called with the rows of every round as they come; has to run the plan.
+
+    Raises:
+        ShelfcodeError: the extractor's model or engine cannot be had.
+    """
+    folder = FOLDER + extractor_name(settings)
+    texts = _texts(snapshot, workspace)
+    before = workspace.parts(folder)
+    known = _stored_texts(workspace, before)
+    first_N = np.zeros(len(texts.rows_N), dtype=bool)
+    first_N[np.unique(texts.texts_N, return_index=True)[1]] = True
+    wanted_N = first_N & (known.get(texts.texts_N) < 0)
+    had = stored_rows(workspace, before).get(texts.rows_N) >= 0
+    calls = _run_rounds(snapshot, settings, workspace, folder, texts.rows_N[wanted_N], consume)
+    shared = _share(snapshot, workspace, folder, texts)
     parts = workspace.parts(folder)
-    keys_N = np.concatenate(keys)
-    return ExtractedCatalog(tuple(parts), owners(workspace, parts, keys_N), extracted, len(keys_N) - extracted)
+    owner = owners(workspace, parts, texts.rows_N)
+    if len(owner) != len(texts.rows_N):
+        raise RuntimeError(f"{len(texts.rows_N) - len(owner)} products have no attributes")
+    new = owners(workspace, parts, texts.rows_N[wanted_N])
+    failures, truncated, unsupported = _tally(workspace, parts, new)
+    return ExtractedCatalog(tuple(parts), owner, int(wanted_N.sum()), shared, int(had.sum()), calls, dict(failures), truncated, unsupported)
 
 
-def _extract_part(item: pa.Table, workspace: Workspace, folder: str, known: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
-    products = workspace.read_table(item["item"][0].as_py(), columns=EXTRACTED_COLUMNS)
+def count_rows(progress: Callable[[int], None]) -> Consumer:
+    """A consumer that only counts: attributes for their own sake."""
+
+    def consume(rows: ray.data.Dataset) -> None:
+        for batch in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
+            progress(len(batch))
+
+    return consume
+
+
+def _run_rounds(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, wanted: Keys, consume: Consumer) -> int:
+    """Extract until nothing is missing; how often a model was asked."""
+    rounds = [Round(None, last=True)]
+    if settings.engine == "vllm":
+        rounds = [Round(settings.max_output_tokens, last=False), Round(settings.retry_output_tokens, last=True), *rounds]
+    calls, missing = 0, wanted
+    for turn in rounds:
+        if not len(missing):
+            break
+        calls += len(missing) if turn.output_tokens else 0
+        _run(consume, _plan(snapshot, settings, workspace, folder, missing, turn))
+        missing = missing[stored_rows(workspace, workspace.parts(folder)).get(missing) < 0]
+    return calls
+
+
+def _run(consume: Consumer, rows: ray.data.Dataset) -> None:
+    """Run a plan, and free what its engines held: an engine over several GPUs reserves a placement group, and Ray Data leaves it behind."""
+    earlier = set(ray.util.placement_group_table())
+    try:
+        consume(rows)
+    except ray.exceptions.ActorDiedError as error:
+        if ENGINE_STAGE not in str(error):
+            raise
+        raise ShelfcodeError(f"the extractor's engine does not start: {_cause(str(error))}. {ENGINE_HINT}") from error
+    finally:
+        for name in set(ray.util.placement_group_table()) - earlier:
+            ray.util.remove_placement_group(ray.util.PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+
+
+def _cause(traceback: str) -> str:
+    """The lines of a traceback that say what went wrong: those after the last frame."""
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    frames = [place for place, line in enumerate(lines) if line.startswith((" ", "\x1b")) and ("File " in line or "^^^" in line)]
+    return "; ".join(line.strip() for line in lines[frames[-1] + 1 if frames else 0 :] if "^^^" not in line)[:600]
+
+
+def _plan(
+    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, missing: Keys, turn: Round
+) -> ray.data.Dataset:
+    arguments = {"workspace": workspace, "wanted": ray.put(index_keys(missing))}
+    parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
+    products = parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+    finishing = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
+    if turn.output_tokens:
+        products = _answered(products, settings, turn.output_tokens)
+    return products.map_batches(_store, batch_size=ROWS_A_PART, batch_format="pyarrow", fn_kwargs=finishing)
+
+
+def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+    """Products with the engine's `answer`, or its `error`, and whether their text was `truncated`."""
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # imports vLLM, which a workspace of rules can do without
+
+    room, own = share_out(settings), settings.attributes
+    config = vLLMEngineProcessorConfig(
+        model_source=model_path("extractor.model", settings.model),
+        engine_kwargs=engine_arguments(settings, room),
+        runtime_env={"env_vars": engine_environment(settings)},
+        placement_group_config={"bundles": _bundles(settings)},
+        concurrency=(settings.replicas_min, settings.replicas_max),
+        batch_size=settings.rows_per_batch,
+        max_concurrent_batches=settings.batches_at_once,
+        should_continue_on_error=True,
+        log_engine_metrics=False,
+        chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
+    )  # fmt: skip
+    sampling = sampling_parameters(own, output_tokens)
+    processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=_answer)
+    blocks = products.map_batches(
+        _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "room": room}
+    ).repartition(target_num_rows_per_block=4 * settings.rows_per_batch)
+    return processor(blocks).map(_answer)
+
+
+def _bundles(settings: ExtractorSettings) -> list[dict[str, float]]:
+    cpus, gpus = float(settings.cpus_per_replica), settings.gpus_per_replica
+    if gpus < 1:
+        return [{"CPU": cpus, **({"GPU": gpus} if gpus else {})}]
+    return [{"GPU": 1.0, "CPU": cpus / gpus}] * int(gpus)
+
+
+def _answer(row: dict[str, Any]) -> dict[str, Any]:
+    """What is needed of a row that comes from the engine. A failed one bypasses the processor's own last step: hence once more after it."""
+    kept = {name: row[name] for name in ("item_id", "text_hash", "title", "description", "brand", "truncated")}
+    answer, error = row.get("answer", row.get("generated_text")), row.get("error") or row.get("__inference_error__")
+    return {**kept, "answer": None if error else answer, "error": error or None}
+
+
+def _wanted_texts(item: pa.Table, workspace: Workspace, wanted: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
+    products = _hashed(workspace, item["item"][0].as_py())
+    yield products.filter(pa.array(ray.get(wanted).get(row_keys(products["item_id"], products["text_hash"])) >= 0))
+
+
+def _hashed(workspace: Workspace, part: str) -> pa.Table:
+    """Products of a part of the snapshot, with the hash of what is extracted from."""
+    products = workspace.read_table(part, columns=EXTRACTED_COLUMNS)
     texts = ("\x1f".join(value or "" for value in row.values()) for row in products.drop_columns("item_id").to_pylist())
-    products = products.append_column("text_hash", pa.array([text_hash(text) for text in texts], pa.string()))
-    keys_N = row_keys(products["item_id"], products["text_hash"])
-    new = products.filter(pa.array(ray.get(known).get(keys_N) < 0))
-    if len(new):
-        name = hashlib.blake2b(row_keys(new["item_id"], new["text_hash"]).tobytes(), digest_size=8).hexdigest()
-        found = extract_batch(new["title"].to_pylist(), new["description"].to_pylist(), new["brand"].to_pylist())
-        rows = [attributes.model_dump() for attributes in found]
-        columns = {name: pa.array([row[name] for row in rows], ATTRIBUTES_SCHEMA.field(name).type) for name in ATTRIBUTES_SCHEMA.names[2:]}
-        table = pa.table({"item_id": new["item_id"], "text_hash": new["text_hash"], **columns}, schema=ATTRIBUTES_SCHEMA)
-        workspace.write_table(f"{folder}/part-{name}.parquet", table)
-    yield pa.table({"row_keys": pa.array([keys_N.tobytes()], pa.large_binary()), "extracted": [len(new)]})
+    return products.append_column("text_hash", pa.array([text_hash(text) for text in texts], pa.string()))
+
+
+def _prompts(products: pa.Table, settings: ExtractorSettings, room: Room) -> pa.Table:
+    tokenizer = _tokenizer(settings.model_dump_json())
+    rows = products.select(["title", "description", "brand"]).to_pylist()
+    prompts = [write_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, room.text) for row in rows]
+    tokens = pa.array([prompt.tokens for prompt in prompts], pa.list_(pa.int64()))
+    truncated = pa.array([prompt.truncated for prompt in prompts], pa.bool_())
+    return products.append_column("tokenized_prompt", tokens).append_column("truncated", truncated)
+
+
+@cache
+def _tokenizer(settings: str) -> PreTrainedTokenizerBase:
+    """Once a worker process."""
+    return load_tokenizer(ExtractorSettings.model_validate_json(settings))
+
+
+def _store(products: pa.Table, settings: ExtractorSettings, workspace: Workspace, folder: str, turn: Round) -> pa.Table:
+    """Store the attributes of some products as one part, and pass them on. What failed is left out, unless this round is the last."""
+    rows = products.to_pylist()
+    if turn.output_tokens:
+        outcomes = [read_outcome(row["answer"], row["error"], row["truncated"], settings.attributes) for row in rows]
+    else:
+        failure = "the engine gave no answer" if settings.engine == "vllm" else None
+        outcomes = [Outcome(None, failure)] * len(rows)
+    if not turn.last:
+        rows = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome.attributes]
+        outcomes = [outcome for outcome in outcomes if outcome.attributes]
+    table = attributes_rows(rows, outcomes, folder.removeprefix(FOLDER), settings.attributes)
+    if len(table):
+        write_part(workspace, folder, table)
+    return table
+
+
+def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
+    """Store rows under a name that is the same when the same rows are stored again."""
+    name = hashlib.blake2b(row_keys(table["item_id"], table["text_hash"]).tobytes(), digest_size=8).hexdigest()
+    workspace.write_table(f"{folder}/part-{name}.parquet", table)
+
+
+def _texts(snapshot: Snapshot, workspace: Workspace) -> Texts:
+    dataset = ray.data.from_items(
+        [{"number": number, "path": part.path} for number, part in enumerate(snapshot.parts)], override_num_blocks=len(snapshot.parts)
+    )
+    done = dataset.map_batches(_text_keys, batch_size=1, batch_format="pyarrow", fn_kwargs={"workspace": workspace}).iter_rows()
+    found = sorted(done, key=lambda row: row["number"])
+    return Texts(*(np.concatenate([np.frombuffer(row[name], dtype=np.uint64) for row in found]) for name in ("rows", "texts")))
+
+
+def _text_keys(item: pa.Table, workspace: Workspace) -> pa.Table:
+    products = _hashed(workspace, item["path"][0].as_py())
+    keys = {"rows": row_keys(products["item_id"], products["text_hash"]), "texts": item_keys(products["text_hash"])}
+    columns = {name: pa.array([values.tobytes()], pa.large_binary()) for name, values in keys.items()}
+    return pa.table({"number": item["number"], **columns})
+
+
+def _stored_texts(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
+    """Keys of the texts that a table has attributes of; a key's value is the number of the first part that has it."""
+    keys = [item_keys(workspace.read_table(part, columns=["text_hash"])["text_hash"]) for part in parts]
+    part_of_row = np.repeat(np.arange(len(parts)), [len(batch) for batch in keys])
+    return index_keys(np.concatenate([np.empty(0, np.uint64), *keys]), part_of_row)
+
+
+def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts) -> int:
+    """Give products the attributes of others with the very same text; how many there were."""
+    parts = workspace.parts(folder)
+    missing_N = stored_rows(workspace, parts).get(texts.rows_N) < 0
+    if not missing_N.any():
+        return 0
+    wanted = {"workspace": workspace, "wanted": ray.put(index_keys(texts.rows_N[missing_N]))}
+    snapshot_parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
+    found = snapshot_parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=wanted)
+    items = pa.concat_tables([pa.Table.from_pydict(batch) for batch in found.iter_batches(batch_format="pyarrow") if len(batch["item_id"])])
+    items = items.select(["item_id", "text_hash"])
+    holder_M = _stored_texts(workspace, parts).get(item_keys(items["text_hash"]))
+    for number in np.unique(holder_M):
+        wanted_here = items.filter(pa.array(holder_M == number))
+        stored = workspace.read_table(parts[number])
+        first = stored.take(np.unique(np.array(stored["text_hash"].to_pylist(), dtype=object), return_index=True)[1])
+        place = pc.index_in(wanted_here["text_hash"], first["text_hash"].combine_chunks())
+        rows = first.take(place)
+        write_part(workspace, folder, rows.set_column(rows.schema.get_field_index("item_id"), "item_id", wanted_here["item_id"]))
+    return len(items)
+
+
+def _tally(workspace: Workspace, parts: Sequence[str], owner: KeyIndex) -> tuple[Counter[str], int, int]:
+    """Of the rows that an index picks out: why they were left to the rules, how many were cut, and what was dropped."""
+    failures, truncated, unsupported = Counter[str](), 0, 0
+    for number in np.unique(owner.values_K):
+        table = workspace.read_table(parts[number], columns=["item_id", "text_hash", "failure", "truncated", "unsupported"])
+        for row in table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), owner, int(number)))).to_pylist():
+            failures.update([row["failure"].split(":")[0]] if row["failure"] else [])
+            truncated += row["truncated"]
+            unsupported += len(row["unsupported"])
+    return failures, truncated, unsupported

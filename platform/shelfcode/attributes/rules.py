@@ -5,7 +5,9 @@ It reads title, description and brand and never the category path: semantic IDs 
 
 from collections.abc import Sequence
 
+from shelfcode.attributes.claims import stated_tags
 from shelfcode.attributes.lexicon import Lexicon, shipped_lexicon
+from shelfcode.attributes.mentions import SCENTS
 from shelfcode.attributes.negation import NEGATORS, negated_words
 from shelfcode.attributes.phrases import SENTENCE, Match, split_words
 from shelfcode.attributes.product_type import ProductType, read_product_type, without_brand
@@ -18,7 +20,6 @@ READ_CHARACTERS = 2000
 """How much of a title or a description is read."""
 
 _CONSUMED = frozenset({"food", "drink", "supplement", "care", "pet"})
-_SCENTS = frozenset({"scent", "scented", "fragrance"})
 _CUES = frozenset({"contains", "containing", "infused", "enriched", "fortified"})
 _CUE_PAIRS = frozenset(
     {("made", "with"), ("made", "from"), ("made", "of"), ("blend", "of"), ("formulated", "with"), ("blended", "with"), ("filled", "with"),
@@ -73,20 +74,16 @@ def _contents(words: list[str], product: ProductType, lexicon: Lexicon, title: b
     substances = lexicon.free_from.find(words)
     denied = negated_words(words, [*found, *claims, *substances], substances)
 
-    tags = {claim.value for claim in claims if claim.value and claim.start not in denied}
+    tags = stated_tags(claims, substances, denied)
     if not title:
         tags.discard("raw")  # prose has raw edges and raw power
-    if denied:
-        # "No sugar added" is a claim of its own, not a second one of "no sugar".
-        claimed = {place for claim in claims if claim.end - claim.start > 1 for place in range(claim.start, claim.end)}
-        tags |= {match.value for match in substances if match.value and match.start in denied and match.start not in claimed}
     composition = None if title else _composition(words)
     ingredients = [
         match.value
         for match in found
         if match.value
         and match.start not in denied
-        and (match.end >= len(words) or words[match.end] not in _SCENTS)
+        and (match.end >= len(words) or words[match.end] not in SCENTS)
         and (composition is None or match.start in composition)
     ]
     return ingredients, tags

@@ -1,12 +1,21 @@
-"""What an extractor says of a product, and the text view a flavor makes of it.
+"""What an extractor says of a product: four attributes, and those that a recipe adds.
 
-Every extractor fills the same model, so a flavor need not know which one ran.
+Every extractor fills the same model, so a flavor need not know which one ran. The JSON schema that an LLM is held to is
+made from the same limits.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from shelfcode.flavor import OwnAttribute
 
 MAX_INGREDIENTS = 8
+MAX_TAGS = 8
+MAX_CHARACTERS = 60
+"""Of a product type, an ingredient, a format or a value of a recipe's own attribute."""
 
 DIETARY_TAGS: tuple[str, ...] = (
     "vegan",
@@ -39,19 +48,39 @@ DIETARY_TAGS: tuple[str, ...] = (
 )
 """The closed list of dietary tags, in the order in which attributes give them."""
 
-ATTRIBUTES_SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.string()),
-        pa.field("text_hash", pa.string()),
-        pa.field("product_type", pa.string()),
-        pa.field("key_ingredients", pa.list_(pa.string())),
-        pa.field("dietary_tags", pa.list_(pa.string())),
-        pa.field("format", pa.string()),
-    ]
-)
-"""Columns of `<workspace>/attributes/<extractor>/part-*.parquet`."""
+FIELDS = ("product_type", "key_ingredients", "dietary_tags", "format")
+"""The four attributes that every extractor fills, in the order of the table and of an LLM's answer."""
 
+_TEXTS = pa.list_(pa.string())
 _KNOWN_TAGS = frozenset(DIETARY_TAGS)
+
+Own = Mapping[str, OwnAttribute]
+"""A recipe's own attributes, by name."""
+
+
+def attributes_schema(own: Own) -> pa.Schema:
+    """Columns of `<workspace>/attributes/<extractor>/part-*.parquet`.
+
+    The contract's six, a list of texts for each attribute of the recipe's own, and what is known of the extraction: `extractor`
+    (which one's answer this is: a product whose answer failed has another's), `failure` (why it is another's, else null),
+    `truncated` (the text was longer than the model's context and was cut), `unsupported` (what the product's text did not
+    support and was dropped).
+    """
+    return pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("text_hash", pa.string()),
+            ("product_type", pa.string()),
+            ("key_ingredients", _TEXTS),
+            ("dietary_tags", _TEXTS),
+            ("format", pa.string()),
+            *((name, _TEXTS) for name in own),
+            ("extractor", pa.string()),
+            ("failure", pa.string()),
+            ("truncated", pa.bool_()),
+            ("unsupported", _TEXTS),
+        ]
+    )
 
 
 class Attributes(BaseModel):
@@ -62,6 +91,7 @@ class Attributes(BaseModel):
         key_ingredients: at most MAX_INGREDIENTS, the most telling first.
         dietary_tags: out of DIETARY_TAGS.
         format: what it comes as ("carton", "frozen", "wipes"), or "".
+        own: values of the attributes that a recipe adds, by name.
 
     Raises:
         pydantic.ValidationError: too many ingredients, a tag outside the closed list, or a field that is none of these.
@@ -73,6 +103,7 @@ class Attributes(BaseModel):
     key_ingredients: tuple[str, ...] = Field(default=(), max_length=MAX_INGREDIENTS)
     dietary_tags: tuple[str, ...] = ()
     format: str = ""
+    own: dict[str, tuple[str, ...]] = {}
 
     @field_validator("dietary_tags")
     @classmethod
@@ -82,17 +113,104 @@ class Attributes(BaseModel):
             raise ValueError(f"unknown dietary tags {unknown}: expected some of {', '.join(DIETARY_TAGS)}")
         return tags
 
+    def columns(self) -> dict[str, str | list[str]]:
+        """Values by the names of the table's columns."""
+        fields = self.model_dump(mode="json", exclude={"own"})
+        return fields | {name: list(values) for name, values in self.own.items()}
 
-def attributes_text(attributes: Attributes) -> str:
+
+def attributes_of(columns: Mapping[str, Any], own: Own) -> Attributes:
+    """Attributes from the table's columns; what a teacher or an older extractor left out, or has too much of, is cut to the limits."""
+    return Attributes(
+        product_type=columns["product_type"] or "",
+        key_ingredients=tuple(columns["key_ingredients"] or ())[:MAX_INGREDIENTS],
+        dietary_tags=tuple(columns["dietary_tags"] or ()),
+        format=columns["format"] or "",
+        own={name: tuple(columns.get(name) or ())[: attribute.limit] for name, attribute in own.items()},
+    )
+
+
+def json_schema(own: Own) -> dict[str, Any]:
+    """What an LLM's answer must look like; every field is required, so that a short answer is a complete one."""
+    text = {"type": "string", "maxLength": MAX_CHARACTERS}
+    filled = {**text, "minLength": 1}
+    properties: dict[str, Any] = {
+        "product_type": filled,
+        "key_ingredients": {"type": "array", "items": filled, "maxItems": MAX_INGREDIENTS},
+        "dietary_tags": {"type": "array", "items": {"enum": list(DIETARY_TAGS)}, "maxItems": MAX_TAGS},
+        "format": text,
+    }
+    for name, attribute in own.items():
+        items = {"enum": attribute.values} if attribute.values else filled
+        properties[name] = {"type": "array", "items": items, "maxItems": attribute.limit}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+_Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    product_type: _Text = Field(min_length=1)
+    key_ingredients: list[_Text] = Field(max_length=MAX_INGREDIENTS)
+    dietary_tags: list[_Text]
+    format: _Text
+
+
+def parse_answer(text: str, own: Own) -> Attributes:
+    """Attributes from an LLM's answer: white space and case evened out, repetitions and empty values left out.
+
+    Raises:
+        ValueError: not JSON (cut off, for one), a field is missing, or a value is none that the schema allows.
+    """
+    try:
+        answer = _Answer.model_validate_json(text)
+        extra = answer.model_extra or {}
+        missing = [name for name in own if not isinstance(extra.get(name), list)]
+        if missing:
+            raise ValueError(f"the answer lacks {', '.join(missing)}")
+        return Attributes(
+            product_type=_clean(answer.product_type),
+            key_ingredients=_distinct(answer.key_ingredients),
+            dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in _distinct(answer.dietary_tags)),
+            format=_clean(answer.format),
+            own={name: _allowed(extra[name], attribute) for name, attribute in own.items()},
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise ValueError(f"{where}: {problem['msg']}" if where else str(problem["msg"])) from error
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _distinct(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(clean for value in values if (clean := _clean(str(value)))))
+
+
+def _allowed(values: Sequence[object], attribute: OwnAttribute) -> tuple[str, ...]:
+    known = {_clean(value) for value in attribute.values}
+    return tuple(value for value in _distinct(values) if not known or value in known)[: attribute.limit]
+
+
+LABELS = {"product_type": "", "key_ingredients": "ingredients: ", "dietary_tags": "dietary: ", "format": "format: "}
+
+
+def attributes_text(attributes: Attributes, order: Sequence[str] = FIELDS) -> str:
     """The text view `attributes`, parts that are empty left out.
 
     "oat milk. ingredients: oats. dietary: vegan, gluten free. format: carton"
+
+    Args:
+        order: names of the attributes to put in, one after another.
     """
-    parts = [attributes.product_type]
-    if attributes.key_ingredients:
-        parts.append("ingredients: " + ", ".join(attributes.key_ingredients))
-    if attributes.dietary_tags:
-        parts.append("dietary: " + ", ".join(attributes.dietary_tags))
-    if attributes.format:
-        parts.append("format: " + attributes.format)
-    return ". ".join(part for part in parts if part)
+    columns = attributes.columns()
+    parts = []
+    for name in order:
+        value = columns.get(name, "")
+        if text := value if isinstance(value, str) else ", ".join(value):
+            parts.append(LABELS.get(name, f"{name.replace('_', ' ')}: ") + text)
+    return ". ".join(parts)

@@ -19,13 +19,16 @@ _ID, _TEXT, _TEXTS = ("item_id", pa.string()), pa.string(), pa.list_(pa.string()
 
 FACT_SCHEMAS = {
     "misfiled": pa.schema([_ID, ("filed_under", _TEXTS), ("true_path", _TEXTS)]),
-    "attributes": pa.schema([_ID, ("product_type", _TEXT), ("key_ingredients", _TEXTS), ("dietary_tags", _TEXTS), ("format", _TEXT)]),
+    "attributes": pa.schema(
+        [_ID, ("product_type", _TEXT), ("key_ingredients", _TEXTS), ("dietary_tags", _TEXTS), ("format", _TEXT), ("occasion", _TEXTS)]
+    ),
     "substitutes": pa.schema([_ID, ("other_item_id", _TEXT)]),
     "complements": pa.schema([_ID, ("other_item_id", _TEXT), ("theme", _TEXT)]),
     "judgments": pa.schema([("query", _TEXT), _ID, ("label", _TEXT)]),
     "sessions": pa.schema([("session_id", _TEXT), _ID, ("position", pa.int64())]),
 }
-"""One table a fact. `label` is E (exact), S (substitute), C (complement) or I (irrelevant); `position` counts from 1."""
+"""One table a fact. `occasion` names the themes of the product's leaf, `label` is E (exact), S (substitute), C (complement) or
+I (irrelevant), and `position` counts from 1."""
 
 _SUBSTITUTE_SHARE, _COMPLEMENT_SHARE = 0.5, 0.5
 _MAX_EXACT, _MAX_SUBSTITUTE, _MAX_COMPLEMENT, _JUDGED = 5, 4, 3, (14, 20)
@@ -59,7 +62,10 @@ def chunk_facts(
     shelves = _shelve(shop, products)
     rows: dict[str, _Rows] = {
         "misfiled": [(p.item_id, shop.leaves[p.filed].path, shop.leaves[p.leaf].path) for p in products if p.filed != p.leaf],
-        "attributes": [(p.item_id, p.kind, p.ingredients, p.tags, p.format) for p in products],
+        "attributes": [
+            (p.item_id, p.kind, p.ingredients, p.tags, p.format, [shop.themes[theme].name for theme in shop.leaves[p.leaf].themes])
+            for p in products
+        ],
         "substitutes": _substitutes(shelves, products, rng),
         "complements": _complements(shop, shelves, len(products), rng),
         "judgments": _judgments(shelves, shop, products, queries, rng),

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.keys import Keys
 
 
@@ -18,6 +19,7 @@ class EmbeddedCatalog:
         positions_N: int64, place in the snapshot of each product that has an embedding.
         keys_N: its row key in the table.
         embedded, reused, rejected: products embedded now, found stored, and turned away.
+        extracted: how the attributes came about that were embedded; None for a view of the raw text.
     """
 
     folder: str
@@ -26,6 +28,7 @@ class EmbeddedCatalog:
     embedded: int
     reused: int
     rejected: int
+    extracted: ExtractedCatalog | None = None
 
 
 def embeddings_table(texts: pa.Table, x_ND: NDArray[np.float32]) -> pa.Table:

@@ -1,19 +1,25 @@
 """Text -> embedding: a sentence-transformers model, fed by token budget. Plain class, no Ray."""
 
 import hashlib
-import importlib
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
+from shelfcode.model_source import model_path, readable_name
 
-PACKAGE = "package:"
 E5 = re.compile(r"(^|[-/])e5-(small|base|large)(?!.*instruct)")
+
+
+class TextEncoder(Protocol):
+    """Whatever turns texts into embeddings."""
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32[N, d], unit norm, in the order of the texts; a row that is not finite is left for the caller to reject."""
 
 
 class Encoder:
@@ -32,7 +38,7 @@ class Encoder:
         torch.set_num_threads(settings.cpus_per_actor)
         device = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
         dtype = settings.dtype if settings.dtype != "auto" else ("bfloat16" if device == "cuda" else "float32")
-        path = model_path(settings)
+        path = model_path("encoder.model", settings.model)
         try:
             self.model = SentenceTransformer(
                 path, device=device, backend=settings.backend, revision=settings.revision,
@@ -63,14 +69,19 @@ class Encoder:
             for i, vector in zip(group, np.asarray(vectors, dtype=np.float32), strict=True):
                 rows[i] = vector
         x_ND = np.stack(rows)  # type: ignore[arg-type]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            unit_ND: NDArray[np.float32] = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
-        return unit_ND
+        return unit_rows(x_ND)
 
     def _token_counts(self, texts: Sequence[str]) -> list[int]:
         limit = self.model.max_seq_length
         tokens = self.model.tokenizer([self.prompt + text for text in texts], truncation=True, max_length=limit)
         return [len(ids) for ids in tokens["input_ids"]]
+
+
+def unit_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of unit norm; one of zeros, or that is not finite, becomes one that is not finite."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        unit_ND: NDArray[np.float32] = x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
+    return unit_ND
 
 
 def token_batches(token_counts: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -100,28 +111,10 @@ def document_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
     return "passage: " if E5.search(settings.model.lower()) else ""
 
 
-def model_path(settings: EncoderSettings) -> str:
-    """Folder or hub name of a model.
-
-    Raises:
-        ShelfcodeError: the package is not installed or carries no model.
-    """
-    if not settings.model.startswith(PACKAGE):
-        return settings.model
-    name = settings.model.removeprefix(PACKAGE)
-    try:
-        return str(importlib.import_module(name.replace("-", "_")).get_model_path())
-    except ImportError as error:
-        raise ShelfcodeError(f"encoder.model {settings.model!r}: the package {name} is not installed") from error
-    except AttributeError as error:
-        raise ShelfcodeError(f"encoder.model {settings.model!r}: the package {name} carries no model") from error
-
-
 def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
     """Name of the folder for embeddings: readable, and different whenever the vectors would be."""
     parts = (
-        encoder.model, encoder.revision, encoder.backend, encoder.dtype, encoder.prompt, encoder.dimensions, encoder.max_tokens,
-        view.kind, view.columns if view.kind == "raw" else None, view.max_characters,
+        encoder.model, encoder.revision, encoder.engine, encoder.backend, encoder.dtype, encoder.prompt, encoder.dimensions,
+        encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None, view.max_characters,
     )  # fmt: skip
-    readable = re.sub(r"[^a-z0-9]+", "-", Path(encoder.model.removeprefix(PACKAGE)).name.lower()).strip("-")
-    return f"{readable}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
+    return f"{readable_name(encoder.model)}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"

@@ -13,15 +13,19 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from shelfcode.attributes.pipeline import extract_attributes
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.pipeline import check_extractor, extract_attributes
+from shelfcode.attributes.schema import Own
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
-from shelfcode.embedding.encoder import Encoder, encoder_name, model_path
+from shelfcode.embedding.encoder import Encoder, TextEncoder, encoder_name
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
+from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace
 
 Progress = Callable[[int], None]
@@ -32,45 +36,73 @@ class TextSource:
     """Where the texts of a view come from: parts of the snapshot, or of an attributes table.
 
     Attributes:
+        own: the attributes that the recipe adds.
         owner: for a table that also holds other products: row key -> number of the part whose row is to be used.
     """
 
     workspace: Workspace
     parts: tuple[str, ...]
     view: TextViewSettings
+    own: Own
     owner: KeyIndex | None = None
+
+
+def check_models(recipe: Recipe) -> None:
+    """Say which of a recipe's models cannot be had, before any work is done.
+
+    Raises:
+        ShelfcodeError: the encoder's package is missing, or the extractor's model cannot be found or used.
+    """
+    model_path("encoder.model", recipe.encoder.model)
+    if recipe.text_view.kind == "attributes":
+        check_extractor(recipe.extractor)
 
 
 def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str, progress: Progress) -> EmbeddedCatalog:
     """Embeddings of every product of a snapshot; rows whose text and encoder are unchanged are not embedded again.
 
+    Products without attributes are extracted and embedded in one streaming plan, where the view wants attributes.
+
     Raises:
-        ShelfcodeError: the encoder cannot be loaded, or no product could be embedded.
+        ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
-    model_path(recipe.encoder)  # a package that is missing is better said before any work
+    check_models(recipe)
     folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
-    source = _text_source(snapshot, recipe.text_view, workspace)
+    before = stored_rows(workspace, workspace.parts(folder))
+    source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)
     item_keys_N = np.concatenate([item_keys(batch["item_id"]) for batch in snapshot_batches(workspace, snapshot, ["item_id"])])
     keys_N = _row_keys(source, item_keys_N)
+    reused = int((before.get(keys_N) >= 0).sum())
+    progress(reused)
     known = stored_rows(workspace, workspace.parts(folder))
-    missing = int((known.get(keys_N) < 0).sum())
-    progress(len(keys_N) - missing)
-    rejected = _embed_missing(source, known, recipe.encoder, folder, run, progress) if missing else 0
+    rejected = _embed_missing(source, known, recipe.encoder, folder, run, progress) if (known.get(keys_N) < 0).any() else 0
     stored_N = stored_rows(workspace, workspace.parts(folder)).get(keys_N) >= 0
     if int((~stored_N).sum()) != rejected:
         raise RuntimeError(f"{int((~stored_N).sum())} products have no embedding, but {rejected} were rejected")
     if not stored_N.any():
         raise ShelfcodeError(f"no product could be embedded: all {rejected} were rejected; see rejected/{run}")
     return EmbeddedCatalog(
-        folder, np.flatnonzero(stored_N), keys_N[stored_N], embedded=missing - rejected, reused=len(keys_N) - missing, rejected=rejected
-    )
+        folder, np.flatnonzero(stored_N), keys_N[stored_N], embedded=len(keys_N) - reused - rejected, reused=reused, rejected=rejected,
+        extracted=extracted,
+    )  # fmt: skip
 
 
-def _text_source(snapshot: Snapshot, view: TextViewSettings, workspace: Workspace) -> TextSource:
+def _text_source(
+    snapshot: Snapshot, recipe: Recipe, workspace: Workspace, folder: str, progress: Progress
+) -> tuple[TextSource, ExtractedCatalog | None]:
+    """Where the texts of the view are; attributes that are missing are extracted, and embedded as they come."""
+    view, own = recipe.text_view, recipe.extractor.attributes
     if view.kind == "raw":
-        return TextSource(workspace, tuple(part.path for part in snapshot.parts), view)
-    extracted = extract_attributes(snapshot, workspace, lambda _: None)
-    return TextSource(workspace, extracted.parts, view, extracted.owner)
+        return TextSource(workspace, tuple(part.path for part in snapshot.parts), view, own), None
+
+    def embed_as_they_come(rows: ray.data.Dataset) -> None:
+        known = ray.put(stored_rows(workspace, workspace.parts(folder)))
+        arguments = {"source": TextSource(workspace, (), view, own), "known": known}
+        texts = rows.map_batches(_new_texts, batch_size=None, batch_format="pyarrow", fn_kwargs=arguments)
+        _embed(texts, recipe.encoder, workspace, folder, None, progress)
+
+    extracted = extract_attributes(snapshot, recipe.extractor, workspace, embed_as_they_come)
+    return TextSource(workspace, extracted.parts, view, own, extracted.owner), extracted
 
 
 def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
@@ -85,13 +117,24 @@ def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
 
 
 def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings, folder: str, run: str, progress: Progress) -> int:
-    """Embed and store the rows that are not known; the number of rejected ones."""
+    """Embed the texts that are not known; the number that was rejected."""
     texts = _each_part(source, _missing_texts, {"source": ray.put(source), "known": ray.put(known)})
+    return _embed(texts, encoder, source.workspace, folder, run, progress)
+
+
+def _embed(
+    texts: ray.data.Dataset, encoder: EncoderSettings, workspace: Workspace, folder: str, run: str | None, progress: Progress
+) -> int:
+    """Run a plan of texts through the embedding actors; the number that was rejected.
+
+    Args:
+        run: under which rejected rows are kept; None where another try at them follows.
+    """
     done = texts.map_batches(
         EmbeddingActor,
-        fn_constructor_args=(encoder, source.workspace, folder, run),
         batch_size=encoder.rows_per_part,
         batch_format="pyarrow",
+        fn_constructor_args=(encoder, workspace, folder, run),
         compute=ray.data.ActorPoolStrategy(min_size=encoder.actors_min, max_size=max(encoder.actors_min, encoder.actors_max)),
         num_cpus=encoder.cpus_per_actor,
         num_gpus=encoder.gpus_per_actor or None,
@@ -101,7 +144,7 @@ def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings
         if row["problem"]:
             raise ShelfcodeError(row["problem"])
         rejected += int(row["rejected"])
-        progress(int(row["embedded"]) + int(row["rejected"]))
+        progress(int(row["embedded"]) + (int(row["rejected"]) if run else 0))
     return rejected
 
 
@@ -122,13 +165,23 @@ def _missing_texts(item: pa.Table, source: "ray.ObjectRef[TextSource]", known: "
     yield texts.filter(pa.array(ray.get(known).get(keys_N) < 0))
 
 
+def _new_texts(rows: pa.Table, source: TextSource, known: "ray.ObjectRef[KeyIndex]") -> pa.Table:
+    texts = _texts_of(rows, source)
+    return texts.filter(pa.array(ray.get(known).get(row_keys(texts["item_id"], texts["text_hash"])) < 0))
+
+
 def read_texts(source: TextSource, part: int) -> pa.Table:
     """The texts of one part: item_id, text, text_hash."""
     columns = ["item_id", *source.view.columns] if source.view.kind == "raw" else None
     table = source.workspace.read_table(source.parts[part], columns=columns)
     if source.owner is not None:
         table = table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), source.owner, part)))
-    texts = raw_texts(table, source.view) if source.view.kind == "raw" else attribute_texts(table, source.view)
+    return _texts_of(table, source)
+
+
+def _texts_of(table: pa.Table, source: TextSource) -> pa.Table:
+    raw = source.view.kind == "raw"
+    texts = raw_texts(table, source.view) if raw else attribute_texts(table, source.view, source.own)
     hashes = pa.array([text_hash(text) for text in texts], pa.string())
     return pa.table({"item_id": table["item_id"].cast(pa.string()), "text": pa.array(texts, pa.string()), "text_hash": hashes})
 
@@ -136,11 +189,11 @@ def read_texts(source: TextSource, part: int) -> pa.Table:
 class EmbeddingActor:
     """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts, or why there are none."""
 
-    def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str) -> None:
+    def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str | None) -> None:
         # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
         self.problem = ""
         try:
-            self.encoder = Encoder(settings)
+            self.encoder: TextEncoder = VllmEncoder(settings) if settings.engine == "vllm" else Encoder(settings)
         except ShelfcodeError as error:
             self.problem = str(error)
         self.workspace, self.folder, self.run = workspace, folder, run
@@ -156,7 +209,8 @@ class EmbeddingActor:
             RejectedRow(row["item_id"], "embedding", "embedding is not finite", row)
             for row in texts.select(["item_id", "text"]).filter(pa.array(~finite_N)).to_pylist()
         ]
-        write_rejected(self.workspace, self.run, f"embedding-{name}", rejected)
+        if self.run:
+            write_rejected(self.workspace, self.run, f"embedding-{name}", rejected)
         if finite_N.any():
             self.workspace.write_table(
                 f"{self.folder}/part-{name}.parquet", embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])

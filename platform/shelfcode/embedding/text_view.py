@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from shelfcode.attributes.schema import Attributes, attributes_text
+from shelfcode.attributes.schema import Own, attributes_of, attributes_text
+from shelfcode.cut import cut
 from shelfcode.flavor import TextViewSettings
 
 
@@ -12,16 +13,7 @@ def raw_texts(products: pa.Table, settings: TextViewSettings) -> list[str]:
     return [cut(". ".join(value for value in values if value), settings.max_characters) for values in zip(*columns, strict=True)]
 
 
-def attribute_texts(attributes: pa.Table, settings: TextViewSettings) -> list[str]:
+def attribute_texts(attributes: pa.Table, settings: TextViewSettings, own: Own) -> list[str]:
     """What the extractor found of each product, as text; marketing copy is not in it."""
-    fields = [name for name in Attributes.model_fields if name in attributes.column_names]
-    rows = attributes.select(fields).to_pylist()
-    return [cut(attributes_text(Attributes.model_validate(row)), settings.max_characters) for row in rows]
-
-
-def cut(text: str, characters: int) -> str:
-    """A text of at most so many characters, cut at a word."""
-    if len(text) <= characters:
-        return text
-    head, space, _ = text[: characters + 1].rpartition(" ")
-    return head if space else text[:characters]
+    rows = (attributes_of(row, own) for row in attributes.to_pylist())
+    return [cut(attributes_text(row, settings.attributes), settings.max_characters) for row in rows]

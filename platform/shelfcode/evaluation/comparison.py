@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
+from shelfcode.evaluation.alignment_tables import ratio_rows
+from shelfcode.evaluation.behavioural_alignment import AlignmentComparison
 from shelfcode.evaluation.evaluate import Evaluation, headline
 from shelfcode.evaluation.figure_guide import guide_of
 from shelfcode.evaluation.report import format_figure, page_template
@@ -57,8 +59,10 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[Compar
     return rows
 
 
-def comparison_html(a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison") -> str:
-    """A small self-contained page: the rows of `compare`, and both similarity-depth curves. Names are escaped."""
+def comparison_html(
+    a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison", behaviour: AlignmentComparison | None = None
+) -> str:
+    """A small self-contained page: the rows of `compare`, both similarity-depth curves, and the lifts of both. Names are escaped."""
     levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
     curves = [
         {"name": name, "colour": colour, "points": _curve(evaluation.similarity_depth, levels)}
@@ -74,6 +78,7 @@ def comparison_html(a: Evaluation, b: Evaluation, names: tuple[str, str], title:
             show=format_figure,
             show_difference=_format_difference,
             curves=curves,
+            behaviour=ratio_rows(behaviour) if behaviour else [],
             levels=levels,
             x=_x,
             y=partial(_y, levels=levels),

@@ -1,6 +1,6 @@
-"""The evaluation of a release, read from its folder and written as evaluation.json and report.html."""
+"""The evaluation of a release, read from its folder and written as evaluation.json, behavioural_alignment.json and report.html."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,15 +10,19 @@ from numpy.typing import NDArray
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.evaluation.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
 from shelfcode.evaluation.evaluate import Evaluation, evaluate
+from shelfcode.evaluation.prefix_rates import RESAMPLES
+from shelfcode.evaluation.relation_pairs import RelationPairs, relation_pairs
+from shelfcode.evaluation.relations import Relations
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
 from shelfcode.flavor import Recipe
-from shelfcode.keys import item_keys
+from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.quantization.semantic_ids import read_codes
 from shelfcode.semantic_id import SEPARATOR, format_codes
 from shelfcode.workspace import Workspace
 
-EVALUATION_FILE, REPORT_FILE = "evaluation.json", "report.html"
+EVALUATION_FILE, ALIGNMENT_FILE, REPORT_FILE = "evaluation.json", "behavioural_alignment.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,14 @@ class CodedCatalog:
     """A catalog and its codes, side by side: what an evaluation looks at.
 
     Attributes:
-        positions_N: place of each coded product in the snapshot.
+        item_keys_N: item key of each coded product.
         codes_NL: its codes.
     """
 
     workspace: Workspace
     snapshot: Snapshot
     embedded: EmbeddedCatalog
+    item_keys_N: Keys
     codes_NL: NDArray[np.uint16]
 
 
@@ -40,7 +45,7 @@ def read_coded_catalog(workspace: Workspace, snapshot: Snapshot, embedded: Embed
     """Codes of a snapshot's products, from the semantic IDs in `folder`."""
     batches = snapshot_batches(workspace, snapshot, ["item_id"])
     item_keys_N = np.concatenate([item_keys(batch["item_id"]) for batch in batches])[embedded.positions_N]
-    return CodedCatalog(workspace, snapshot, embedded, read_codes(workspace, f"{folder}/semantic_ids", item_keys_N))
+    return CodedCatalog(workspace, snapshot, embedded, item_keys_N, read_codes(workspace, f"{folder}/semantic_ids", item_keys_N))
 
 
 def evaluate_catalog(catalog: CodedCatalog, recipe: Recipe, seed: int = 0) -> Evaluation:
@@ -50,14 +55,46 @@ def evaluate_catalog(catalog: CodedCatalog, recipe: Recipe, seed: int = 0) -> Ev
     return evaluate(x_ND, catalog.codes_NL, recipe.quantizer.codebook_sizes, taxonomy, seed)
 
 
+def align_catalog(catalog: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralAlignment:
+    """Behavioural alignment of the codes of a catalog."""
+    return _align(catalog.codes_NL, relation_pairs(relations, catalog.item_keys_N, seed), relations, seed)
+
+
+def compare_alignment(a: CodedCatalog, b: CodedCatalog, relations: Relations, seed: int = 0) -> AlignmentComparison:
+    """Behavioural alignment of two sets of codes and the ratio of their lifts, all on the products that both have."""
+    common_N = np.intersect1d(a.item_keys_N, b.item_keys_N)
+    a_NL, b_NL = (each.codes_NL[index_keys(each.item_keys_N).get(common_N)] for each in (a, b))
+    pairs = relation_pairs(relations, common_N, seed)
+    return AlignmentComparison(
+        a=_align(a_NL, pairs, relations, seed),
+        b=_align(b_NL, pairs, relations, seed),
+        ratios=tuple(lift_ratio(a_NL, b_NL, each, seed) for each in pairs),
+    )
+
+
+def _align(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relations: Relations, seed: int) -> BehaviouralAlignment:
+    return BehaviouralAlignment(
+        products=len(codes_NL),
+        seed=seed,
+        resamples=RESAMPLES,
+        pairs_from=relations.url,
+        passed_over=relations.passed_over,
+        incomplete_rows=relations.incomplete_rows,
+        relations=tuple(relation_alignment(codes_NL, each, seed) for each in pairs),
+    )
+
+
 def write_evaluation(
-    catalog: CodedCatalog, evaluation: Evaluation, recipe: Recipe, folder: str, title: str, facts: Mapping[str, object]
-) -> None:
-    """Write evaluation.json and report.html into a folder of the workspace."""
+    catalog: CodedCatalog, evaluation: Evaluation, recipe: Recipe, folder: str, title: str, facts: Mapping[str, object],
+    alignment: BehaviouralAlignment | None = None,
+) -> None:  # fmt: skip
+    """Write evaluation.json, report.html and, where it was measured, behavioural_alignment.json into a folder of the workspace."""
     examples = _examples(catalog, positions_needed(evaluation, catalog.codes_NL))
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts)
+    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, alignment)
     catalog.workspace.write_json(f"{folder}/{EVALUATION_FILE}", evaluation.model_dump(mode="json"))
+    if alignment is not None:
+        catalog.workspace.write_json(f"{folder}/{ALIGNMENT_FILE}", alignment.model_dump(mode="json"))
     catalog.workspace.write_bytes(f"{folder}/{REPORT_FILE}", page.encode())
 
 

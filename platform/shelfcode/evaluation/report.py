@@ -10,12 +10,14 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
+from shelfcode.evaluation.alignment_tables import alignment_notes, lift_rows
+from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment
 from shelfcode.evaluation.codebook_health import codeword_counts
 from shelfcode.evaluation.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.evaluate import Evaluation, headline
 from shelfcode.evaluation.figure_guide import guide_of
 from shelfcode.evaluation.hierarchy_map import MapNode, hierarchy_map, map_positions
-from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, map_plot, shorten, similarity_plot
+from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot
 
 _CARDS = (
     "similarity_depth_spearman",
@@ -67,6 +69,7 @@ def report_html(
     title: str,
     recipe_yaml: str,
     facts: Mapping[str, object],
+    behaviour: BehaviouralAlignment | None = None,
 ) -> str:
     """The whole page as text; the caller writes it.
 
@@ -79,6 +82,7 @@ def report_html(
         title: of the page, such as the name of the release.
         recipe_yaml: the recipe as it was used.
         facts: what else to know of the release: catalog, parent release, versions; nested values are shown as JSON.
+        behaviour: of these codes, where relations are known.
 
     Raises:
         KeyError: `examples` lacks a title that is needed.
@@ -92,6 +96,8 @@ def report_html(
     }
     if evaluation.taxonomy_alignment is not None:
         plots["alignment"] = alignment_plot(evaluation.taxonomy_alignment, levels)
+    if behaviour is not None:
+        plots["behaviour"] = lift_plot(behaviour)
     # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots.
     return page_template("report.html.j2").render(
         title=title,
@@ -99,6 +105,8 @@ def report_html(
         plots={name: Markup(as_html(figure, f"plot-{name}")) for name, figure in plots.items()},
         cards=_cards(evaluation),
         evaluation=evaluation,
+        lift_rows=lift_rows(behaviour) if behaviour else [],
+        lift_notes=alignment_notes(behaviour) if behaviour else [],
         unlike_below=UNLIKE_BELOW,
         map_left_out=_left_out(nodes),
         worst=[

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment, DepthLift
 from shelfcode.evaluation.hierarchy_map import MapNode
 from shelfcode.evaluation.similarity_depth import SimilarityDepth
 from shelfcode.evaluation.taxonomy_alignment import TaxonomyAlignment
 
 INK, SOFT, GRID, ACCENT, WARNING = "#1f2933", "#667482", "#e6eaee", "#0f766e", "#c2410c"
 _BRANCHES = ("#7fb5ae", "#e3b778", "#94add6", "#d79a94", "#a9c486", "#b9a3d0", "#8cc3d9", "#d8a8c0", "#c9bd84", "#9fb0bd")
+_LINES = ("#0f766e", "#c2410c", "#4f6bb0", "#a3428b", "#7a8b1f", "#1f2933", "#b98900", "#5b8f99")
 _COLUMNS = 4
 
 
@@ -145,6 +147,42 @@ def alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Figure:
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(title_text="prefix down to", col=1)
     return figure
+
+
+def lift_plot(alignment: BehaviouralAlignment) -> go.Figure:
+    """Lift of each relation by depth, with its interval; depths without one are left out, and a lift of 0 has no place on the axis."""
+    figure = go.Figure()
+    relations = len(alignment.relations)
+    for number, relation in enumerate(alignment.relations):
+        drawn = [depth for depth in relation.depths if depth.lift]
+        figure.add_scatter(
+            # Side by side around their depth, or else the intervals hide each other.
+            x=[depth.depth + (number - (relations - 1) / 2) * 0.4 / relations for depth in drawn],
+            y=[depth.lift for depth in drawn],
+            error_y=_error_bars(drawn),
+            name=html.escape(shorten(relation.relation, 40)),
+            customdata=[f"{html.escape(relation.relation)}, L{depth.depth}: {depth.lift:,.2f} x chance" for depth in drawn],
+            mode="lines+markers",
+            line={"color": _LINES[number % len(_LINES)], "width": 2},
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    figure.add_hline(y=1, line={"color": SOFT, "dash": "dot", "width": 1})
+    _style(figure, 420)
+    levels = max((len(relation.depths) for relation in alignment.relations), default=1)
+    figure.update_yaxes(title_text="lift over chance", type="log", dtick=1)
+    figure.update_xaxes(
+        tickvals=list(range(1, levels + 1)), ticktext=[f"L{depth}" for depth in range(1, levels + 1)], range=[0.6, levels + 0.4]
+    )
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    return figure
+
+
+def _error_bars(depths: Sequence[DepthLift]) -> dict[str, Any]:
+    """From each lift to the ends of its interval; no bar where there is none."""
+    up = [(depth.lift_high or 0.0) - (depth.lift or 0.0) for depth in depths]
+    down = [0.0 if depth.lift_low is None else (depth.lift or 0.0) - depth.lift_low for depth in depths]
+    lengths = {"array": [max(part, 0.0) for part in up], "arrayminus": [max(part, 0.0) for part in down]}
+    return {"type": "data", "symmetric": False, **lengths, "thickness": 1.2, "width": 4}
 
 
 def map_plot(nodes: Sequence[MapNode], titles: Mapping[int, str], leaves: Mapping[int, str]) -> go.Figure:

@@ -1,0 +1,59 @@
+"""Distil an extractor: a small causal language model that learns from any teacher's attributes, saved as a folder that vLLM loads.
+
+python jobs/distill_extractor.py --catalog CATALOG --attributes WS/attributes/TEACHER --workspace WS --out FOLDER [--student small]
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shelfcode.attributes.answering import answer_all
+from shelfcode.attributes.field_scores import field_scores, macro_f1
+from shelfcode.attributes.student import load_student_recipe, place_student
+from shelfcode.attributes.teacher import read_teacher, teaching_pairs
+from shelfcode.attributes.train import train_student
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.flavor import CatalogSettings
+from shelfcode.job import CatalogFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
+from shelfcode.workspace import Workspace, new_run
+
+STUDENTS = Path(__file__).parent / "students"
+
+AttributesFlag = Annotated[str, typer.Option("--attributes", help="The teacher's output: Parquet with item_id and the attributes.")]
+OutFlag = Annotated[Path, typer.Option("--out", help="Folder for the model; name it as extractor.model of a recipe.")]
+StudentFlag = Annotated[str, typer.Option("--student", help="Name under jobs/students/, or the path of a YAML file.")]
+
+
+def main(
+    catalog: CatalogFlag, attributes: AttributesFlag, workspace: WorkspaceFlag, out: OutFlag, student: StudentFlag = "small",
+    set_: SetFlag = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train a student on what a teacher said of a catalog, measure it on pairs held out, and save it."""
+    recipe, home = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
+    teacher = read_teacher(attributes, recipe.attributes)
+    start_ray()
+
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, CatalogSettings(), home, new_run("distill"), progress)
+    pairs = teaching_pairs(home, snapshot, teacher, recipe.attributes)
+    taught = len(pairs.texts) - min(recipe.held_out, len(pairs.texts) // 10)
+    say(f"{len(pairs.texts):,} pairs, {len(pairs.texts) - taught:,} of them held out; {pairs.silent:,} products without an answer")
+    say(f"{pairs.dropped:,} ingredients and tags of the teacher's are not taught: the product's own text does not support them")
+
+    with stage(f"training {recipe.steps} steps"):
+        model, tokenizer, run = train_student(recipe, pairs.texts[:taught], pairs.answers[:taught], home)
+    with stage("answering what was held out", len(pairs.texts) - taught) as progress:
+        found = answer_all(model, tokenizer, pairs.texts[taught:], recipe.attributes, progress)
+    scores = field_scores(found, pairs.known[taught:])
+
+    place_student(out, model, tokenizer)
+    home.remove(run)
+    show_figures(f"{out}, on pairs held out", {"F1": {name: score.f1 for name, score in scores.items()}})
+    rows = {"read": snapshot.read, "taught": taught, "held_out": len(pairs.texts) - taught, "without_answer": pairs.silent}
+    metrics = {"macro_f1": macro_f1(scores), **{f"{name}_f1": score.f1 for name, score in scores.items()}}
+    return {"extractor": str(out), "rows": {**rows, "rejected": snapshot.rejected}, "metrics": metrics}
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,55 @@
+"""Extract attributes: catalog -> product type, key ingredients, dietary tags, format and the recipe's own, by an LLM or by rules.
+
+python jobs/extract_attributes.py --flavor discovery --catalog CATALOG --workspace WS [--set extractor.model=NAME ...]
+"""
+
+from pathlib import Path
+from typing import Any
+
+from shelfcode.attributes.extractor import extractor_name
+from shelfcode.attributes.pipeline import check_extractor, count_rows, extract_attributes
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.flavor import load_recipe
+from shelfcode.job import (
+    CatalogFlag,
+    FlavorFlag,
+    SetFlag,
+    WorkspaceFlag,
+    has_gpu,
+    run_job,
+    say,
+    show_attributes,
+    show_rejected,
+    stage,
+    start_ray,
+)
+from shelfcode.workspace import Workspace, new_run
+
+FLAVORS = Path(__file__).parent / "flavors"
+
+
+def main(catalog: CatalogFlag, workspace: WorkspaceFlag, flavor: FlavorFlag = "discovery", set_: SetFlag = None) -> dict[str, Any]:
+    """Extract the attributes of a catalog into the workspace, where training the flavor finds them."""
+    start_ray()
+    recipe, home = load_recipe(flavor, FLAVORS, set_ or [], has_gpu()), Workspace(workspace)
+    check_extractor(recipe.extractor)
+    run = new_run("extract")
+
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
+    name = extractor_name(recipe.extractor)
+    with stage(f"extracting by {name}", snapshot.products) as progress:
+        extracted = extract_attributes(snapshot, recipe.extractor, home, count_rows(progress))
+
+    for line in extracted.account():
+        say(line)
+    show_attributes(home, extracted)
+    show_rejected(home, snapshot, run)
+    path = home.address(f"attributes/{name}")
+    say(f"attributes: {path}")
+    rows = {"read": snapshot.read, "extracted": snapshot.products, "rejected": snapshot.rejected}
+    return {"extractor": name, "path": path, "rows": rows, "extraction": extracted.counts()}
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,40 @@
+"""Answers of a student in plain torch, to measure it where it was trained; catalogs go through vLLM."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from shelfcode.attributes.prompt import messages
+from shelfcode.attributes.schema import Attributes, Own, parse_answer
+
+BATCH = 64
+NEW_TOKENS = 192
+
+
+@torch.no_grad()
+def answer_all(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], own: Own, progress: Callable[[int], None]
+) -> list[Attributes]:
+    """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty."""
+    model.eval()
+    tokenizer.padding_side = "left"
+    found = []
+    for first in range(0, len(texts), BATCH):
+        prompts = [
+            tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False)
+            for text in texts[first : first + BATCH]
+        ]
+        inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
+        made_BT = model.generate(**inputs.to(model.device), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        answers = tokenizer.batch_decode(made_BT[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        found += [_read(answer, own) for answer in answers]
+        progress(len(prompts))
+    return found
+
+
+def _read(answer: str, own: Own) -> Attributes:
+    try:
+        return parse_answer(answer, own)
+    except ValueError:
+        return Attributes(product_type="")

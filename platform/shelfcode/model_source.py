@@ -1,0 +1,45 @@
+"""Where a model comes from: a package that carries it, a folder, or the model hub."""
+
+import hashlib
+import importlib
+import re
+from pathlib import Path
+
+from shelfcode.errors import ShelfcodeError
+
+PACKAGE = "package:"
+
+
+def model_path(field: str, model: str) -> str:
+    """Folder or hub name of a model.
+
+    Args:
+        field: of the recipe, for messages.
+        model: what it says: package:NAME, a folder, or a name on the hub.
+
+    Raises:
+        ShelfcodeError: the package is not installed or carries no model.
+    """
+    if not model.startswith(PACKAGE):
+        return model
+    name = model.removeprefix(PACKAGE)
+    try:
+        return str(importlib.import_module(name.replace("-", "_")).get_model_path())
+    except ImportError as error:
+        raise ShelfcodeError(f"{field} {model!r}: the package {name} is not installed") from error
+    except AttributeError as error:
+        raise ShelfcodeError(f"{field} {model!r}: the package {name} carries no model") from error
+
+
+def readable_name(model: str) -> str:
+    """The last part of a model's name, fit for a folder's."""
+    return re.sub(r"[^a-z0-9]+", "-", Path(model.removeprefix(PACKAGE)).name.lower()).strip("-")
+
+
+def content_digest(folder: Path) -> str:
+    """Hash of all files of a folder: a model that is trained again under its old path is another model."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts):
+        with path.open("rb") as file:
+            digest.update(f"{path.relative_to(folder)}\0".encode() + hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
