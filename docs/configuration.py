@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from shelfcode.flavor import Recipe, Settings
+from shelfcode.flavor import Recipe, Settings, part_of
 
 TARGET = Path(__file__).with_suffix(".md")
 
@@ -19,7 +19,7 @@ INTRODUCTION = """# Configuration
 
 A flavor is a YAML file with the fields below. A field left out takes its default; an unknown field is an error. Every field can be set
 for one run with `--set section.field=value`; the value is read as YAML, so quote text that YAML would read as something else:
-`--set 'catalog.category_separator=" > "'`.
+`--set 'catalog.category_separator=" > "'`. `--set` wins over the file, and over the file's `without_gpu`.
 
 This file is written by `make docs` from the models in `platform/shelfcode/flavor.py`; change them, not it."""
 
@@ -43,17 +43,20 @@ def document() -> str:
 
 
 def sections(model: type[Settings], path: str) -> Iterator[str]:
-    """A section a model: the recipe's own fields first, then those of each of its parts."""
+    """A section a model: the recipe's own fields first, then those of each of its parts, and of the settings that a mapping leads to."""
     schema = model.model_json_schema()
     rows, parts = [], []
     for name, field in model.model_fields.items():
         full = f"{path}.{name}" if path else name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            parts.append((field.annotation, full))
-            continue
+        part = part_of(field)
+        if part:
+            parts.append((part[0], full + part[1]))
+            if not part[1]:
+                continue
         value = schema["properties"][name]
         default = "required" if field.is_required() else f"`{json.dumps(value['default'])}`"
-        rows.append([f"`{full}`", kind(value), default, ", ".join(limits(value)) or "-", field.description or "-"])
+        type_ = f"mapping to {link(full + part[1])}" if part else kind(value)
+        rows.append([f"`{full}`", type_, default, ", ".join(limits(value)) or "-", field.description or "-"])
     text = [f"## {path or 'recipe'}", inspect.getdoc(model) or ""]
     if rows:
         text.append(table(["field", "type", "default", "limits", "meaning"], rows))
@@ -75,8 +78,14 @@ def kind(value: dict[str, Any]) -> str:
     if value["type"] == "array":
         return f"list of {kind(value['items'])}"
     if value["type"] == "object":
-        return f"mapping to {kind(value['additionalProperties'])}"
+        values = value["additionalProperties"]
+        return "mapping" if values is True else f"mapping to {kind(values)}"
     return TYPES[value["type"]]
+
+
+def link(heading: str) -> str:
+    """A link to a section of the same file, as GitHub names it."""
+    return f"[{heading}](#{heading.lower().replace('.', '')})"
 
 
 def limits(value: dict[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ import typer
 
 from shelfcode.attributes.answering import answer_all
 from shelfcode.attributes.field_scores import field_scores, macro_f1
-from shelfcode.attributes.student import load_student_recipe, place_student
+from shelfcode.attributes.student import check_place, load_student_recipe, place_student
 from shelfcode.attributes.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot
@@ -31,6 +31,7 @@ def main(
 ) -> dict[str, Any]:  # fmt: skip
     """Train a student on what a teacher said of a catalog, measure it on pairs held out, and save it."""
     recipe, home = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
+    check_place(out)
     teacher = read_teacher(attributes, recipe.attributes)
     start_ray()
 

@@ -1,5 +1,6 @@
 """A recipe that is wrong is refused with the field's name, and one that is right says what its author meant."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,23 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe, apply_overrides, field_names, load_recipe, validate_recipe
 
 FLAVORS = Path(__file__).parents[1] / "jobs" / "flavors"
+shipped = pytest.mark.parametrize("path", sorted(FLAVORS.glob("*.yaml")), ids=lambda path: path.stem)
 
 
-def refusal(*overrides: str) -> str:
+def refusal(*overrides: str, flavor: str = "precision", gpu: bool = False) -> str:
     with pytest.raises(ShelfcodeError) as raised:
-        load_recipe("precision", FLAVORS, overrides)
+        load_recipe(flavor, FLAVORS, overrides, gpu)
     return str(raised.value)
 
 
-@pytest.mark.parametrize("path", sorted(FLAVORS.glob("*.yaml")), ids=lambda path: path.stem)
+def value_of(recipe: Recipe, field: str) -> Any:
+    value: Any = recipe
+    for name in field.split("."):
+        value = value[name] if isinstance(value, dict) else getattr(value, name)
+    return value
+
+
+@shipped
 def test_a_shipped_recipe_loads_under_its_own_name(path: Path) -> None:
     recipe = load_recipe(path.stem, FLAVORS)
     assert recipe.name == path.stem
@@ -26,15 +35,236 @@ def test_a_shipped_recipe_loads_under_its_own_name(path: Path) -> None:
     assert recipe.description
 
 
-@pytest.mark.parametrize("path", sorted(FLAVORS.glob("*.yaml")), ids=lambda path: path.stem)
+@shipped
 def test_a_shipped_recipe_shows_every_field_that_a_reader_may_want_to_change(path: Path) -> None:
-    """Left out is only what has no value to show: settings of the catalog, which differ from shop to shop, and fields without a value."""
+    """Left out is only what has no value to show: settings of the catalog, which differ from shop to shop, fields without a value, and
+    those of the other view."""
     written = dict(dotted(yaml.safe_load(path.read_text())))
-    recipe = dict(dotted(load_recipe(path.stem, FLAVORS).model_dump(mode="json")))
-    left_out = {name for name in recipe if name not in written and not name.startswith("catalog.") and recipe[name] is not None}
-    if recipe["text_view.kind"] == "attributes":
-        left_out.discard("text_view.columns")  # of a raw view
-    assert not left_out
+    recipe = dict(dotted(load_recipe(path.stem, FLAVORS, gpu=True).model_dump(mode="json")))
+    of_the_other_view = ("extractor.", "text_view.attributes") if recipe["text_view.kind"] == "raw" else ("text_view.columns",)
+    left_out = {name for name in recipe if name not in written and recipe[name] is not None}
+    assert not {name for name in left_out if not name.startswith(("catalog.", "without_gpu", *of_the_other_view))}
+
+
+@shipped
+def test_a_shipped_recipe_asks_for_models_of_the_hub_where_there_is_a_gpu(path: Path) -> None:
+    recipe = load_recipe(path.stem, FLAVORS, gpu=True)
+    assert recipe.hardware == "gpu"
+    assert re.fullmatch(r"[A-Za-z][\w.-]*/[\w.-]+", recipe.encoder.model)
+    assert recipe.encoder.gpus_per_actor > 0
+    assert recipe.training.use_gpu
+    if recipe.text_view.kind == "attributes":
+        assert recipe.extractor.engine == "vllm"
+        assert re.fullmatch(r"[A-Za-z][\w.-]*/[\w.-]+", recipe.extractor.model)
+        assert 0 < recipe.extractor.gpus_per_replica + recipe.encoder.gpus_per_actor <= 1, "one GPU must do for both"
+
+
+@shipped
+def test_a_shipped_recipe_runs_on_a_laptop_without_a_gpu_and_without_a_model_hub(path: Path) -> None:
+    recipe = load_recipe(path.stem, FLAVORS)
+    assert recipe.hardware == "cpu"
+    assert recipe.encoder.model.startswith("package:")
+    assert (recipe.encoder.engine, recipe.extractor.engine) == ("sentence-transformers", "rules")
+    gpus = (recipe.encoder.gpus_per_actor, recipe.extractor.gpus_per_replica, recipe.training.use_gpu)
+    assert gpus == (0, 0, False)
+    assert recipe.training.precision == "float32"
+    assert recipe.without_gpu == {}, "a recipe that was settled is for one kind of hardware"
+
+
+@shipped
+def test_a_recipe_that_was_settled_reads_the_same_again_wherever_it_is_read(path: Path) -> None:
+    """A release keeps it in its manifest, and may be used on other hardware."""
+    for gpu in (True, False):
+        recipe = load_recipe(path.stem, FLAVORS, gpu=gpu)
+        assert validate_recipe(recipe.model_dump(mode="json"), "of a release") == recipe
+
+
+WITH_BOTH = """
+name: mine
+encoder:
+  model: acme/large
+  dimensions: 512
+  gpus_per_actor: 0.5
+  engine_arguments: {gpu_memory_utilization: 0.3}
+without_gpu:
+  encoder.model: package:small
+  encoder.dimensions: null
+  encoder.gpus_per_actor: 0
+  encoder.engine_arguments: {}
+"""
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> str:
+    """A recipe with values for both kinds of hardware."""
+    (tmp_path / "both.yaml").write_text(WITH_BOTH)
+    return str(tmp_path / "both.yaml")
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize("hardware", ["auto", "gpu", "cpu"])
+def test_hardware_is_what_was_asked_for_and_else_what_is_there(both: str, gpu: bool, hardware: str) -> None:
+    recipe = load_recipe(both, FLAVORS, [f"hardware={hardware}"], gpu)
+    wanted = hardware if hardware != "auto" else "gpu" if gpu else "cpu"
+    assert recipe.hardware == wanted
+    assert recipe.encoder.model == {"gpu": "acme/large", "cpu": "package:small"}[wanted]
+    assert recipe.encoder.dimensions == {"gpu": 512, "cpu": None}[wanted]
+    assert recipe.encoder.gpus_per_actor == {"gpu": 0.5, "cpu": 0}[wanted]
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize(
+    ("override", "field", "expected"),
+    [
+        ("encoder.model=acme/other", "encoder.model", "acme/other"),
+        ("encoder.dimensions=64", "encoder.dimensions", 64),
+        ("encoder.gpus_per_actor=0.25", "encoder.gpus_per_actor", 0.25),
+        ("encoder.engine_arguments.max_num_seqs=4", "encoder.engine_arguments.max_num_seqs", 4),
+        ("encoder.engine_arguments={max_num_seqs: 4}", "encoder.engine_arguments", {"max_num_seqs": 4}),
+        ("encoder={model: acme/other}", "encoder.model", "acme/other"),
+    ],
+)
+def test_what_is_set_wins_over_the_recipe_and_over_its_values_without_a_gpu(
+    both: str, override: str, field: str, expected: object, gpu: bool
+) -> None:
+    assert value_of(load_recipe(both, FLAVORS, [override], gpu), field) == expected
+
+
+def test_values_without_a_gpu_replace_a_whole_mapping_and_leave_all_other_fields(both: str) -> None:
+    laptop, cluster = (load_recipe(both, FLAVORS, ["encoder.max_tokens=7"], gpu) for gpu in (False, True))
+    assert laptop.encoder.engine_arguments == {}
+    assert cluster.encoder.engine_arguments == {"gpu_memory_utilization": 0.3}
+    changed = {name for name, value in cluster.encoder if getattr(laptop.encoder, name) != value}
+    assert changed == {"model", "dimensions", "gpus_per_actor", "engine_arguments"}
+    assert laptop.encoder.max_tokens == 7
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("encoder.modell: x", "unknown field 'encoder.modell'; the nearest known one is 'encoder.model'"),
+        ("training.batch: 5", "unknown field 'training.batch'"),
+        ("encoder.device: tpu", "encoder.device"),
+        ("encoder.max_tokens: 0", "encoder.max_tokens"),
+        ("quantizer.codebook_sizes: [8, 8, 70000]", "quantizer.codebook_sizes.2"),
+        ("training.products_max: 5", "training.products_max 5 is less than the largest codebook"),
+        ("name.first: x", "without_gpu name.first=x: 'name' has no fields of its own"),
+        ("encoder: {model: x}", "fields by their full names, such as 'encoder.model: NAME', and not encoder"),
+        ("quantizer.contrastive: {}", "and not quantizer.contrastive"),
+        ("hardware: cpu", "and not hardware"),
+    ],
+)
+def test_what_is_wrong_in_the_values_without_a_gpu_is_told_on_any_hardware(tmp_path: Path, line: str, told: str, gpu: bool) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"name: mine\nwithout_gpu:\n  {line}\n")
+    with pytest.raises(ShelfcodeError) as raised:
+        load_recipe(str(path), FLAVORS, gpu=gpu)
+    assert told in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_a_setting_that_suits_this_hardware_alone_is_not_held_against_the_other() -> None:
+    """Four engines are fine on a cluster, although the recipe has one at the most on a laptop."""
+    assert load_recipe("discovery", FLAVORS, ["extractor.replicas_min=4"], gpu=True).extractor.replicas_min == 4
+    assert "replicas_max 1 is less than replicas_min 4" in refusal("extractor.replicas_min=4", flavor="discovery")
+
+
+def test_values_without_a_gpu_are_not_set_but_the_fields_themselves() -> None:
+    for override in ("without_gpu={}", "without_gpu.encoder.model=x"):
+        assert f"--set {override}: set the field itself" in refusal(override)
+
+
+def test_hardware_that_there_is_not_is_refused() -> None:
+    assert "hardware: " in refusal("hardware=tpu")
+    assert "'tpu'" in refusal("hardware=tpu", gpu=True)
+
+
+@pytest.mark.parametrize("name", ["occasion", "b2b", "pairs_with"])
+def test_a_recipe_may_have_attributes_of_its_own(name: str) -> None:
+    settings = [
+        f"extractor.attributes.{name}={{description: what for, values: [taco night, tea]}}",
+        f"text_view.attributes=[{name}, format]",
+    ]
+    recipe = load_recipe("precision", FLAVORS, settings)
+    assert recipe.extractor.attributes[name].values == ["taco night", "tea"]
+    assert recipe.extractor.attributes[name].limit == 3
+    assert recipe.text_view.attributes == [name, "format"]
+
+
+@pytest.mark.parametrize("name", ["Occasion", "2go", "_x", "a-b", "a b", "größe", "", "item_id", "product_type", "text_hash", "failure"])
+def test_a_name_that_is_no_column_or_one_that_is_taken_is_refused_for_an_attribute(name: str) -> None:
+    with pytest.raises(ShelfcodeError, match=r"extractor\.attributes: .*names must be in lower case") as raised:
+        validate_recipe({"name": "mine", "extractor": {"attributes": {name: {"description": "x"}}}}, "here")
+    assert repr([name]) in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["Taco night", " tea", "tea ", "taco  night", "taco\nnight", "", "ÉTÉ"])
+def test_a_value_that_no_answer_could_equal_is_refused(value: str) -> None:
+    attributes = {"occasion": {"description": "x", "values": ["fine", value]}}
+    with pytest.raises(ShelfcodeError, match="values must be in lower case and without white space around them") as raised:
+        validate_recipe({"name": "mine", "extractor": {"attributes": attributes}}, "here")
+    assert repr([value]) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "told"),
+    [
+        ("{}", "extractor.attributes.occasion.description"),
+        ("{description: x, limit: 0}", "extractor.attributes.occasion.limit"),
+        ("{description: x, limit: 9}", "extractor.attributes.occasion.limit"),
+        (
+            "{description: x, limmit: 2}",
+            "unknown field 'extractor.attributes.occasion.limmit'; the nearest known one is 'extractor.attributes.",
+        ),
+    ],
+)
+def test_a_wrong_field_of_an_attribute_is_named(attribute: str, told: str) -> None:
+    assert told in refusal(f"extractor.attributes.occasion={attribute}")
+
+
+def test_a_view_of_an_attribute_that_nobody_fills_is_refused() -> None:
+    message = refusal("text_view.attributes=[mood, format, ocasion]", flavor="discovery")
+    assert (
+        "text_view.attributes names mood, ocasion; the extractor fills product_type, key_ingredients, dietary_tags, format, occasion"
+        in message
+    )
+    assert "text_view.attributes" in refusal("text_view.attributes=[]")
+    assert load_recipe("discovery", FLAVORS, ["text_view.attributes=[format]"]).text_view.attributes == ["format"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("replicas_min=3", "replicas_max=2"), "replicas_max 2 is less than replicas_min 3"),
+        (("max_output_tokens=100", "retry_output_tokens=99"), "retry_output_tokens 99 is less than max_output_tokens 100"),
+        (("gpus_per_replica=2",), "gpus_per_replica 2 and tensor_parallel 1 differ"),
+        (("gpus_per_replica=1.5",), "gpus_per_replica 1.5 and tensor_parallel 1 differ"),
+        (("gpus_per_replica=2", "tensor_parallel=4"), "gpus_per_replica 2 and tensor_parallel 4 differ"),
+        (("gpus_per_replica=0.5", "tensor_parallel=2"), "gpus_per_replica 0.5 and tensor_parallel 2 differ"),
+        (("engine_arguments.model=x", "engine_arguments.dtype=half"), "engine_arguments holds dtype, model"),
+        (("engine=openai",), "extractor.engine"),
+        (("prompt=v0",), "extractor.prompt"),
+        (("gpus_per_replica=-1",), "extractor.gpus_per_replica"),
+        (("environment.OMP_NUM_THREADS=2",), "extractor.environment.OMP_NUM_THREADS"),
+    ],
+)
+def test_an_extractor_whose_parts_do_not_fit_is_refused(settings: tuple[str, ...], told: str) -> None:
+    assert told in refusal(*(f"extractor.{setting}" for setting in settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("gpus_per_replica=0.5",), ("gpus_per_replica=1",), ("gpus_per_replica=4", "tensor_parallel=4"), ("tensor_parallel=2",),
+        ("replicas_min=2", "replicas_max=2"), ("engine_arguments.max_num_seqs=4",), ("max_output_tokens=99", "retry_output_tokens=99"),
+    ],
+)  # fmt: skip
+def test_an_extractor_whose_parts_fit_is_taken(settings: tuple[str, ...]) -> None:
+    recipe = load_recipe("precision", FLAVORS, [f"extractor.{setting}" for setting in settings])
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        assert value_of(recipe, f"extractor.{name}") == yaml.safe_load(value)
 
 
 def dotted(fields: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
@@ -82,9 +312,7 @@ def test_a_recipe_of_a_name_alone_is_the_one_that_the_defaults_describe() -> Non
     ],
 )
 def test_set_gives_a_field_the_value_that_was_typed(override: str, field: str, expected: object) -> None:
-    value: Any = load_recipe("precision", FLAVORS, ["encoder.prompt=auto", override])
-    for name in field.split("."):
-        value = getattr(value, name)
+    value = value_of(load_recipe("precision", FLAVORS, ["encoder.prompt=auto", override]), field)
     assert value == expected
     assert type(value) is type(expected)
 
@@ -188,7 +416,7 @@ def test_a_field_of_the_quantizer_that_is_no_more_is_unknown() -> None:
 
 
 def test_an_unknown_flavor_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ShelfcodeError, match=r"--flavor precison: .*flavors there: discovery, precision"):
+    with pytest.raises(ShelfcodeError, match=r"--flavor precison: .*there are discovery, precision"):
         load_recipe("precison", FLAVORS)
 
 

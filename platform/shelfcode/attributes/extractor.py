@@ -11,19 +11,20 @@ from shelfcode.attributes.rules import RULES_EXTRACTOR
 from shelfcode.attributes.schema import Own
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings
-from shelfcode.model_source import content_digest, model_path, readable_name
+from shelfcode.model_source import content_digest, model_path, readable_name, telling_arguments
 
 
 def extractor_name(settings: ExtractorSettings) -> str:
     """Name of the folder for attributes: readable, and different whenever the answers may be."""
-    own = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()}, sort_keys=True)
     if settings.engine == "rules":
-        return RULES_EXTRACTOR + (f"-{_digest(own)}" if settings.attributes else "")
+        told = {name: attribute.model_dump(exclude={"description"}) for name, attribute in settings.attributes.items()}
+        return RULES_EXTRACTOR + (f"-{_digest(json.dumps(told, sort_keys=True))}" if told else "")
+    own = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()})
     path = Path(model_path("extractor.model", settings.model))
     content = content_digest(path) if path.is_dir() else settings.model
     decides = (
         content, settings.revision, settings.dtype, PROMPT_VERSION, settings.max_input_tokens, settings.max_output_tokens,
-        settings.retry_output_tokens, own,
+        settings.retry_output_tokens, own, telling_arguments(settings.engine_arguments),
     )  # fmt: skip
     return f"{readable_name(settings.model)}-{_digest(repr(decides))}"
 

@@ -29,7 +29,8 @@ def read_outcome(answer: str | None, error: str | None, truncated: bool, own: Ow
     try:
         return Outcome(parse_answer(answer or "", own), None, truncated)
     except ValueError as problem:
-        cut_off = not (answer or "").rstrip().endswith("}")
+        begun = (answer or "").strip()
+        cut_off = begun.startswith("{") and not begun.endswith("}")
         reason = "cut off at the limit of tokens" if cut_off else str(problem).splitlines()[0][:200]
         return Outcome(None, f"invalid answer: {reason}", truncated)
 

@@ -18,22 +18,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 from transformers import PreTrainedTokenizerBase
 
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.extractor import extractor_name, load_tokenizer
 from shelfcode.attributes.outcomes import Outcome, attributes_rows, read_outcome
+from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.requests import Room, engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings
-from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows, text_hash
+from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
 from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace
 
 FOLDER = "attributes/"
 EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
-ROWS_A_PART = 512
 
 ENGINE_STAGE = "vLLMEngineStageUDF"
 ENGINE_HINT = "See extractor.engine_arguments and docs/attributes.md, or --set extractor.engine=rules"
@@ -131,8 +132,8 @@ def _run_rounds(snapshot: Snapshot, settings: ExtractorSettings, workspace: Work
 
 
 def _run(consume: Consumer, rows: ray.data.Dataset) -> None:
-    """Run a plan, and free what its engines held: an engine over several GPUs reserves a placement group, and Ray Data leaves it behind."""
-    earlier = set(ray.util.placement_group_table())
+    """Run a plan, and free what its engines held: one over several GPUs reserves a placement group, and Ray Data leaves it behind."""
+    earlier = _placement_groups()
     try:
         consume(rows)
     except ray.exceptions.ActorDiedError as error:
@@ -140,8 +141,14 @@ def _run(consume: Consumer, rows: ray.data.Dataset) -> None:
             raise
         raise ShelfcodeError(f"the extractor's engine does not start: {_cause(str(error))}. {ENGINE_HINT}") from error
     finally:
-        for name in set(ray.util.placement_group_table()) - earlier:
-            ray.util.remove_placement_group(ray.util.PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+        for name in _placement_groups() - earlier:
+            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+
+
+def _placement_groups() -> set[str]:
+    """Names of this job's own: they end in the job's."""
+    job = ray.get_runtime_context().get_job_id()
+    return {name for name in placement_group_table() if name.endswith(job)}
 
 
 def _cause(traceback: str) -> str:
@@ -160,7 +167,7 @@ def _plan(
     finishing = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
     if turn.output_tokens:
         products = _answered(products, settings, turn.output_tokens)
-    return products.map_batches(_store, batch_size=ROWS_A_PART, batch_format="pyarrow", fn_kwargs=finishing)
+    return products.map_batches(_store, batch_size=settings.rows_per_part, batch_format="pyarrow", fn_kwargs=finishing)
 
 
 def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
@@ -210,8 +217,7 @@ def _wanted_texts(item: pa.Table, workspace: Workspace, wanted: "ray.ObjectRef[K
 def _hashed(workspace: Workspace, part: str) -> pa.Table:
     """Products of a part of the snapshot, with the hash of what is extracted from."""
     products = workspace.read_table(part, columns=EXTRACTED_COLUMNS)
-    texts = ("\x1f".join(value or "" for value in row.values()) for row in products.drop_columns("item_id").to_pylist())
-    return products.append_column("text_hash", pa.array([text_hash(text) for text in texts], pa.string()))
+    return products.append_column("text_hash", text_hashes(products))
 
 
 def _prompts(products: pa.Table, settings: ExtractorSettings, room: Room) -> pa.Table:
@@ -284,7 +290,7 @@ def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts) 
     wanted = {"workspace": workspace, "wanted": ray.put(index_keys(texts.rows_N[missing_N]))}
     snapshot_parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
     found = snapshot_parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=wanted)
-    items = pa.concat_tables([pa.Table.from_pydict(batch) for batch in found.iter_batches(batch_format="pyarrow") if len(batch["item_id"])])
+    items = pa.concat_tables([batch for batch in found.iter_batches(batch_size=None, batch_format="pyarrow") if len(batch)])
     items = items.select(["item_id", "text_hash"])
     holder_M = _stored_texts(workspace, parts).get(item_keys(items["text_hash"]))
     for number in np.unique(holder_M):

@@ -1,6 +1,10 @@
 """What an LLM is asked: one prompt a version, so that a change of wording is a change of extractor."""
 
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
 from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, MAX_TAGS, Own
+from shelfcode.keys import text_hash
 
 PROMPT_VERSION = "v1"
 
@@ -29,6 +33,19 @@ def product_text(title: str, description: str | None, brand: str | None) -> str:
     return "\n".join(line for line in lines if line)
 
 
+def text_hashes(products: pa.Table) -> pa.Array:
+    """Hash of what is read of each product: its columns title, description and brand."""
+    rows = products.select(["title", "description", "brand"]).to_pylist()
+    return pa.array([text_hash("\x1f".join(value or "" for value in row.values())) for row in rows], pa.string())
+
+
 def messages(text: str, own: Own) -> list[dict[str, str]]:
     """The conversation of which an answer is the next turn."""
     return [{"role": "system", "content": instructions(own)}, {"role": "user", "content": text}]
+
+
+def conversation(tokenizer: PreTrainedTokenizerBase, text: str, own: Own) -> str:
+    """The messages as the model's own template writes them, up to where the answer begins."""
+    # enable_thinking: models that would think aloud first are told not to; other templates do not know the word.
+    written: str = tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False, enable_thinking=False)
+    return written

@@ -7,7 +7,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from shelfcode.attributes.extractor import context_length, load_tokenizer
-from shelfcode.attributes.prompt import messages, product_text
+from shelfcode.attributes.prompt import conversation, product_text
 from shelfcode.attributes.schema import Own, json_schema
 from shelfcode.cut import cut
 from shelfcode.errors import ShelfcodeError
@@ -69,14 +69,12 @@ def write_prompt(
     spans = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     truncated = len(spans) > text_tokens
     if truncated:
-        text = cut(text, spans[text_tokens - 1][1])
+        text = cut(text, min(spans[text_tokens - 1][1], spans[text_tokens][0]))  # not inside a sign that is several tokens
     return Prompt(_prompt(tokenizer, text, own), truncated)
 
 
 def _prompt(tokenizer: PreTrainedTokenizerBase, text: str, own: Own) -> list[int]:
-    # enable_thinking: models that would think aloud first are told not to; other templates do not know the word.
-    template = tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False, enable_thinking=False)
-    tokens: list[int] = tokenizer(template, add_special_tokens=False)["input_ids"]
+    tokens: list[int] = tokenizer(conversation(tokenizer, text, own), add_special_tokens=False)["input_ids"]
     return tokens
 
 

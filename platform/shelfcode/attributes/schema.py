@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
 from shelfcode.flavor import OwnAttribute
 
@@ -120,11 +120,11 @@ class Attributes(BaseModel):
 
 
 def attributes_of(columns: Mapping[str, Any], own: Own) -> Attributes:
-    """Attributes from the table's columns; what a teacher or an older extractor left out, or has too much of, is cut to the limits."""
+    """Attributes from the table's columns, a teacher's or an older extractor's among them: cut to the limits, known tags only."""
     return Attributes(
         product_type=columns["product_type"] or "",
         key_ingredients=tuple(columns["key_ingredients"] or ())[:MAX_INGREDIENTS],
-        dietary_tags=tuple(columns["dietary_tags"] or ()),
+        dietary_tags=tuple(tag for value in columns["dietary_tags"] or () if (tag := _clean(value)) in _KNOWN_TAGS),
         format=columns["format"] or "",
         own={name: tuple(columns.get(name) or ())[: attribute.limit] for name, attribute in own.items()},
     )
@@ -146,36 +146,37 @@ def json_schema(own: Own) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-_Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_CHARACTERS)]
+_VALUES = TypeAdapter(list[_Text])
 
 
 class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
-    product_type: _Text = Field(min_length=1)
+    product_type: Annotated[_Text, StringConstraints(min_length=1)]
     key_ingredients: list[_Text] = Field(max_length=MAX_INGREDIENTS)
     dietary_tags: list[_Text]
     format: _Text
 
 
 def parse_answer(text: str, own: Own) -> Attributes:
-    """Attributes from an LLM's answer: white space and case evened out, repetitions and empty values left out.
+    """Attributes from an LLM's answer: white space and case evened out; repetitions, empty values and those outside a closed list left out.
 
     Raises:
-        ValueError: not JSON (cut off, for one), a field is missing, or a value is none that the schema allows.
+        ValueError: not JSON (cut off, for one), a field is missing or of another kind, too long, or has too many values.
     """
     try:
         answer = _Answer.model_validate_json(text)
-        extra = answer.model_extra or {}
+        extra, tags = answer.model_extra or {}, set(_distinct(answer.dietary_tags))
         missing = [name for name in own if not isinstance(extra.get(name), list)]
         if missing:
             raise ValueError(f"the answer lacks {', '.join(missing)}")
         return Attributes(
             product_type=_clean(answer.product_type),
             key_ingredients=_distinct(answer.key_ingredients),
-            dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in _distinct(answer.dietary_tags)),
+            dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in tags),
             format=_clean(answer.format),
-            own={name: _allowed(extra[name], attribute) for name, attribute in own.items()},
+            own={name: _allowed(_VALUES.validate_python(extra[name]), attribute) for name, attribute in own.items()},
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -187,11 +188,11 @@ def _clean(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def _distinct(values: Sequence[object]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(clean for value in values if (clean := _clean(str(value)))))
+def _distinct(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(clean for value in values if (clean := _clean(value))))
 
 
-def _allowed(values: Sequence[object], attribute: OwnAttribute) -> tuple[str, ...]:
+def _allowed(values: Sequence[str], attribute: OwnAttribute) -> tuple[str, ...]:
     known = {_clean(value) for value in attribute.values}
     return tuple(value for value in _distinct(values) if not known or value in known)[: attribute.limit]
 

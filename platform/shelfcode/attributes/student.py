@@ -125,13 +125,26 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
         ShelfcodeError: it cannot be found, or has no chat template.
     """
     try:
-        tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name)
+        # Left to itself, a model comes in the precision it was saved in, and small steps vanish in bfloat16.
+        tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ShelfcodeError(f"base {name!r} cannot be loaded: {reason}. Give a folder or a name on the model hub") from error
     if not tokenizer.chat_template:
         raise ShelfcodeError(f"base {name!r} has no chat template: choose an instruct model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+def check_place(folder: Path) -> None:
+    """Say before any work whether a student may be placed there.
+
+    Raises:
+        ShelfcodeError: something other than a model lies there, which must not be replaced.
+    """
+    if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ShelfcodeError(f"--out {folder} is there already and is no model: name a folder of the model's own")
 
 
 def place_student(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -143,7 +156,9 @@ def place_student(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTok
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     model.to(torch.bfloat16).save_pretrained(draft)
     tokenizer.save_pretrained(draft)
-    draft.chmod(0o755)  # a temporary folder is its owner's alone
+    draft.chmod(0o755)  # a temporary folder is its owner's alone, and so are weights as safetensors writes them
+    for path in draft.iterdir():
+        path.chmod(0o644)
     if folder.exists():
         earlier = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / folder.name
         folder.rename(earlier)

@@ -7,12 +7,12 @@ import pyarrow.dataset as ds
 
 from shelfcode.attributes.evidence import read_evidence
 from shelfcode.attributes.grounding import ground
-from shelfcode.attributes.prompt import product_text
+from shelfcode.attributes.prompt import product_text, text_hashes
 from shelfcode.attributes.schema import Attributes, Own, attributes_of
 from shelfcode.attributes.student import answer_text
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.errors import ShelfcodeError
-from shelfcode.keys import index_keys, item_keys
+from shelfcode.keys import index_keys, item_keys, row_keys
 from shelfcode.workspace import Workspace, open_filesystem
 
 NEEDED = ("item_id", "product_type", "key_ingredients", "dietary_tags", "format")
@@ -40,7 +40,7 @@ def read_teacher(url: str, own: Own) -> pa.Table:
     """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are left alone.
 
     Raises:
-        ShelfcodeError: nothing is there, or a column is missing.
+        ShelfcodeError: nothing is there, or a column is missing or no list of texts where it should be one.
     """
     fs, path = open_filesystem(url)
     try:
@@ -50,6 +50,9 @@ def read_teacher(url: str, own: Own) -> pa.Table:
     missing = [name for name in (*NEEDED, *own) if name not in table.column_names]
     if missing:
         raise ShelfcodeError(f"--attributes {url} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    flat = [name for name in ("key_ingredients", "dietary_tags", *own) if not pa.types.is_nested(table.schema.field(name).type)]
+    if flat:
+        raise ShelfcodeError(f"--attributes {url}: {', '.join(flat)} must be lists of texts, one text a value")
     return table
 
 
@@ -59,14 +62,16 @@ def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, 
     Raises:
         ShelfcodeError: the teacher speaks of none of them.
     """
-    row_of = index_keys(item_keys(teacher["item_id"]))
+    hashed = "text_hash" in teacher.column_names  # an extractor's table may hold earlier texts of a product, too
+    row_of = index_keys(row_keys(teacher["item_id"], teacher["text_hash"]) if hashed else item_keys(teacher["item_id"]))
     pairs, silent, dropped = Pairs([], [], [], 0, 0), 0, 0
     for products in snapshot_batches(workspace, snapshot, ["item_id", "title", "description", "brand"]):
-        rows = row_of.get(item_keys(products["item_id"])).tolist()
+        keys_B = row_keys(products["item_id"], text_hashes(products)) if hashed else item_keys(products["item_id"])
+        rows = row_of.get(keys_B).tolist()
         silent += sum(row < 0 for row in rows)
         places = [place for place, row in enumerate(rows) if row >= 0]
-        answers = teacher.take([rows[place] for place in places]).to_pylist()
-        for product, answer in zip(products.take(places).to_pylist(), answers, strict=True):
+        answers = teacher.take(pa.array([rows[place] for place in places], pa.int64())).to_pylist()
+        for product, answer in zip(products.take(pa.array(places, pa.int64())).to_pylist(), answers, strict=True):
             evidence = read_evidence(product["title"], product["description"], product["brand"])
             grounded = ground(attributes_of(answer, own), evidence)
             pairs.texts.append(product_text(product["title"], product["description"], product["brand"]))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
-from shelfcode.model_source import model_path, readable_name
+from shelfcode.model_source import model_path, readable_name, telling_arguments
 
 E5 = re.compile(r"(^|[-/])e5-(small|base|large)(?!.*instruct)")
 
@@ -114,7 +114,8 @@ def document_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
 def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
     """Name of the folder for embeddings: readable, and different whenever the vectors would be."""
     parts = (
-        encoder.model, encoder.revision, encoder.engine, encoder.backend, encoder.dtype, encoder.prompt, encoder.dimensions,
-        encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None, view.max_characters,
+        encoder.model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), encoder.backend, encoder.dtype,
+        encoder.prompt, encoder.dimensions, encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None,
+        view.max_characters,
     )  # fmt: skip
     return f"{readable_name(encoder.model)}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"

@@ -8,4 +8,4 @@ from pathlib import Path
 
 def get_model_path() -> Path:
     """The folder that transformers and vLLM load."""
-    return Path(__file__).with_name("model")
+    return Path(__file__).with_name("small_model")

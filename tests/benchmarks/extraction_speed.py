@@ -1,0 +1,92 @@
+"""Products a second through Ray Data and vLLM, against the same engine driven directly: python tests/benchmarks/extraction_speed.py
+
+Sides take turns. Starting an engine is left out of both: the direct side times generation alone, and the plan's time is what
+2,064 products take beyond what 64 take. The plan tokenises, generates, parses, holds answers against the texts and stores them;
+the direct side is given prompts that are tokenised already and only generates.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from extraction_quality import FLAVORS, SEED, SETTINGS, extracted, own_ray
+from rich.console import Console
+from rich.table import Table
+
+from shelfcode.attributes.extractor import load_tokenizer
+from shelfcode.attributes.requests import engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
+from shelfcode.catalog.sample import sample_chunk
+from shelfcode.flavor import load_recipe
+from shelfcode.model_source import model_path
+
+WARM = 64
+
+
+def direct(products: int) -> float:
+    """Products a second of vLLM's own offline engine, prompts and sampling as in the plan."""
+    settings = load_recipe("discovery", FLAVORS, SETTINGS).extractor
+    os.environ.update(engine_environment(settings))
+    from vllm import LLM, SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+
+    tokenizer, room = load_tokenizer(settings), share_out(settings)
+    rows = sample_chunk(0, products + WARM, SEED).products.to_pylist()
+    prompts = [
+        {"prompt_token_ids": write_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, room.text).tokens}
+        for row in rows
+    ]
+    sampling = sampling_parameters(settings.attributes, settings.max_output_tokens)
+    parameters = SamplingParams(**{**sampling, "structured_outputs": StructuredOutputsParams(**sampling["structured_outputs"])})
+    engine = LLM(model_path("extractor.model", settings.model), **engine_arguments(settings, room))
+    engine.generate(prompts[:WARM], parameters, use_tqdm=False)
+    started = time.perf_counter()
+    engine.generate(prompts[WARM:], parameters, use_tqdm=False)
+    return products / (time.perf_counter() - started)
+
+
+def through_ray(products: int) -> tuple[float, float]:
+    """Products a second of the whole plan beyond its start, and seconds until its first products are done."""
+    settings = load_recipe("discovery", FLAVORS, SETTINGS).extractor
+    seconds = []
+    for count in (WARM, products + WARM):
+        with tempfile.TemporaryDirectory() as folder:
+            started = time.perf_counter()
+            extracted(sample_chunk(0, count, SEED).products, settings, Path(folder))
+            seconds.append(time.perf_counter() - started)
+    return products / (seconds[1] - seconds[0]), seconds[0]
+
+
+def main(
+    products: Annotated[int, typer.Option(help="Timed products of the sample catalog.")] = 2000,
+    rounds: Annotated[int, typer.Option(help="Times that each side is measured.")] = 3,
+    alone: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Measure both sides in turn and print their medians and ratio."""
+    if alone:
+        print(json.dumps(direct(products)))
+        return
+    own_ray()
+    plan, engine, starts = [], [], []
+    for _ in range(rounds):
+        command = [sys.executable, __file__, "--alone", "--products", str(products)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        engine.append(json.loads(done.stdout.splitlines()[-1]))
+        rate, start = through_ray(products)
+        plan.append(rate)
+        starts.append(start)
+    table = Table("side", "products/s, median", "each time", title=f"{products} products, {os.cpu_count()} cores")
+    for name, rates in (("engine driven directly", engine), ("Ray Data + vLLM", plan)):
+        table.add_row(name, f"{statistics.median(rates):.1f}", ", ".join(f"{rate:.1f}" for rate in rates))
+    ratio = statistics.median(plan) / statistics.median(engine)
+    Console(width=140).print(table, f"ratio {ratio:.3f} (must 0.85); a plan's first {WARM} products take {statistics.median(starts):.0f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)
