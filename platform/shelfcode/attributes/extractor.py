@@ -8,7 +8,6 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from shelfcode.attributes.prompt import PROMPT_VERSION
 from shelfcode.attributes.rules import RULES_EXTRACTOR
-from shelfcode.attributes.schema import Own
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings
 from shelfcode.model_source import content_digest, model_path, readable_name, telling_arguments
@@ -72,8 +71,3 @@ def _not_found(settings: ExtractorSettings, error: Exception) -> ShelfcodeError:
         f"extractor.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME; "
         "or --set extractor.engine=rules, which needs no model"
     )
-
-
-def describe_own(own: Own) -> str:
-    """The names of a recipe's own attributes, for people."""
-    return ", ".join(own) or "none"

