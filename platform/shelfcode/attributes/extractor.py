@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -38,12 +39,7 @@ def load_tokenizer(settings: ExtractorSettings) -> PreTrainedTokenizerBase:
     Raises:
         ShelfcodeError: the model cannot be found, or cannot be talked to.
     """
-    path = model_path("extractor.model", settings.model)
-    trusted = bool(settings.engine_arguments.get("trust_remote_code"))
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
-    except (OSError, ValueError) as error:
-        raise _not_found(settings, error) from error
+    tokenizer = _load(AutoTokenizer, settings)
     if not tokenizer.chat_template:
         raise ShelfcodeError(f"extractor.model {settings.model!r} has no chat template: choose an instruct model")
     return tokenizer
@@ -55,19 +51,19 @@ def context_length(settings: ExtractorSettings) -> int | None:
     Raises:
         ShelfcodeError: the model cannot be found.
     """
-    path = model_path("extractor.model", settings.model)
-    trusted = bool(settings.engine_arguments.get("trust_remote_code"))
-    try:
-        config = AutoConfig.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
-    except (OSError, ValueError) as error:
-        raise _not_found(settings, error) from error
-    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    length = getattr(_load(AutoConfig, settings).get_text_config(), "max_position_embeddings", None)
     return None if length is None else int(length)
 
 
-def _not_found(settings: ExtractorSettings, error: Exception) -> ShelfcodeError:
-    reason = str(error).strip().splitlines()[0]
-    return ShelfcodeError(
-        f"extractor.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME; "
-        "or --set extractor.engine=rules, which needs no model"
-    )
+def _load(part: Any, settings: ExtractorSettings) -> Any:
+    """A part of the model, by one of transformers' Auto classes."""
+    path = model_path("extractor.model", settings.model)
+    trusted = bool(settings.engine_arguments.get("trust_remote_code"))
+    try:
+        return part.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ShelfcodeError(
+            f"extractor.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME; "
+            "or --set extractor.engine=rules, which needs no model"
+        ) from error

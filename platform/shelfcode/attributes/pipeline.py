@@ -198,7 +198,7 @@ def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_to
     processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=_answer)
     blocks = products.map_batches(
         _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "room": room}
-    ).repartition(target_num_rows_per_block=4 * settings.rows_per_batch)
+    ).repartition(target_num_rows_per_block=settings.rows_per_batch)
     return processor(blocks).map(_answer)
 
 

@@ -94,6 +94,7 @@ def engine_arguments(settings: ExtractorSettings, room: Room) -> dict[str, Any]:
         # White space between values is the grammar's to forbid, or a weak model writes nothing else.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "disable_log_stats": True,
+        "stream_interval": settings.retry_output_tokens,  # nobody reads an answer before it is whole
         **({"revision": settings.revision} if settings.revision else {}),
     }
     return chosen | settings.engine_arguments | {"max_model_len": room.context}

@@ -5,24 +5,22 @@ The pairs are written into the run's folder, which is named after everything tha
 
 import hashlib
 import logging
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.distillation import Teaching, lessons, start_teaching, teach
+from shelfcode.attributes.distillation import lessons, start_teaching, teach
 from shelfcode.attributes.student import StudentRecipe, learn_vocabulary, load_base, new_student
 from shelfcode.errors import ShelfcodeError
+from shelfcode.train import read_state, report_state, run_config
 from shelfcode.workspace import Workspace
 
 REPORT_EVERY = 100
-STATE_FILE = "state.pt"
 PAIRS_FILE = "pairs.parquet"
 
 log = logging.getLogger(__name__)
@@ -49,17 +47,13 @@ def train_student(
         scaling_config=ScalingConfig(
             num_workers=recipe.workers, use_gpu=recipe.use_gpu, resources_per_worker={"CPU": recipe.cpus_per_worker}
         ),
-        run_config=RunConfig(
-            name="train", storage_path=workspace.path(folder), storage_filesystem=workspace.arrow_filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=2), failure_config=FailureConfig(max_failures=recipe.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
-    )  # fmt: skip
+        run_config=run_config(workspace, folder, recipe.max_failures),
+    )
     result = trainer.fit()
     if result.checkpoint is None:
         raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
     model, tokenizer = _untrained(recipe, table)
-    model.load_state_dict(_read_state(result.checkpoint)["model"])
+    model.load_state_dict(read_state(result.checkpoint)["model"])
     return model, tokenizer, folder
 
 
@@ -81,7 +75,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     model, tokenizer = _untrained(recipe, pairs)
     state = start_teaching(recipe, model, device)
     if checkpoint := ray.train.get_checkpoint():
-        state.load(_read_state(checkpoint))
+        state.load(read_state(checkpoint))
     both = list(zip(pairs["text"].to_pylist(), pairs["answer"].to_pylist(), strict=True))
     taught, too_long = lessons(both, tokenizer, recipe.attributes, recipe.max_tokens)
     if len(taught) < recipe.batch_size:
@@ -96,20 +90,4 @@ def _train_worker(config: dict[str, Any]) -> None:
         if rank == 0 and (step % REPORT_EVERY == 0 or last):
             log.warning(f"step {step} of {recipe.steps}: loss {loss:.4f}")  # Ray forwards what workers log to the driver's stderr
         if step % recipe.checkpoint_every == 0 or last:
-            _save(state, rank, {"step": step, "loss": loss})
-
-
-def _save(state: Teaching, rank: int, metrics: dict[str, float]) -> None:
-    """Report from every worker, as Ray Train asks; the first one brings the checkpoint."""
-    if rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(state.state(), Path(folder) / STATE_FILE)
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-
-
-def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
-    return state
+            report_state(state.state(), rank, {"step": step, "loss": loss})

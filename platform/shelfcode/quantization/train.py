@@ -7,15 +7,13 @@ finds its targets and checkpoints, and a job with another recipe or another cata
 import hashlib
 import io
 import logging
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import Tensor
 
@@ -24,12 +22,12 @@ from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys
-from shelfcode.quantization.fitting import Fit, Worker, check_size, fit, start
+from shelfcode.quantization.fitting import Worker, check_size, fit, start
 from shelfcode.quantization.targets import find_targets, unpack_targets
+from shelfcode.train import read_state, report_state, run_config
 from shelfcode.workspace import Workspace
 
 REPORT_EVERY = 100
-STATE_FILE = "state.pt"
 TRAINING_SET_FILE = "training_set.npz"
 TARGETS_FILE = "targets.npz"
 
@@ -86,16 +84,12 @@ def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, workspace: Worksp
         },
         torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
         scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker=resources),
-        run_config=RunConfig(
-            name="train", storage_path=workspace.path(folder), storage_filesystem=workspace.arrow_filesystem,
-            checkpoint_config=CheckpointConfig(num_to_keep=2), failure_config=FailureConfig(max_failures=training.max_failures),
-            logging_config=LoggingConfig(log_level="WARNING"),
-        ),
+        run_config=run_config(workspace, folder, training.max_failures),
     )  # fmt: skip
     result = trainer.fit()
     if result.checkpoint is None:
         raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
-    weights: dict[str, Tensor] = _read_state(result.checkpoint)["model"]
+    weights: dict[str, Tensor] = read_state(result.checkpoint)["model"]
     return weights
 
 
@@ -117,7 +111,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     x_NE = embedding_matrix(workspace, config["embeddings"], keys_N)
     state = start(recipe, targets, worker)
     if checkpoint := ray.train.get_checkpoint():
-        state.load(_read_state(checkpoint))
+        state.load(read_state(checkpoint))
         _say(worker, f"training goes on from step {state.step} of {recipe.training.steps}")
     for report in fit(recipe, x_NE, taxonomy, targets, state, worker):
         last = report.step == recipe.training.steps
@@ -128,23 +122,9 @@ def _train_worker(config: dict[str, Any]) -> None:
                 f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}",
             )
         if report.step % recipe.training.checkpoint_every == 0 or last:
-            _save(state, worker, {"step": report.step, "reconstruction": report.reconstruction, "commitment": report.commitment})
-
-
-def _save(state: Fit, worker: Worker, metrics: dict[str, float]) -> None:
-    """Report from every worker, as Ray Train asks; the first one brings the checkpoint."""
-    if worker.rank != 0:
-        ray.train.report(metrics)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        torch.save(state.state(), Path(folder) / STATE_FILE)
-        ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-
-
-def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    with checkpoint.as_directory() as folder:
-        state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
-    return state
+            report_state(
+                state.state(), worker.rank, {"step": report.step, "reconstruction": report.reconstruction, "commitment": report.commitment}
+            )
 
 
 def _say(worker: Worker, text: str) -> None:
