@@ -76,6 +76,8 @@ def _train_worker(config: dict[str, Any]) -> None:
     state = start_teaching(recipe, model, device)
     if checkpoint := ray.train.get_checkpoint():
         state.load(read_state(checkpoint))
+        if rank == 0:
+            log.warning(f"training goes on from step {state.step} of {recipe.steps}")
     both = list(zip(pairs["text"].to_pylist(), pairs["answer"].to_pylist(), strict=True))
     taught, too_long = lessons(both, tokenizer, recipe.attributes, recipe.max_tokens)
     if len(taught) < recipe.batch_size:
