@@ -53,6 +53,11 @@ class KeyIndex:
         slot_N = np.searchsorted(self.keys_K, keys_N).clip(max=len(self.keys_K) - 1)
         return np.where(self.keys_K[slot_N] == keys_N, self.values_K[slot_N], -1)
 
+    def only(self, keys_N: Keys) -> "KeyIndex":
+        """The part of this map that has these keys."""
+        kept_K = index_keys(keys_N).get(self.keys_K) >= 0
+        return KeyIndex(self.keys_K[kept_K], self.values_K[kept_K])
+
 
 def index_keys(keys_N: Keys, values_N: NDArray[np.integer] | None = None) -> KeyIndex:
     """Map of keys to values, by default to their position; the first of equal keys counts."""
@@ -72,9 +77,7 @@ def stored_rows(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
 
 def owners(workspace: Workspace, parts: Sequence[str], keys_N: Keys) -> KeyIndex:
     """Of a table that also holds other rows: the number of the part to take each of these rows from; rows not stored are left out."""
-    stored, wanted = stored_rows(workspace, parts), index_keys(keys_N)
-    current = wanted.get(stored.keys_K) >= 0
-    return KeyIndex(stored.keys_K[current], stored.values_K[current])
+    return stored_rows(workspace, parts).only(keys_N)
 
 
 def first_copies(keys_N: Keys, owner: KeyIndex, part: int) -> NDArray[np.bool_]:

@@ -108,8 +108,7 @@ def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspac
     owner = owners(workspace, parts, texts.rows_N)
     if len(owner) != len(texts.rows_N):
         raise RuntimeError(f"{len(texts.rows_N) - len(owner)} products have no attributes")
-    new = owners(workspace, parts, texts.rows_N[wanted_N])
-    failures, truncated, unsupported = _tally(workspace, parts, new)
+    failures, truncated, unsupported = _tally(workspace, parts, owner.only(texts.rows_N[wanted_N]))
     return ExtractedCatalog(tuple(parts), owner, int(wanted_N.sum()), shared, int(had.sum()), calls, dict(failures), truncated, unsupported)
 
 
@@ -125,6 +124,8 @@ def count_rows(progress: Callable[[int], None]) -> Consumer:
 
 def _run_rounds(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, wanted: Keys, consume: Consumer) -> int:
     """Extract until nothing is missing; how often a model was asked."""
+    if len(wanted):
+        check_extractor(settings)
     rounds = [Round(None, last=True)]
     if settings.engine == "vllm":
         rounds = [Round(settings.max_output_tokens, last=False), Round(settings.retry_output_tokens, last=True), *rounds]
@@ -168,9 +169,7 @@ def _cause(traceback: str) -> str:
 def _plan(
     snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, missing: Keys, turn: Round
 ) -> ray.data.Dataset:
-    arguments = {"workspace": workspace, "wanted": ray.put(index_keys(missing))}
-    parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
-    products = parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+    products = _products(snapshot, workspace, missing)
     finishing = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
     if turn.output_tokens:
         products = _answered(products, settings, turn.output_tokens)
@@ -214,6 +213,13 @@ def _answer(row: dict[str, Any]) -> dict[str, Any]:
     kept = {name: row[name] for name in ("item_id", "text_hash", "title", "description", "brand", "truncated")}
     answer, error = row.get("answer", row.get("generated_text")), row.get("error") or row.get("__inference_error__")
     return {**kept, "answer": None if error else answer, "error": error or None}
+
+
+def _products(snapshot: Snapshot, workspace: Workspace, keys: Keys) -> ray.data.Dataset:
+    """The products of a snapshot with these row keys."""
+    arguments = {"workspace": workspace, "wanted": ray.put(index_keys(keys))}
+    parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
+    return parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
 
 
 def _wanted_texts(item: pa.Table, workspace: Workspace, wanted: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
@@ -294,9 +300,7 @@ def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts) 
     missing_N = stored_rows(workspace, parts).get(texts.rows_N) < 0
     if not missing_N.any():
         return 0
-    wanted = {"workspace": workspace, "wanted": ray.put(index_keys(texts.rows_N[missing_N]))}
-    snapshot_parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
-    found = snapshot_parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=wanted)
+    found = _products(snapshot, workspace, texts.rows_N[missing_N])
     items = pa.concat_tables([batch for batch in found.iter_batches(batch_size=None, batch_format="pyarrow") if len(batch)])
     items = items.select(["item_id", "text_hash"])
     holder_M = _stored_texts(workspace, parts).get(item_keys(items["text_hash"]))

@@ -8,14 +8,14 @@ import pyarrow.dataset as ds
 from shelfcode.attributes.evidence import read_evidence
 from shelfcode.attributes.grounding import ground
 from shelfcode.attributes.prompt import product_text, text_hashes
-from shelfcode.attributes.schema import Attributes, Own, attributes_of
+from shelfcode.attributes.schema import FIELDS, Attributes, Own, attributes_of
 from shelfcode.attributes.student import answer_text
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import index_keys, item_keys, row_keys
 from shelfcode.workspace import Workspace, open_filesystem
 
-NEEDED = ("item_id", "product_type", "key_ingredients", "dietary_tags", "format")
+NEEDED = ("item_id", *FIELDS)
 
 
 @dataclass(frozen=True)

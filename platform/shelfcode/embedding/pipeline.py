@@ -66,7 +66,7 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     Raises:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
-    check_models(recipe)
+    model_path("encoder.model", recipe.encoder.model)  # a package that is missing is better said before any work
     folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
     before = stored_rows(workspace, workspace.parts(folder))
     source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)
