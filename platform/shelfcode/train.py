@@ -22,6 +22,11 @@ def run_config(workspace: Workspace, folder: str, max_failures: int) -> RunConfi
     )  # fmt: skip
 
 
+def has_checkpoint(workspace: Workspace, folder: str) -> bool:
+    """Whether an earlier start of a training run left a checkpoint to go on from."""
+    return any(name.startswith("checkpoint_") for name in workspace.names(f"{folder}/train"))
+
+
 def report_state(state: dict[str, Any], rank: int, metrics: dict[str, float]) -> None:
     """Report from every worker, as Ray Train asks; the first one brings the checkpoint."""
     if rank != 0:

@@ -16,7 +16,6 @@ from shelfcode.attributes.distillation import (
     Lesson,
     Teaching,
     batch_rows,
-    learning_rate,
     lessons,
     padded,
     start_teaching,
@@ -146,16 +145,6 @@ def test_padding_does_not_change_the_loss(
         expected = torch.nn.functional.cross_entropy(logits_TV, target_BT[0], ignore_index=IGNORED)
         assert float(loss(tokens_BT, target_BT)) == pytest.approx(float(expected), rel=1e-5)
         assert float(loss(*longer_BT)) == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_the_learning_rate_warms_up_and_falls_to_a_hundredth(tiny_recipe: StudentRecipe) -> None:
-    recipe = tiny_recipe.model_copy(update={"steps": 1000, "warmup_steps": 10, "learning_rate": 1.0})
-    rates = [learning_rate(step, recipe) for step in range(1001)]
-    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
-    assert rates[505] == pytest.approx(0.505)
-    assert rates[1000] == pytest.approx(0.01)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert learning_rate(0, recipe.model_copy(update={"warmup_steps": 0})) == 1.0
 
 
 # Training

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe, validate_recipe
-from shelfcode.quantization.fitting import Fit, StepReport, Worker, check_size, contrast_possible, fit, learning_rate, start
+from shelfcode.quantization.fitting import Fit, StepReport, Worker, check_size, contrast_possible, fit, start
 from shelfcode.quantization.losses import contrastive_loss, graded_pairs
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
@@ -208,20 +208,6 @@ def test_a_codebook_larger_than_the_catalog_is_refused_with_sizes_that_fit(recip
     check_size(recipe, 32)
     with pytest.raises(ShelfcodeError, match=r"codebook of 32 codewords for a catalog of 31 products.*codebook_sizes=\[7, 7, 7\]"):
         check_size(recipe, 31)
-
-
-def test_the_learning_rate_warms_up_then_falls_to_a_twentieth():
-    rate = [learning_rate(step, 2.0, 10, 100) for step in range(100)]
-    assert rate[:10] == pytest.approx([0.2 * step for step in range(1, 11)])
-    assert rate[10] == pytest.approx(2.0)
-    assert rate[10:] == sorted(rate[10:], reverse=True)
-    assert rate[55] == pytest.approx(2.0 * 0.525)
-    assert rate[99] == pytest.approx(0.1, abs=0.01)
-
-
-@pytest.mark.parametrize(("warmup_steps", "steps"), [(0, 1), (0, 5), (5, 5), (9, 5)])
-def test_a_short_run_has_a_learning_rate_at_every_step(warmup_steps, steps):
-    assert all(0 < learning_rate(step, 1.0, warmup_steps, steps) <= 1 for step in range(steps))
 
 
 @pytest.mark.parametrize(

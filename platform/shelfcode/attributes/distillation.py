@@ -4,7 +4,6 @@ The loss is the cross-entropy of the answer's tokens given the product's text (s
 the teacher's words are the target, so any teacher will do, even one that is only known by its output.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from shelfcode.attributes.prompt import conversation
 from shelfcode.attributes.schema import Own
 from shelfcode.attributes.student import StudentRecipe
+from shelfcode.learning_rate import warmup_cosine
 
 IGNORED = -100
 BATCHES_SORTED_TOGETHER = 32
@@ -101,7 +101,7 @@ def teach(
         batch = [taught[row] for row in batch_rows(taught, recipe.batch_size, recipe.seed, step)[rank * size : (rank + 1) * size]]
         tokens_BT, target_BT = (array_BT.to(device) for array_BT in padded(batch))
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(step, recipe)
+            group["lr"] = warmup_cosine(step, recipe.steps, recipe.warmup_steps, recipe.learning_rate, floor=0.01)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             loss = module(tokens_BT, target_BT)
         state.optimizer.zero_grad(set_to_none=True)
@@ -140,11 +140,3 @@ def padded(batch: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
         tokens_BT[row, : len(tokens_T) - 1] = tokens_T[:-1]
         target_BT[row, lesson.answer_from - 1 : len(tokens_T) - 1] = tokens_T[lesson.answer_from :]
     return tokens_BT, target_BT
-
-
-def learning_rate(step: int, recipe: StudentRecipe) -> float:
-    """Linear warm-up, then half a cosine down to a hundredth."""
-    if step < recipe.warmup_steps:
-        return recipe.learning_rate * (step + 1) / recipe.warmup_steps
-    progress = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))

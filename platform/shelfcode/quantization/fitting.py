@@ -6,7 +6,6 @@ Runs alone in one process, or as one of several workers of torch.distributed: th
 the number of workers, and each takes its slice of it.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
+from shelfcode.learning_rate import warmup_cosine
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.rqvae import RQVAE, Quantized
@@ -117,7 +117,7 @@ def fit(
         x_BE = torch.from_numpy(x_NE[targets.rows_M[batch_B[share]]]).to(worker.device, non_blocking=True)
         target_BL = torch.from_numpy(targets.codes_ML[batch_B[share]].astype(np.int64)).to(worker.device, non_blocking=True)
         for group in state.optimizer.param_groups:
-            group["lr"] = learning_rate(step, training.learning_rate, training.warmup_steps, training.steps)
+            group["lr"] = warmup_cosine(step, training.steps, training.warmup_steps, training.learning_rate, floor=0.05)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             out: Quantized = model(x_BE, target_BL, temperature_L, training.anchor_every)
         contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
@@ -128,14 +128,6 @@ def fit(
         state.step = step + 1
         losses = torch.stack([out.reconstruction, out.commitment, contrastive]).tolist()
         yield StepReport(state.step, *losses)
-
-
-def learning_rate(step: int, height: float, warmup_steps: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine down to a twentieth."""
-    if step < warmup_steps:
-        return height * (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return height * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:

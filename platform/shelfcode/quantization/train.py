@@ -42,11 +42,6 @@ def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy) 
     return f"runs/{recipe.name}-{digest}"
 
 
-def has_checkpoint(workspace: Workspace, folder: str) -> bool:
-    """Whether an earlier start of a training run left a checkpoint to go on from."""
-    return any(name.startswith("checkpoint_") for name in workspace.names(f"{folder}/train"))
-
-
 def prepare_targets(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> None:
     """Find what the encoder is to learn and keep it in the run's folder; nothing to do where an earlier start did.
 
