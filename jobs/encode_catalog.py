@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.embedding.pipeline import check_models, embed_catalog
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
 from shelfcode.job import (
@@ -41,7 +41,7 @@ def main(
     if manifest.flavor != flavor:
         raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
     recipe = release_recipe(manifest, set_ or [])
-    check_models(recipe)
+    recipe = pin_models(recipe, home)
     start_ray()
     run = new_run(f"encode-{flavor}")
 

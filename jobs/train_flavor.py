@@ -8,7 +8,7 @@ from typing import Any
 
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_taxonomy
-from shelfcode.embedding.pipeline import check_models, embed_catalog
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.release_files import evaluate_catalog, example_prefixes, read_coded_catalog, write_evaluation
 from shelfcode.flavor import load_recipe
@@ -30,8 +30,9 @@ from shelfcode.job import (
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.quantization.train import has_checkpoint, prepare_targets, train_quantizer, training_run
+from shelfcode.quantization.train import prepare_targets, train_quantizer, training_run
 from shelfcode.release import current_name, draft_manifest, publish
+from shelfcode.train import has_checkpoint
 from shelfcode.workspace import Workspace, new_run
 
 FLAVORS = Path(__file__).parent / "flavors"
@@ -41,7 +42,7 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
     """Train a flavor on a catalog and publish the release."""
     start_ray()
     recipe, home = load_recipe(flavor, FLAVORS, set_ or [], has_gpu()), Workspace(workspace)
-    check_models(recipe)
+    recipe = pin_models(recipe, home)
     run = new_run(f"train-{recipe.name}")
 
     with stage("reading the catalog", unit="rows") as progress:

@@ -180,6 +180,48 @@ def test_hardware_that_there_is_not_is_refused() -> None:
     assert "'tpu'" in refusal("hardware=tpu", gpu=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "chosen"),
+    [
+        ((), "int8"),
+        (("device=cpu", "dtype=float32"), "int8"),
+        (("gpus_per_actor=0.5",), "torch"),
+        (("device=cuda",), "torch"),
+        (("dtype=bfloat16",), "torch"),
+        (("engine=vllm",), "torch"),
+        (("backend=torch",), "torch"),
+        (("backend=int8",), "int8"),
+        (("backend=torch", "gpus_per_actor=1"), "torch"),
+    ],
+)
+def test_the_backend_that_auto_stands_for_is_found_from_the_recipe_alone(settings: tuple[str, ...], chosen: str) -> None:
+    """Not from the machine: embeddings are kept under a name that it is part of."""
+    recipe = load_recipe("precision", FLAVORS, [f"encoder.{setting}" for setting in settings], gpu=False)
+    assert recipe.encoder.chosen_backend == chosen
+
+
+@shipped
+def test_a_shipped_recipe_embeds_in_torch_on_a_gpu_and_in_int8_without_one(path: Path) -> None:
+    chosen = [load_recipe(path.stem, FLAVORS, gpu=gpu).encoder.chosen_backend for gpu in (True, False)]
+    assert chosen == ["torch", "int8"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (("engine=vllm",), "engine vllm"),
+        (("gpus_per_actor=0.5",), "gpus_per_actor 0.5"),
+        (("device=cuda",), "device cuda"),
+        (("dtype=float16",), "dtype float16"),
+        (("dtype=bfloat16", "device=cuda"), "device cuda, dtype bfloat16"),
+    ],
+)
+def test_int8_is_refused_where_it_cannot_be_meant(settings: tuple[str, ...], told: str) -> None:
+    message = refusal("encoder.backend=int8", *(f"encoder.{setting}" for setting in settings))
+    assert f"encoder: Value error, backend int8 is for sentence-transformers on a CPU in float32, and not with {told}" in message
+    assert "encoder.backend" in refusal("encoder.backend=onnx")
+
+
 @pytest.mark.parametrize("name", ["occasion", "b2b", "pairs_with"])
 def test_a_recipe_may_have_attributes_of_its_own(name: str) -> None:
     settings = [

@@ -124,13 +124,6 @@ def test_a_draft_without_a_manifest_is_no_release_and_gives_up_its_number(worksp
     assert workspace.read_json("releases/precision/CURRENT") == {"version": "v0003", "previous": "v0001"}
 
 
-def test_versions_count_past_four_digits_and_past_strange_names(workspace: Workspace) -> None:
-    for name in ("v9999", "v10000", "v12", "vx", "backup"):
-        workspace.write_json(f"releases/precision/{name}/manifest.json", {})
-    assert versions(workspace, "precision") == ["v9999", "v10000"]
-    assert publish(workspace, a_draft(workspace, "a"), a_manifest()).version == "v10001"
-
-
 class Watched(Workspace):
     """A workspace that tells after every step of publishing what a reader finds."""
 

@@ -110,6 +110,34 @@ def test_a_moved_folder_arrives_whole_and_is_gone_where_it_was(workspace: Worksp
     assert workspace.read_bytes("releases/precision/v0001/model.safetensors") == b"draft/model.safetensors"
 
 
+def test_a_folder_of_this_machine_is_copied_with_all_below(workspace: Workspace, tmp_path: Path) -> None:
+    source = tmp_path / "made here"
+    names = {"model.safetensors", ".hidden", "1_Pooling/config.json", "a/b/c/odd [1] ñ.txt"}
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_bytes(name.encode())
+    (source / "empty file").touch()
+    (source / "link").symlink_to(source / "model.safetensors")
+    workspace.write_bytes("draft/model/model.safetensors", b"replaced")
+    workspace.write_bytes("draft/model/other", b"kept")
+    workspace.put_folder(source, "draft/model")
+    copied = {
+        path.removeprefix(workspace.path("draft/model/")): workspace.fs.cat_file(path)
+        for path in workspace.fs.find(workspace.path("draft"))
+    }
+    assert copied == {name: name.encode() for name in names} | {"empty file": b"", "link": b"model.safetensors", "other": b"kept"}
+    assert (source / "1_Pooling/config.json").exists()
+
+
+def test_a_copied_folder_can_be_published_in_one_move(workspace: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "model" / "below").mkdir(parents=True)
+    (tmp_path / "model" / "below" / "file").write_bytes(b"1")
+    workspace.put_folder(tmp_path / "model", "runs/a/draft/model")
+    workspace.move_folder("runs/a/draft", "encoders/shop/v0001")
+    assert workspace.read_bytes("encoders/shop/v0001/model/below/file") == b"1"
+    assert not workspace.exists("runs/a/draft")
+
+
 def test_removing_takes_a_folder_with_all_below_and_nothing_beside_it(workspace: Workspace) -> None:
     for path in ("runs/a/x", "runs/a/b/y", "runs/ab/z"):
         workspace.write_bytes(path, b"1")

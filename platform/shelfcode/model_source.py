@@ -1,4 +1,7 @@
-"""Where a model comes from: a package that carries it, a folder, or the model hub."""
+"""Where a model comes from: a package that carries it, a folder, or the model hub.
+
+Encoders may also be kept by a workspace: embedding/published_encoder.py.
+"""
 
 import hashlib
 import importlib
@@ -9,6 +12,7 @@ from pathlib import Path
 from shelfcode.errors import ShelfcodeError
 
 PACKAGE = "package:"
+WORKSPACE = "workspace:"
 SPEED_ARGUMENTS = frozenset(
     {
         "block_size", "cpu_offload_gb", "disable_log_stats", "distributed_executor_backend", "download_dir", "enable_chunked_prefill",
@@ -27,8 +31,10 @@ def model_path(field: str, model: str) -> str:
         model: what it says: package:NAME, a folder, or a name on the hub.
 
     Raises:
-        ShelfcodeError: the package is not installed or carries no model.
+        ShelfcodeError: the package is not installed or carries no model, or a workspace is named.
     """
+    if model.startswith(WORKSPACE):
+        raise ShelfcodeError(f"{field} {model!r}: a workspace keeps encoders; name a folder, a name on the model hub, or package:NAME")
     if not model.startswith(PACKAGE):
         return model
     name = model.removeprefix(PACKAGE)

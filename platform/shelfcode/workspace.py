@@ -5,6 +5,7 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/catalog/<snapshot>/       the catalog as it was read: part-*.parquet, manifest.json
     <workspace>/attributes/<extractor>/   part-*.parquet
     <workspace>/embeddings/<encoder>/     part-*.parquet
+    <workspace>/encoders/<name>/          one folder a version, and CURRENT
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
     <workspace>/releases/<flavor>/        one folder a version, and CURRENT
@@ -133,6 +134,14 @@ class Workspace:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         self.write_bytes(relative, sink.getvalue().to_pybytes())
+
+    def put_folder(self, source: Path, folder: str) -> None:
+        """Copy a folder of this machine into the workspace, file by file."""
+        for path in sorted(path for path in source.rglob("*") if path.is_file()):
+            target = self.path(f"{folder}/{path.relative_to(source).as_posix()}")
+            if self.is_local:
+                Path(target).parent.mkdir(parents=True, exist_ok=True)
+            self.fs.put_file(str(path), target)
 
     def claim(self, relative: str) -> bool:
         """Create an empty file that did not exist; False when somebody else was first."""

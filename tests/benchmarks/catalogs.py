@@ -33,7 +33,8 @@ def load_catalog(name: str = "instacart") -> tuple[NDArray[np.float32], Taxonomy
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         texts = raw_texts(table, TextViewSettings(columns=TEXT[name]))
-        np.save(kept, Encoder(EncoderSettings(cpus_per_actor=os.cpu_count() or 1)).embed(texts))
+        settings = EncoderSettings(backend="torch", cpus_per_actor=os.cpu_count() or 1)  # int8 has a benchmark of its own: int8_speed.py
+        np.save(kept, Encoder(settings).embed(texts))
     if "category_path" not in table.column_names:
         return np.load(kept), build_taxonomy(np.full(len(table), NO_LEAF), [])
     return np.load(kept), taxonomy_from_batches([table["category_path"].combine_chunks()])

@@ -1,9 +1,12 @@
-"""A text encoder of a few kilobytes, and one that breaks on one word."""
+"""A text encoder of a few kilobytes, and one that breaks on one word; judgments from triples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from shelfcode.embedding.judgments import LABELS, JudgmentCounts, Judgments
 
 WORDS = [
     "milk", "oat", "rye", "bread", "apple", "juice", "soap", "brand", "passage", "search", "document", "cursed", ":", ".", *"0123456789",
@@ -15,7 +18,7 @@ TINY_DIMENSIONS = 32
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
     """Makes a model folder; a text with the word "cursed" has an embedding that is not finite."""
 
-    def make(name: str = "tiny", prompts: dict[str, str] | None = None) -> str:
+    def make(name: str = "tiny", prompts: dict[str, str] | None = None, layers: int = 1) -> str:
         import torch
         from sentence_transformers import SentenceTransformer, models
         from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
@@ -30,7 +33,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
         torch.manual_seed(0)
         config = BertConfig(
-            vocab_size=len(vocabulary), hidden_size=TINY_DIMENSIONS, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
+            vocab_size=len(vocabulary), hidden_size=TINY_DIMENSIONS, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=64,
             max_position_embeddings=64,
         )  # fmt: skip
         model = BertModel(config)
@@ -50,3 +53,21 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 @pytest.fixture(scope="session")
 def tiny(tiny_model: Callable[..., str]) -> Path:
     return Path(tiny_model())
+
+
+@pytest.fixture(scope="session")
+def judged() -> Callable[..., Judgments]:
+    """Makes judgments of (query, product, label) triples; `queries` where there are some without any."""
+
+    def make(rows: Sequence[tuple[int, int, str]], queries: int | None = None) -> Judgments:
+        ordered = sorted(rows)
+        count = max((query for query, _, _ in rows), default=-1) + 1 if queries is None else queries
+        return Judgments(
+            tuple(f"query {number}" for number in range(count)),
+            np.array([query for query, _, _ in ordered], np.int32),
+            np.array([product for _, product, _ in ordered], np.int64),
+            np.array([LABELS.index(label) for _, _, label in ordered], np.int8),
+            JudgmentCounts(len(rows), len(rows), 0, 0, {}, 0, 0, count, count, 0, 0),
+        )
+
+    return make

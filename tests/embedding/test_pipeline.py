@@ -20,7 +20,7 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.embedding.pipeline import check_models, embed_catalog
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings
@@ -28,7 +28,7 @@ from shelfcode.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-ACTOR = {"device": "cpu", "rows_per_part": 20, "actors_max": 1, "cpus_per_actor": 1}
+ACTOR = {"device": "cpu", "backend": "torch", "rows_per_part": 20, "actors_max": 1, "cpus_per_actor": 1}
 TITLES = [f"{word} milk {number // 10} {number % 10}" for number, word in enumerate(["oat", "rye", "apple", "soap"] * 10)]
 
 
@@ -86,6 +86,17 @@ def test_every_product_has_the_vector_of_its_own_text(shop: tuple[Workspace, Sna
     texts = [text for batch in snapshot_batches(workspace, snapshot, ["title", "brand", "description"])
              for text in raw_texts(batch, TextViewSettings())]  # fmt: skip
     np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(EncoderSettings(**ACTOR)).embed(texts), atol=1e-5)
+
+
+def test_actors_embed_in_int8_into_a_folder_of_its_own_unless_told_otherwise(tiny: Path, tmp_path: Path) -> None:
+    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny)
+    snapshot = snap(workspace, products(TITLES), tmp_path / "source")
+    default = recipe.model_copy(update={"encoder": EncoderSettings(model=str(tiny), **(ACTOR | {"backend": "auto"}))})
+    (in_torch, _), (in_int8, _) = (embed(snapshot, each, workspace) for each in (recipe, default))
+    assert in_int8.folder != in_torch.folder
+    x_ND, expected_ND = matrix_of(in_int8, workspace), matrix_of(in_torch, workspace)
+    assert (x_ND != expected_ND).any(axis=1).all()
+    assert (x_ND * expected_ND).sum(axis=1).min() > 0.999
 
 
 def test_parts_are_of_the_size_asked_for_and_plain_parquet(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
@@ -282,10 +293,10 @@ def test_a_view_of_raw_text_extracts_nothing(shop: tuple[Workspace, Snapshot, Em
 
 
 def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_before_it_starts(tiny: Path, tmp_path: Path) -> None:
-    nowhere = {"engine": "vllm", "model": str(tmp_path / "nowhere")}
+    workspace, nowhere = Workspace(str(tmp_path / "ws")), {"engine": "vllm", "model": str(tmp_path / "nowhere")}
     with pytest.raises(ShelfcodeError, match=r"extractor\.model '.*nowhere' cannot be loaded: .*Give a folder.*extractor\.engine=rules"):
-        check_models(extracting_recipe(tiny, **nowhere))
-    check_models(extracting_recipe(tiny, **nowhere).model_copy(update={"text_view": TextViewSettings()}))  # which asks no extractor
+        pin_models(extracting_recipe(tiny, **nowhere), workspace)
+    pin_models(extracting_recipe(tiny, **nowhere).model_copy(update={"text_view": TextViewSettings()}), workspace)  # asks no extractor
 
 
 def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path: Path) -> None:

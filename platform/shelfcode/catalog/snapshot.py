@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
+from shelfcode.keys import Keys, item_keys
 from shelfcode.workspace import Workspace
 
 
@@ -62,3 +64,8 @@ def snapshot_taxonomy(workspace: Workspace, snapshot: Snapshot) -> Taxonomy:
     """The taxonomy of all products of a snapshot, in its order."""
     batches = snapshot_batches(workspace, snapshot, ["category_path"])
     return taxonomy_from_batches(table["category_path"].combine_chunks() for table in batches)
+
+
+def snapshot_item_keys(workspace: Workspace, snapshot: Snapshot) -> Keys:
+    """Item key of each product of a snapshot, in its order."""
+    return np.concatenate([item_keys(batch["item_id"]) for batch in snapshot_batches(workspace, snapshot, ["item_id"])])

@@ -3,16 +3,24 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
-from shelfcode.model_source import model_path, readable_name, telling_arguments
+from shelfcode.model_source import readable_name, telling_arguments
+from shelfcode.workspace import Workspace
+
+if TYPE_CHECKING:
+    import torch
+    from sentence_transformers import SentenceTransformer
 
 E5 = re.compile(r"(^|[-/])e5-(small|base|large)(?!.*instruct)")
+INT8_VECTORS = 1
+"""Hashed into the name of embeddings made in int8. Raise it with whatever changes them: calibration texts, settings, versions of NNCF."""
 
 
 class TextEncoder(Protocol):
@@ -25,56 +33,92 @@ class TextEncoder(Protocol):
 class Encoder:
     """A loaded model. `embed` gives unit-norm float32 vectors in the order of the texts."""
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    def __init__(self, settings: EncoderSettings, workspace: Workspace | None = None) -> None:
         """Load the model onto its device.
 
+        Args:
+            workspace: that keeps the encoder, where the settings name one of a workspace's.
+
         Raises:
-            ShelfcodeError: the model cannot be found, or gives fewer dimensions than asked for.
+            ShelfcodeError: the model cannot be found or not be run by its backend, or gives fewer dimensions than asked for.
         """
-        # Seconds to import: only the actors that embed pay for it, not every task that handles a text.
-        import torch
-        from sentence_transformers import SentenceTransformer
+        import torch  # seconds to import: only the actors that embed pay for it, not every task that handles a text
 
         torch.set_num_threads(settings.cpus_per_actor)
-        device = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        int8 = settings.chosen_backend == "int8"  # by the recipe alone: an actor that finds a GPU must not give other vectors
+        device = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() and not int8 else "cpu")
         dtype = settings.dtype if settings.dtype != "auto" else ("bfloat16" if device == "cuda" else "float32")
-        path = model_path("encoder.model", settings.model)
-        try:
-            self.model = SentenceTransformer(
-                path, device=device, backend=settings.backend, revision=settings.revision,
-                truncate_dim=settings.dimensions, model_kwargs={"dtype": getattr(torch, dtype)},
-            )  # fmt: skip
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ShelfcodeError(
-                f"encoder.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME"
-            ) from error
-        limit = self.model.max_seq_length
-        self.model.max_seq_length = min(settings.max_tokens, limit) if limit else settings.max_tokens
-        self.prompt = document_prompt(settings, {name: text or "" for name, text in self.model.prompts.items()})
+        path = encoder_path(settings.model, workspace)
+        self.model = load_model(settings, path, device, getattr(torch, dtype))
+        limit_tokens(self.model, settings.max_tokens)
+        self.prompt, self.query_prompt = prompts(settings, self.model)
+        if int8:
+            from shelfcode.embedding.int8 import run_in_int8
+
+            run_in_int8(self.model, settings, path, self.prompt)
         self.tokens_per_batch = settings.tokens_per_batch
         width = self.model.get_embedding_dimension()
         if settings.dimensions and width and width < settings.dimensions:
             raise ShelfcodeError(f"encoder.dimensions {settings.dimensions}: {settings.model} has only {width}")
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of texts: float32[N, d], unit norm; a row that is not finite is left for the caller to reject."""
-        if not texts:
-            return np.empty((0, self.model.get_embedding_dimension() or 0), np.float32)
-        rows: list[NDArray[np.float32] | None] = [None] * len(texts)
-        for group in token_batches(self._token_counts(texts), self.tokens_per_batch):
-            vectors = self.model.encode(
-                [texts[i] for i in group], prompt=self.prompt, batch_size=len(group), show_progress_bar=False, convert_to_numpy=True
-            )
-            for i, vector in zip(group, np.asarray(vectors, dtype=np.float32), strict=True):
-                rows[i] = vector
-        x_ND = np.stack(rows)  # type: ignore[arg-type]
-        return unit_rows(x_ND)
+        """Embeddings of products' texts: float32[N, d], unit norm; a row that is not finite is left for the caller to reject."""
+        return embed_texts(self.model, texts, self.prompt, self.tokens_per_batch)
 
-    def _token_counts(self, texts: Sequence[str]) -> list[int]:
-        limit = self.model.max_seq_length
-        tokens = self.model.tokenizer([self.prompt + text for text in texts], truncation=True, max_length=limit)
-        return [len(ids) for ids in tokens["input_ids"]]
+    def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
+        """Embeddings of queries: as `embed`, with the prompt that the model wants before a query."""
+        return embed_texts(self.model, queries, self.query_prompt, self.tokens_per_batch)
+
+
+def load_model(settings: EncoderSettings, path: str, device: str, dtype: "torch.dtype") -> "SentenceTransformer":
+    """The model of a folder or hub name, in torch.
+
+    Raises:
+        ShelfcodeError: it cannot be found or loaded.
+    """
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model = SentenceTransformer(
+            path, device=device, revision=settings.revision, truncate_dim=settings.dimensions, model_kwargs={"dtype": dtype}
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ShelfcodeError(
+            f"encoder.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME"
+        ) from error
+    return model
+
+
+def limit_tokens(model: "SentenceTransformer", max_tokens: int) -> None:
+    """Cut texts at so many tokens, or where the model itself cuts them if that is earlier."""
+    limit = model.max_seq_length
+    model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
+
+
+def prompts(settings: EncoderSettings, model: "SentenceTransformer") -> tuple[str, str]:
+    """What stands before every text of a product, and before every query."""
+    known = {name: text or "" for name, text in model.prompts.items()}
+    return document_prompt(settings, known), query_prompt(settings, known)
+
+
+def embed_texts(model: "SentenceTransformer", texts: Sequence[str], prompt: str, tokens_per_batch: int) -> NDArray[np.float32]:
+    """Embeddings of texts, fed by token budget: float32[N, d], unit norm, in the order of the texts."""
+    x_ND = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
+    if not texts:
+        return x_ND
+    for group in token_batches(token_counts(model, texts, prompt), tokens_per_batch):
+        vectors = model.encode(
+            [texts[i] for i in group], prompt=prompt, batch_size=len(group), show_progress_bar=False, convert_to_numpy=True
+        )
+        x_ND[group] = np.asarray(vectors, dtype=np.float32)
+    return unit_rows(x_ND)
+
+
+def token_counts(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> list[int]:
+    """Tokens of each text with its prompt, as the model will see it."""
+    tokens = model.tokenizer([prompt + text for text in texts], truncation=True, max_length=model.max_seq_length)
+    return [len(ids) for ids in tokens["input_ids"]]
 
 
 def unit_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -105,16 +149,25 @@ def document_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
     """What stands before every text: the recipe's own, else the model's document prompt, else none."""
     if settings.prompt != "auto":
         return settings.prompt
-    for name in ("document", "passage", "Retrieval-document"):
-        if known.get(name):
-            return known[name]
-    return "passage: " if E5.search(settings.model.lower()) else ""
+    return _known_prompt(known, ("document", "passage", "Retrieval-document")) or ("passage: " if E5.search(settings.model.lower()) else "")
+
+
+def query_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
+    """What stands before every query: the recipe's own, else the model's query prompt, else none."""
+    if settings.query_prompt != "auto":
+        return settings.query_prompt
+    return _known_prompt(known, ("query", "Retrieval-query")) or ("query: " if E5.search(settings.model.lower()) else "")
+
+
+def _known_prompt(known: dict[str, str], names: Sequence[str]) -> str:
+    return next((known[name] for name in names if known.get(name)), "")
 
 
 def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
     """Name of the folder for embeddings: readable, and different whenever the vectors would be."""
+    backend = f"int8 {INT8_VECTORS}" if encoder.chosen_backend == "int8" else encoder.chosen_backend
     parts = (
-        encoder.model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), encoder.backend, encoder.dtype,
+        encoder.model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), backend, encoder.dtype,
         encoder.prompt, encoder.dimensions, encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None,
         view.max_characters,
     )  # fmt: skip

