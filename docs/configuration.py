@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from the models in shelfcode.flavor.
+"""Write docs/configuration.md and docs/encoder-configuration.md from the models of the recipes.
 
 python docs/configuration.py [--check]      --check writes nothing and exits with 1 when the file is out of date
 """
@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from shelfcode.embedding.relevance_recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe, Settings, part_of
 
-TARGET = Path(__file__).with_suffix(".md")
+FOLDER = Path(__file__).parent
 
 INTRODUCTION = """# Configuration
 
@@ -22,6 +23,14 @@ for one run with `--set section.field=value`; the value is read as YAML, so quot
 `--set 'catalog.category_separator=" > "'`. `--set` wins over the file, and over the file's `without_gpu`.
 
 This file is written by `make docs` from the models in `platform/shelfcode/flavor.py`; change them, not it."""
+
+ENCODER_INTRODUCTION = """# Configuration of an encoder's training
+
+A recipe under `jobs/encoders/`, or one of your own, is a YAML file with the fields below, for `jobs/train_encoder.py` and
+`jobs/evaluate_encoder.py` ([encoder.md](encoder.md)). A field left out takes its default; an unknown field is an error; `--set
+section.field=value` sets one for a run. `catalog`, `text_view` and `encoder` are those of a flavor and mean the same.
+
+This file is written by `make docs` from the models in `platform/shelfcode/embedding/relevance_recipe.py`; change them, not it."""
 
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 BOUNDS = {
@@ -37,9 +46,10 @@ BOUNDS = {
 }
 
 
-def document() -> str:
-    """The whole file."""
-    return "\n\n".join([INTRODUCTION, *sections(Recipe, "")]) + "\n"
+def documents() -> dict[str, str]:
+    """Name of each file -> the whole of it."""
+    files = {"configuration.md": (INTRODUCTION, Recipe), "encoder-configuration.md": (ENCODER_INTRODUCTION, RelevanceRecipe)}
+    return {name: "\n\n".join([introduction, *sections(recipe, "")]) + "\n" for name, (introduction, recipe) in files.items()}
 
 
 def sections(model: type[Settings], path: str) -> Iterator[str]:
@@ -106,16 +116,18 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the file, or say whether it is current; the exit code."""
-    parser = argparse.ArgumentParser(description="Write docs/configuration.md from the models in shelfcode.flavor.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the file is out of date")
-    if not parser.parse_args(arguments).check:
-        TARGET.write_text(document())
+    """Write the files, or say whether they are current; the exit code."""
+    parser = argparse.ArgumentParser(description="Write the pages of docs/ that list the fields of recipes.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a file is out of date")
+    check = parser.parse_args(arguments).check
+    stale = [name for name, text in documents().items() if not (FOLDER / name).exists() or (FOLDER / name).read_text() != text]
+    if not check:
+        for name, text in documents().items():
+            (FOLDER / name).write_text(text)
         return 0
-    if TARGET.exists() and TARGET.read_text() == document():
-        return 0
-    print(f"{TARGET.name} is out of date: run make docs", file=sys.stderr)
-    return 1
+    for name in stale:
+        print(f"{name} is out of date: run make docs", file=sys.stderr)
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/configuration.md says what the recipe's models say, no more and no less."""
+"""The pages of docs/ that list the fields of recipes say what the models say, no more and no less."""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +6,8 @@ from types import ModuleType
 
 import pytest
 
-from shelfcode.flavor import field_names
+from shelfcode.embedding.relevance_recipe import RelevanceRecipe
+from shelfcode.flavor import Recipe, Settings, field_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -22,24 +23,27 @@ def configuration() -> ModuleType:
     return module
 
 
-def test_the_file_is_current(configuration: ModuleType) -> None:
-    assert (DOCS / "configuration.md").read_text() == configuration.document(), "docs/configuration.md is out of date: run make docs"
+@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md"])
+def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
+    assert (DOCS / name).read_text() == configuration.documents()[name], f"docs/{name} is out of date: run make docs"
     assert configuration.main(["--check"]) == 0
 
 
-def test_every_field_has_a_row_or_a_section_of_its_own(configuration: ModuleType) -> None:
-    lines = configuration.document().splitlines()
-    missing = [name for name in field_names() if f"## {name}" not in lines and not any(line.startswith(f"| `{name}` |") for line in lines)]
+@pytest.mark.parametrize(("name", "recipe"), [("configuration.md", Recipe), ("encoder-configuration.md", RelevanceRecipe)])
+def test_every_field_has_a_row_or_a_section_of_its_own(configuration: ModuleType, name: str, recipe: type[Settings]) -> None:
+    lines = configuration.documents()[name].splitlines()
+    fields = field_names(recipe)
+    missing = [field for field in fields if f"## {field}" not in lines and not any(line.startswith(f"| `{field}` |") for line in lines)]
     assert missing == []
 
 
 def test_a_file_that_differs_or_is_not_there_is_out_of_date(
     configuration: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(configuration, "TARGET", tmp_path / "configuration.md")
+    monkeypatch.setattr(configuration, "FOLDER", tmp_path)
     assert configuration.main(["--check"]) == 1
     assert "make docs" in capsys.readouterr().err
     assert configuration.main([]) == 0
     assert configuration.main(["--check"]) == 0
-    configuration.TARGET.write_text(configuration.document() + "by hand")
+    (tmp_path / "configuration.md").write_text(configuration.documents()["configuration.md"] + "by hand")
     assert configuration.main(["--check"]) == 1

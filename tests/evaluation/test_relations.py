@@ -117,8 +117,8 @@ def test_what_cannot_be_read_is_named(write, tmp_path):
 
 
 def test_an_unknown_label_is_named(write):
-    folder = write("judgments.parquet", query=["tea", "tea"], item_id=["a", "b"], label=["E", "Exact"])
-    with pytest.raises(ShelfcodeError, match=r"judgments\.parquet has the label 'Exact'; labels are E, S, C, I"):
+    folder = write("judgments.parquet", query=["tea", "tea"], item_id=["a", "b"], label=["E", "Perfect"])
+    with pytest.raises(ShelfcodeError, match=r"judgments\.parquet has the label 'Perfect'. Labels are E, S, C, I"):
         read_relations(folder)
 
 

