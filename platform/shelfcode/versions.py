@@ -33,6 +33,8 @@ def publish_version(workspace: Workspace, folder: str, draft: str, manifest_of: 
         draft: folder within the workspace that holds all files of the version but the manifest.
         manifest_of: version -> the manifest, as JSON will have it.
     """
+    if not workspace.exists(draft):
+        raise RuntimeError(f"no draft in {workspace.address(draft)}: another job published it")
     number = max((int(name[1:]) for name in workspace.names(folder) if VERSION.fullmatch(name)), default=0) + 1
     while not _place(workspace, draft, f"{folder}/v{number:04d}", manifest_of(f"v{number:04d}")):
         number += 1

@@ -108,7 +108,7 @@ from shelfcode.embedding import int8
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.flavor import EncoderSettings
 build = int8._build
-int8._build = lambda *arguments: (Path(sys.argv[2], f"built-{os.getpid()}").touch(), build(*arguments))
+int8._build = lambda *arguments: (Path(sys.argv[2], f"built-{os.getpid()}").touch(), build(*arguments))[1]
 encoder = Encoder(EncoderSettings(model=sys.argv[1], backend="int8", cpus_per_actor=1))
 numpy.save(Path(sys.argv[2], f"{os.getpid()}.npy"), encoder.embed(["oat milk", "rye bread"]))
 try:

@@ -237,6 +237,7 @@ def test_measuring_in_between_changes_nothing(base: str, shop: RelevanceSet) -> 
     recipe = a_recipe(training={"epochs": 1})
     measured_often, never = start_tuning(recipe, base, CPU), start_tuning(recipe, base, CPU)
     for _ in run(recipe, shop, measured_often):
+        assert measured_often.model.training, "with dropout, which measuring goes without"
         measured_often.note(measured(measured_often, shop))
     assert len(list(run(recipe, shop, never))) == 4
     assert all(torch.equal(weight, never.weights()[name]) for name, weight in measured_often.weights().items())

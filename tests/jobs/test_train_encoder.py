@@ -190,7 +190,7 @@ def test_what_cannot_be_trained_is_told_before_anything_is_published(
 ) -> None:  # fmt: skip
     source = edited(judgments, tmp_path / "judgments.parquet", change) if change else str(judgments)
     flags = ("--catalog", str(sample), "--judgments", source, "--workspace", str(tmp_path / "ws"))
-    job = run_job("train_encoder", *flags, settings=(*QUICK, "hard_negatives.per_query=0", *settings))
+    job = run_job("train_encoder", *flags, settings=(*QUICK, "hard_negatives.per_query=0", "training.max_failures=0", *settings))
     assert job.code == 2, job.told
     assert re.search(told, job.told), job.told
     assert not (tmp_path / "ws/encoders").exists()

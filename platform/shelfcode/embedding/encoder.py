@@ -104,15 +104,16 @@ def prompts(settings: EncoderSettings, model: "SentenceTransformer") -> tuple[st
 
 def embed_texts(model: "SentenceTransformer", texts: Sequence[str], prompt: str, tokens_per_batch: int) -> NDArray[np.float32]:
     """Embeddings of texts, fed by token budget: float32[N, d], unit norm, in the order of the texts."""
-    x_ND = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
     if not texts:
-        return x_ND
+        return np.empty((0, model.get_embedding_dimension() or 0), np.float32)
+    rows: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(texts)
     for group in token_batches(token_counts(model, texts, prompt), tokens_per_batch):
         vectors = model.encode(
             [texts[i] for i in group], prompt=prompt, batch_size=len(group), show_progress_bar=False, convert_to_numpy=True
         )
-        x_ND[group] = np.asarray(vectors, dtype=np.float32)
-    return unit_rows(x_ND)
+        for i, vector in zip(group, np.asarray(vectors, dtype=np.float32), strict=True):
+            rows[i] = vector
+    return unit_rows(np.stack(rows))
 
 
 def token_counts(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> list[int]:

@@ -162,16 +162,16 @@ def _keep(quantised: Any, folder: Path) -> None:
 
 def _watched_inputs(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> list[dict[str, NDArray[Any]]]:
     """What the transformer is given when the model embeds texts, batch by batch."""
-    transformer: Any = model[0].model
-    forward, seen = transformer.forward, []
+    first: Any = model[0]
+    width, seen = first.get_embedding_dimension(), []
 
-    def watch(**inputs: Any) -> Any:
+    def watch(**inputs: Any) -> dict[str, Tensor]:
         seen.append({name: value.numpy() for name, value in inputs.items() if isinstance(value, Tensor)})
-        return forward(**inputs)
+        return {OUTPUT: torch.zeros(*inputs["input_ids"].shape, width)}  # what comes of it is not wanted
 
-    transformer.forward = watch  # no hook: sentence-transformers calls this method and not the module
+    first.model.forward = watch  # no hook: sentence-transformers calls this method and not the module
     _vectors(model, texts, prompt)
-    del transformer.forward
+    del first.model.forward
     return seen
 
 

@@ -67,7 +67,7 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     Raises:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
-    pin_encoder(recipe.encoder, workspace)  # a model that is missing is better said before any work
+    recipe = recipe.model_copy(update={"encoder": pin_encoder(recipe.encoder, workspace)})  # vectors are kept under a version's name
     folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
     before = stored_rows(workspace, workspace.parts(folder))
     source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)

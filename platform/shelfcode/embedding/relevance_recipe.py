@@ -39,7 +39,7 @@ class ObjectiveSettings(Settings):
     )  # fmt: skip
     scale: float = Field(20.0, gt=0, description="inverse temperature: a cosine is multiplied by it")
     order_weight: float = Field(1.0, gt=0, description="of the order of a query's own products")
-    in_batch_weight: float = Field(0.1, ge=0, description="of its Exacts against products of other queries and hard negatives")
+    in_batch_weight: float = Field(0.05, ge=0, description="of its Exacts against products of other queries and hard negatives")
     product_weight: float = Field(0.1, ge=0, description="of product against product: two Exacts closer than an Exact and what is none")
 
     @field_validator("gains")
