@@ -207,6 +207,15 @@ def test_a_model_without_a_transformer_is_refused_with_what_to_do(tiny: Path) ->
         int8.run_in_int8(static, EncoderSettings(model="acme"), "acme", "")
 
 
+def test_a_library_that_a_node_lacks_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise int8.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(int8.metadata, "version", version)
+    with pytest.raises(ShelfcodeError, match=r"encoder\.backend int8: the package openvino is not installed; install it, or set encoder\."):
+        int8._key(tiny, 128, "")
+
+
 @pytest.mark.parametrize("backend", ["auto", "int8"])
 def test_a_model_that_cannot_be_converted_is_refused_and_never_run_otherwise(
     backend: str, tiny: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,8 +11,8 @@ import io
 import shutil
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
 from shelfcode.catalog.sample import sample_chunk
 from shelfcode.embedding.matrix import scratch_folder
@@ -81,7 +81,7 @@ def run_in_int8(model: "SentenceTransformer", settings: EncoderSettings, path: s
         prompt: put before every text that the ranges are taken from, as before those to be embedded.
 
     Raises:
-        ShelfcodeError: the model cannot be converted, or int8 does not keep its vectors.
+        ShelfcodeError: the model cannot be converted, int8 does not keep its vectors, or a library is missing.
     """
     transformer = _transformer(model, settings)
     config = transformer.model.config
@@ -119,7 +119,10 @@ def _model_folder(path: str, revision: str | None) -> Path:
 
 def _key(model_folder: Path, max_tokens: int | None, prompt: str) -> str:
     """Names the quantised model: whatever it depends on."""
-    versions = [metadata.version(library) for library in ("openvino", "nncf")]
+    try:
+        versions = [metadata.version(library) for library in ("openvino", "nncf")]
+    except metadata.PackageNotFoundError as error:
+        raise ShelfcodeError(f"encoder.backend int8: the package {error.name} is not installed; install it, or {ADVICE}") from error
     parts = (content_digest(model_folder), max_tokens, prompt, versions, calibration_texts())
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
@@ -198,9 +201,7 @@ class _ByPosition(torch.nn.Module):
 def _quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]]) -> Any:
     """OpenVINO's form of a transformers model, weights and activations in int8."""
     openvino, names = _openvino(), list(inputs[0])
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.inference_mode():
-        # Stdout is a job's result; NNCF logs to what it is when it is imported, and draws its progress on it.
-        warnings.simplefilter("ignore")
+    with _quietly(), torch.inference_mode():
         import nncf
 
         example = tuple(torch.from_numpy(inputs[0][name][:2]) for name in names)
@@ -208,6 +209,19 @@ def _quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]])
         for tensor, name in zip(converted.inputs, names, strict=True):
             tensor.get_tensor().set_names({name})
         return nncf.quantize(converted, nncf.Dataset(list(inputs)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the libraries say on the way. NNCF would say it on what is stdout when it is imported, and that is a job's result."""
+    told = logging.get_verbosity()
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(told)
 
 
 def _openvino() -> Any:
