@@ -81,7 +81,7 @@ class TuningSettings(Settings):
     frozen_layers: int = Field(
         3, ge=0, description="lowest transformer layers that keep the base's weights, with the token embeddings; 0: none"
     )
-    base_share: float = Field(0.0, ge=0, lt=1, description="part of the base's weights in the published ones (a weighted average)")
+    base_share: float = Field(0.3, ge=0, lt=1, description="part of the base's weights in the published ones (a weighted average)")
     evaluations: Positive = Field(4, description="times that the validation queries are measured, evenly over the steps")
     patience: Positive = Field(3, description="evaluations worse than the best by more than chance, after which training stops")
     checkpoint_every: Positive = Field(200, description="steps, besides one an evaluation; a killed run goes on from the last")
