@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo demo-vllm test lint benchmarks docs clean
+.PHONY: demo demo-vllm serve test lint benchmarks docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
@@ -16,6 +16,11 @@ demo: $(INSTALLED)
 # The discovery flavor as on a GPU cluster, in miniature: a small language model in a real vLLM engine extracts the attributes.
 demo-vllm: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo --extractor vllm
+
+# The endpoint on 127.0.0.1:8000, over what `make demo` made.
+serve: $(INSTALLED)
+	@test -d demo/workspace || { echo "there is no demo/workspace yet: run make demo first"; exit 1; }
+	$(BIN)/python jobs/serve_surfaces.py --workspace demo/workspace
 
 test: $(INSTALLED) lint
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10

@@ -5,10 +5,10 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/catalog/<snapshot>/       the catalog as it was read: part-*.parquet, manifest.json
     <workspace>/attributes/<extractor>/   part-*.parquet
     <workspace>/embeddings/<encoder>/     part-*.parquet
-    <workspace>/encoders/<name>/          one folder a version, and CURRENT
+    <workspace>/encoders/<name>/          one folder a version, CURRENT and history/
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
-    <workspace>/releases/<flavor>/        one folder a version, and CURRENT
+    <workspace>/releases/<flavor>/        one folder a version, CURRENT and history/
 """
 
 import json
@@ -108,6 +108,11 @@ class Workspace:
         """One Parquet file."""
         with self.fs.open(self.path(relative), "rb") as file:
             return pq.read_table(file, columns=columns)
+
+    def read_schema(self, relative: str) -> pa.Schema:
+        """Columns and types of one Parquet file."""
+        with self.fs.open(self.path(relative), "rb") as file:
+            return pq.read_schema(file)
 
     def write_bytes(self, relative: str, data: bytes) -> None:
         """Write a file that readers see whole or not at all; replaces one of that name."""

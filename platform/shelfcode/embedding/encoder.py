@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,9 @@ class TextEncoder(Protocol):
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[N, d], unit norm, in the order of the texts; a row that is not finite is left for the caller to reject."""
+
+    def cuts(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text has more tokens than the encoder reads."""
 
 
 class Encoder:
@@ -64,6 +67,10 @@ class Encoder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of products' texts: float32[N, d], unit norm; a row that is not finite is left for the caller to reject."""
         return embed_texts(self.model, texts, self.prompt, self.tokens_per_batch)
+
+    def cuts(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text, with its prompt, has more tokens than the encoder reads."""
+        return longer_than(self.model.tokenizer, [self.prompt + text for text in texts], self.model.max_seq_length)
 
     def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of queries: as `embed`, with the prompt that the model wants before a query."""
@@ -120,6 +127,14 @@ def token_counts(model: "SentenceTransformer", texts: Sequence[str], prompt: str
     """Tokens of each text with its prompt, as the model will see it."""
     tokens = model.tokenizer([prompt + text for text in texts], truncation=True, max_length=model.max_seq_length)
     return [len(ids) for ids in tokens["input_ids"]]
+
+
+def longer_than(tokenizer: Any, texts: Sequence[str], max_tokens: int | None) -> list[bool]:
+    """Whether each text has more tokens than these."""
+    if max_tokens is None:
+        return [False] * len(texts)
+    tokens = tokenizer(list(texts), truncation=True, max_length=max_tokens + 1)
+    return [len(ids) > max_tokens for ids in tokens["input_ids"]]
 
 
 def unit_rows(x_ND: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers.utils import cached_file
 
-from shelfcode.embedding.encoder import document_prompt, unit_rows
+from shelfcode.embedding.encoder import document_prompt, longer_than, unit_rows
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings
@@ -62,6 +62,10 @@ class VllmEncoder:
         if wanted and x_ND.shape[1] < wanted:
             raise ShelfcodeError(f"encoder.dimensions {wanted}: {self.settings.model} has only {x_ND.shape[1]}")
         return unit_rows(x_ND[:, :wanted])
+
+    def cuts(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text, with its prompt, has more tokens than the encoder reads."""
+        return longer_than(self.engine.get_tokenizer(), [self.prompt + text for text in texts], self.settings.max_tokens)
 
 
 def _known_prompts(path: str, revision: str | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from shelfcode.quantization.kmeans import nearest
+from shelfcode.quantization.kmeans import nearest, two_nearest
 
 
 class ResidualCodebooks(nn.Module):
@@ -32,3 +32,20 @@ class ResidualCodebooks(nn.Module):
             prefix_BD += codewords_KD[code_B]
             codes.append(code_B)
         return torch.stack(codes, dim=1)
+
+    @torch.no_grad()
+    def assign_with_margins(self, z_LBD: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """`assign`, and by how much each codeword was nearer than the second: 1 - d1 / d2 of Euclidean distances.
+
+        Returns:
+            int64[B, L] codes and float[B, L] margins, from 0 (two codewords equally near) to 1 (exactly on the codeword).
+        """
+        prefix_BD = torch.zeros_like(z_LBD[0])
+        codes, margins = [], []
+        for level, z_BD in enumerate(z_LBD):
+            codewords_KD = self.codewords(level)
+            index_B2, distance_B2 = two_nearest(z_BD - prefix_BD, codewords_KD)
+            prefix_BD += codewords_KD[index_B2[:, 0]]
+            codes.append(index_B2[:, 0])
+            margins.append(1 - distance_B2[:, 0] / distance_B2[:, 1].clamp(min=1e-12))
+        return torch.stack(codes, dim=1), torch.stack(margins, dim=1).clamp(0, 1)

@@ -20,6 +20,12 @@ def nearest(x_ND: Tensor, codewords_KD: Tensor) -> Tensor:
     return torch.cat([_largest(nearness_BK) for nearness_BK in nearness])
 
 
+def two_nearest(x_ND: Tensor, codewords_KD: Tensor) -> tuple[Tensor, Tensor]:
+    """The two nearest codewords, as `nearest` finds the first: indexes int64[N, 2], and Euclidean distances float[N, 2]."""
+    index_N2 = (linear(x_ND, codewords_KD, codewords_KD.square().sum(dim=1) / -2)).topk(2, dim=1).indices
+    return index_N2, (x_ND[:, None] - codewords_KD[index_N2]).norm(dim=2)
+
+
 def _largest(nearness_BK: Tensor) -> Tensor:
     if nearness_BK.device.type == "cpu":  # torch 2.13's argmax on a CPU takes longer than the matrix product; numpy's does not
         return torch.from_numpy(nearness_BK.numpy().argmax(axis=1))

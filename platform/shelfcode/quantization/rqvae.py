@@ -87,6 +87,11 @@ class RQVAE(nn.Module):
         """Codes of embeddings: int64[B, L]."""
         return torch.cat([self.codebooks.assign(self.latents(chunk_CE)) for chunk_CE in x_BE.split(CHUNK)])
 
+    @torch.inference_mode()
+    def encode_with_margins(self, x_BE: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes of embeddings, int64[B, L], and how clear each choice of a codeword was, float[B, L] (`assign_with_margins`)."""
+        return self.codebooks.assign_with_margins(self.latents(x_BE))
+
     @torch.no_grad()
     def start_at(self, mean_E: Tensor, basis_DE: Tensor, codewords: Sequence[Tensor]) -> None:
         """Projection and its inverse as given, the MLPs adding nothing yet, and the codebooks."""

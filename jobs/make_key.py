@@ -1,0 +1,30 @@
+"""Make a key for a caller of the endpoint. The key is shown once; surfaces.yaml gets only its hash.
+
+python jobs/make_key.py --name search-team [--surface search] [--surface reordering]
+"""
+
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from shelfcode.job import run_job, say
+from shelfcode.serving.access import key_hash, new_key
+from shelfcode.serving.surface_settings import KeySettings
+
+NameFlag = Annotated[str, typer.Option("--name", help="Of the caller; stands in logs.")]
+SurfaceFlag = Annotated[list[str] | None, typer.Option("--surface", help="What the key is good for, several times; all when left out.")]
+
+
+def main(name: NameFlag, surface: SurfaceFlag = None) -> dict[str, Any]:
+    """Print a new key, and the lines for surfaces.yaml."""
+    key = new_key()
+    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None)
+    say("add to surfaces.yaml, beside auth: keys:\n")
+    say(yaml.safe_dump({"keys": [entry.model_dump(mode="json", exclude_defaults=True)]}, sort_keys=False))
+    say("and give the caller the key below, which is kept nowhere; they send it as: Authorization: Bearer KEY")
+    return {"name": name, "key": key, "sha256": entry.sha256}
+
+
+if __name__ == "__main__":
+    run_job(main)

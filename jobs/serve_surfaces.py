@@ -1,0 +1,53 @@
+"""Serve a workspace's releases on this machine: the endpoint that surfaces call, and pages to look at.
+
+python jobs/serve_surfaces.py --workspace WS [--surfaces serve_apps/surfaces.yaml] [--host 127.0.0.1] [--port 8000]
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shelfcode.job import WorkspaceFlag, run_job, say, stage, start_ray
+from shelfcode.serving.examples import example_requests
+from shelfcode.serving.surface_settings import load_surfaces
+
+SURFACES = Path(__file__).parents[1] / "serve_apps" / "surfaces.yaml"
+
+SurfacesFlag = Annotated[str, typer.Option("--surfaces", help="Which surface gets which flavor: a YAML file, see docs/serving.md.")]
+HostFlag = Annotated[str, typer.Option("--host", help="Where to listen; another than loopback needs keys.")]
+PortFlag = Annotated[int, typer.Option("--port", help="Where to listen.")]
+
+
+def main(workspace: WorkspaceFlag, surfaces: SurfacesFlag = str(SURFACES), host: HostFlag = "127.0.0.1", port: PortFlag = 8000) -> dict[str, Any]:
+    """Serve until Ctrl-C; on a cluster, `serve deploy serve_apps/config.yaml` does the same."""
+    settings = load_surfaces(surfaces)
+    if sys.platform == "linux":  # HAProxy, which Ray Serve brings along, answers several times as fast as its proxy in Python
+        os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+        os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+    sys.path.insert(0, str(SURFACES.parents[1]))  # serve_apps lies beside jobs; Ray hands this path on to its workers
+    from ray import serve  # reads the environment when it is imported
+
+    from serve_apps.surfaces import Arguments, app
+
+    start_ray()
+    with stage("starting the deployments"):
+        serve.start(http_options={"host": host, "port": port})
+        serve.run(app(Arguments(workspace=workspace, surfaces=surfaces)), name="surfaces", route_prefix="/")
+    url = f"http://{host}:{port}"
+    for line in example_requests(workspace, settings, url):
+        print(line, flush=True)
+    say(f"{url}/explore to look around, {url}/docs for all there is; Ctrl-C ends it")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        serve.shutdown()
+    return {"served": url}
+
+
+if __name__ == "__main__":
+    run_job(main)

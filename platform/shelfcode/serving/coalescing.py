@@ -1,0 +1,66 @@
+"""Questions that arrive together travel together: a call between processes costs more than most answers.
+
+A question that arrives while nothing is under way is sent at once, alone. Those that arrive while it is under way wait, and go together
+when it returns, or as soon as they fill a call. So nobody waits for a timer, calls grow with the load by themselves, and when there is more
+than one replica can do, full calls pile up beyond the first and tell the autoscaler.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+Q = TypeVar("Q")
+
+
+class Coalescer(Generic[Q]):
+    """Sends questions in calls of up to `most` units.
+
+    Args:
+        send: a call: questions -> their answers, in order. When it raises, each of its questions raises the same.
+        most: units a call.
+        size: units of a question; one that is larger than a call goes alone.
+    """
+
+    def __init__(self, send: Callable[[list[Q]], Awaitable[Sequence[Any]]], most: int, size: Callable[[Q], int] = lambda _: 1) -> None:
+        self.send, self.most, self.size = send, most, size
+        self.waiting: list[tuple[Q, asyncio.Future[Any]]] = []
+        self.units = 0
+        self.small_under_way = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, question: Q) -> Any:
+        """The answer to a question."""
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((question, future))
+        self.units += self.size(question)
+        if self.units >= self.most:
+            self._go(small=False)
+        elif not self.small_under_way:
+            self._go(small=True)
+        return await future
+
+    def _go(self, small: bool) -> None:
+        """Send what waits. At most one call at a time is `small`: sent before it was full."""
+        batch, self.waiting, self.units = [each for each in self.waiting if not each[1].cancelled()], [], 0
+        if not batch:
+            return
+        self.small_under_way |= small
+        task = asyncio.ensure_future(self._call(batch, small))
+        self.tasks.add(task)  # a task that nobody holds may be collected before it is done
+        task.add_done_callback(self.tasks.discard)
+
+    async def _call(self, batch: list[tuple[Q, "asyncio.Future[Any]"]], small: bool) -> None:
+        try:
+            answers = await self.send([question for question, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        finally:
+            if small:
+                self.small_under_way = False
+                self._go(small=True)

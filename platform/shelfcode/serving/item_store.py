@@ -1,0 +1,176 @@
+"""What is known of the products of a snapshot besides their codes: one Arrow file on the node's disk, memory-mapped.
+
+Titles and attributes of millions of products would fill a server's memory; mapped, only what is looked at takes room, and the operating
+system may take it back.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from cachetools import LRUCache
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from shelfcode.attributes.prompt import text_hashes
+from shelfcode.catalog.snapshot import Snapshot, load_snapshot
+from shelfcode.embedding.matrix import scratch_folder
+from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
+from shelfcode.workspace import Workspace
+
+ROWS_A_BATCH = 2**16
+NOT_SERVED = ("description",)
+"""Columns of a catalog that stay out: long, and nobody asks for them here."""
+NOT_SAID = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
+"""Columns of an attributes table that say nothing of a product."""
+MASKS_KEPT = 16
+
+
+class ItemStore:
+    """Columns of a snapshot's products, and of their attributes where they have any; rows count in the snapshot's order."""
+
+    def __init__(self, path: Path, attributes: Sequence[str]) -> None:
+        self.name = path.name
+        self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        self.attributes = tuple(attributes)
+        self.masks: LRUCache[tuple[str, str], NDArray[np.bool_]] = LRUCache(MASKS_KEPT)
+        self.columns = {name: self.table[name].chunks for name in self.table.column_names}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def value(self, row: int, column: str) -> Any:
+        """One value, as Python has it."""
+        return self.columns[column][row // ROWS_A_BATCH][row % ROWS_A_BATCH].as_py()
+
+    def values(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
+        """Some values of one product."""
+        return {name: self.value(row, name) for name in columns}
+
+    def attributes_of(self, row: int) -> dict[str, Any] | None:
+        """The attributes of a product; None where nobody extracted any."""
+        return self.values(row, self.attributes) if self.attributes and self.value(row, self.attributes[0]) is not None else None
+
+    def equal(self, column: str, value: str) -> NDArray[np.bool_]:
+        """Rows in which a column is a value, or a list that holds it: bool[rows]. Compared as text, without regard to case.
+
+        Raises:
+            KeyError: there is no such column.
+        """
+        key = (column, value)
+        if key not in self.masks:
+            self.masks[key] = np.concatenate([_equal(chunk, value) for chunk in self.columns[column]] or [np.empty(0, bool)])
+        return self.masks[key]
+
+    @property
+    def keys_N(self) -> Keys:
+        """Key of each product: uint64[rows]; made anew each time, as they are rarely needed and large."""
+        return np.concatenate([item_keys(chunk) for chunk in self.columns["item_id"]] or [np.empty(0, np.uint64)])
+
+
+def _equal(values: pa.Array, wanted: str) -> NDArray[np.bool_]:
+    rows = len(values)
+    parents = None
+    if pa.types.is_list(values.type):
+        parents, values = pc.list_parent_indices(values).to_numpy(), values.flatten()
+    if not pa.types.is_string(values.type):
+        values = values.cast(pa.string())
+    same = pc.fill_null(pc.equal(pc.utf8_lower(values), wanted.lower()), False).to_numpy(zero_copy_only=False)
+    if parents is None:
+        return np.asarray(same, dtype=bool)
+    mask_N = np.zeros(rows, dtype=bool)
+    mask_N[parents[same]] = True
+    return mask_N
+
+
+def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: str | None) -> ItemStore:
+    """The store of a snapshot; built once a node and kept under `scratch_folder()`, replicas that start together wait for the first.
+
+    Args:
+        attributes_folder: an attributes table of the workspace; its rows may be of other products too.
+
+    Raises:
+        ShelfcodeError: the snapshot is gone or damaged.
+    """
+    snapshot = load_snapshot(workspace, snapshot_folder)
+    if snapshot is None:
+        raise ShelfcodeError(f"{workspace.address(snapshot_folder)}: the snapshot of the catalog is gone or incomplete")
+    parts = workspace.parts(attributes_folder) if attributes_folder else []
+    catalog, content = (_digest(*of) for of in ((workspace.url, snapshot_folder), (snapshot.model_dump_json(), parts)))
+    path = scratch_folder() / f"items-{catalog}-{content}.arrow"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(scratch_folder() / f"items-{catalog}.lock"):
+        if not path.exists():
+            try:
+                _build(workspace, snapshot, parts, path)
+            except (OSError, pa.ArrowException) as error:
+                raise ShelfcodeError(f"the catalog of {workspace.address(snapshot_folder)} cannot be read: {error}") from error
+            for earlier in scratch_folder().glob(f"items-{catalog}-*.arrow"):  # whoever has one mapped keeps it until they close it
+                if earlier != path:
+                    earlier.unlink()
+    schema = pa.ipc.open_file(pa.memory_map(str(path))).schema
+    return ItemStore(path, [field.name for field in schema if (field.metadata or {}).get(b"attribute")])
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+
+
+def _build(workspace: Workspace, snapshot: Snapshot, parts: Sequence[str], path: Path) -> None:
+    attributes, row_of = _attributes(workspace, parts)
+    draft = path.with_suffix(".draft")
+    schema = _schema(workspace, snapshot, attributes)
+    with pa.OSFile(str(draft), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        waiting: list[pa.Table] = []
+        for part in snapshot.parts:
+            products = workspace.read_table(part.path)
+            waiting.append(_joined(products, attributes, row_of, schema))
+            while sum(map(len, waiting)) >= ROWS_A_BATCH:
+                together = pa.concat_tables(waiting).combine_chunks()
+                writer.write_table(together.slice(0, ROWS_A_BATCH), max_chunksize=ROWS_A_BATCH)
+                waiting = [together.slice(ROWS_A_BATCH)]
+        if sum(map(len, waiting)):
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), max_chunksize=ROWS_A_BATCH)
+    draft.replace(path)
+    pa.default_memory_pool().release_unused()
+
+
+def _attributes(workspace: Workspace, parts: Sequence[str]) -> tuple[pa.Table | None, KeyIndex]:
+    """An attributes table, and the place in it of each item with each of its texts."""
+    if not parts:
+        return None, index_keys(np.empty(0, np.uint64))
+    table = pa.concat_tables([workspace.read_table(part) for part in parts])
+    return table, index_keys(row_keys(table["item_id"], table["text_hash"]))
+
+
+def _schema(workspace: Workspace, snapshot: Snapshot, attributes: pa.Table | None) -> pa.Schema:
+    found = pa.unify_schemas([workspace.read_schema(part.path) for part in snapshot.parts], promote_options="permissive")
+    fields = [field for field in found if field.name not in NOT_SERVED and not _is_bytes(field.type)]
+    if attributes is not None:
+        taken = {field.name for field in fields} | set(NOT_SAID)
+        fields += [field.with_metadata({b"attribute": b"1"}) for field in attributes.schema if field.name not in taken]
+    return pa.schema(fields)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    """Images and the like, which JSON has no place for."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+
+
+def _joined(products: pa.Table, attributes: pa.Table | None, row_of: KeyIndex, schema: pa.Schema) -> pa.Table:
+    row_N = row_of.get(row_keys(products["item_id"], text_hashes(products))) if len(row_of) else np.full(len(products), -1)
+    places = pa.array(row_N, mask=row_N < 0)
+    columns = []
+    for field in schema:
+        if (field.metadata or {}).get(b"attribute"):
+            columns.append(attributes[field.name].take(places).cast(field.type))  # type: ignore[index]
+        elif field.name in products.column_names:
+            columns.append(products[field.name].cast(field.type))
+        else:
+            columns.append(pa.nulls(len(products), field.type))
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,126 @@
+"""What the ingress asks the deployments behind it, and what they answer: plain values that travel between processes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from shelfcode.semantic_id import Codes
+
+AttributesFrom = Literal["request", "store", "vllm", "rules"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One product to be encoded.
+
+    Attributes:
+        attributes: its columns as an attributes table has them; None where nobody has them and the rules are to look.
+        attributes_from: who has them.
+    """
+
+    title: str | None
+    description: str | None
+    brand: str | None
+    attributes: Mapping[str, Any] | None = None
+    attributes_from: AttributesFrom | None = None
+
+    @property
+    def tokens(self) -> int:
+        """About how many tokens its text has, without asking a tokenizer."""
+        return 8 + min(2048, sum(map(len, filter(None, (self.title, self.description, self.brand)))) // 4)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A product's codes.
+
+    Attributes:
+        confidence: a level, by how much the codeword was nearer than the second: 0 a tie, 1 exactly on it.
+        warnings: sparse_text, truncated, no_attributes.
+        attributes_from: None where the flavor reads raw text.
+    """
+
+    codes: Codes
+    confidence: tuple[float, ...]
+    warnings: tuple[str, ...]
+    attributes_from: AttributesFrom | None
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What is like a product, in one flavor or a blend of several.
+
+    Attributes:
+        parts: (release, weight) of each flavor.
+        codes: of the product in each release; None to take those of item_id.
+        k: products, at the most; each shares min_level levels or more.
+        attributes: (column, value) that products must have.
+        fields: columns that come back with each product.
+    """
+
+    parts: tuple[tuple[str, float], ...]
+    codes: tuple[Codes, ...] | None
+    item_id: str | None
+    k: int
+    min_level: int
+    exclude: tuple[str, ...]
+    retailer_id: str | None
+    attributes: tuple[tuple[str, str], ...]
+    fields: tuple[str, ...]
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        return tuple(release for release, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class StoredAttributes:
+    """The attributes that the store has of some products."""
+
+    release: str
+    item_ids: tuple[str | None, ...]
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        return (self.release,)
+
+
+@dataclass(frozen=True)
+class ItemPage:
+    """What is known of a product, and a page of those that share its semantic IDs."""
+
+    item_id: str
+    releases: tuple[str, ...]
+    first: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class PrefixPage:
+    """What lies under a prefix of a release, a page of it."""
+
+    release: str
+    prefix: str
+    children_from: int
+    products_from: int
+    limit: int
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        return (self.release,)
+
+
+Question = Neighbours | StoredAttributes | ItemPage | PrefixPage
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A release that one deployment has loaded, or why not.
+
+    Attributes:
+        view: which text of a product the flavor embeds.
+    """
+
+    release: str
+    problem: str | None = None
+    view: Literal["raw", "attributes"] = "raw"
