@@ -9,11 +9,19 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from running import free_ports, wait_until_it_answers
+
+if TYPE_CHECKING:
+    from released import Shop
+    from served import Endpoint
+
+    from shelfcode.release import Manifest
+    from shelfcode.workspace import Workspace
 
 SCRATCH = tempfile.mkdtemp(prefix="shelfcode-tests-")
 S3_PORT = free_ports(1)[0]
@@ -88,3 +96,54 @@ def workspace_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "local":
         return str(tmp_path / "workspace")
     return f"{request.getfixturevalue('s3')}/{tmp_path.parent.name}-{tmp_path.name}"
+
+
+@pytest.fixture
+def publish_small() -> "Callable[..., Manifest]":
+    """Publishes a release of 40 products in two parts whose model and semantic IDs fit its recipe; nothing was trained for it."""
+    import numpy as np
+    import pyarrow as pa
+
+    from shelfcode.flavor import validate_recipe
+    from shelfcode.quantization.model_file import new_model, save_model
+    from shelfcode.quantization.semantic_ids import semantic_ids_table
+    from shelfcode.release import Manifest, publish
+
+    recipe = validate_recipe({"name": "small", "quantizer": {"codebook_sizes": [8, 16], "hidden_sizes": [8], "latent_size": 4}}, "small")
+
+    def publish_one(workspace: "Workspace", make_current: bool = True) -> Manifest:
+        draft, codes_NL = "runs/small/draft", np.stack([np.arange(40) % 8, np.arange(40) % 16], axis=1)
+        item_ids = pa.chunked_array([[f"item {number}" for number in range(40)]], pa.string())
+        save_model(workspace, draft, new_model(recipe, dimensions=6).state_dict())
+        for part, rows in enumerate((slice(0, 20), slice(20, 40))):
+            table = semantic_ids_table(item_ids[rows], codes_NL[rows])
+            workspace.write_table(f"{draft}/semantic_ids/part-{part:06}.parquet", table)
+        manifest = Manifest.model_validate({
+            "flavor": "small", "version": "", "created": "", "recipe": recipe.model_dump(mode="json"), "parent": None,
+            "catalog": {"snapshot": "catalog/1", "source": "shop.parquet", "fingerprint": "f"}, "embeddings": "embeddings/x",
+            "rows": {"read": 41, "coded": 40, "rejected": 1}, "metrics": {}, "libraries": {},
+        })  # fmt: skip
+        return publish(workspace, draft, manifest, make_current)
+
+    return publish_one
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
+    """A workspace with two releases of each flavor, v0002 current; whoever promotes another one puts it back."""
+    from released import open_shop
+
+    opened = open_shop(str(tmp_path_factory.mktemp("shop")))
+    for flavor in ("precision", "discovery"):
+        for seed in (1, 2):
+            opened.release(flavor, seed)
+    return opened
+
+
+@pytest.fixture(scope="session")
+def endpoint(shop: "Shop", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
+    """The shop's endpoint on this machine, without keys."""
+    from served import SURFACES, serve_shop
+
+    with serve_shop(shop, tmp_path_factory.mktemp("served"), SURFACES) as served:
+        yield served

@@ -11,7 +11,19 @@ from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.release import Manifest, current_name, current_version, draft_manifest, load_manifest, publish, release_recipe, versions
+from shelfcode.release import (
+    Manifest,
+    current_name,
+    current_version,
+    draft_manifest,
+    load_manifest,
+    previous_version,
+    publish,
+    published_releases,
+    release_history,
+    release_recipe,
+    versions,
+)
 from shelfcode.workspace import Workspace
 
 FILES = {"model.safetensors": b"weights", "semantic_ids/part-000000.parquet": b"ids", "evaluation.json": b"{}", "report.html": b"<html>"}
@@ -122,6 +134,40 @@ def test_a_draft_without_a_manifest_is_no_release_and_gives_up_its_number(worksp
     assert publish(workspace, a_draft(workspace, "b"), a_manifest()).version == "v0003"
     assert versions(workspace, "precision") == ["v0001", "v0003"]
     assert workspace.read_json("releases/precision/CURRENT") == {"version": "v0003", "previous": "v0001"}
+
+
+def test_a_held_release_is_there_by_its_name_alone(workspace: Workspace) -> None:
+    held = publish(workspace, a_draft(workspace, "a"), a_manifest(), make_current=False)
+    assert load_manifest(workspace, "precision@v0001") == held
+    assert current_name(workspace, "precision") is None
+    for name in ("precision", "precision@current"):
+        with pytest.raises(ShelfcodeError, match=r"no release of precision is current in .*; there are precision@v0001"):
+            load_manifest(workspace, name)
+    publish(workspace, a_draft(workspace, "b"), a_manifest())
+    publish(workspace, a_draft(workspace, "c"), a_manifest(), make_current=False)
+    assert load_manifest(workspace, "precision").version == "v0002"
+
+
+def test_the_history_tells_which_release_was_current_when(workspace: Workspace) -> None:
+    assert release_history(workspace, "precision") == []
+    published = [publish(workspace, a_draft(workspace, run), a_manifest()) for run in ("a", "b")]
+    moves = release_history(workspace, "precision")
+    assert [(move.version, move.previous, move.why) for move in moves] == [("v0001", None, "published"), ("v0002", "v0001", "published")]
+    assert all(move.at >= manifest.created.removesuffix("+00:00") for move, manifest in zip(moves, published, strict=True))
+    assert previous_version(workspace, "precision") == "v0001"
+    assert release_history(workspace, "discovery") == []
+    assert previous_version(workspace, "discovery") is None
+
+
+def test_all_releases_are_found_or_those_of_one_flavor(workspace: Workspace) -> None:
+    assert published_releases(workspace) == []
+    with pytest.raises(ShelfcodeError, match=r"no release of precision in .*; train a flavor first"):
+        published_releases(workspace, "precision")
+    made = [publish(workspace, a_draft(workspace, run), a_manifest(flavor)) for run, flavor in zip("abc", ("p", "pp", "p"), strict=True)]
+    assert published_releases(workspace) == [made[0], made[2], made[1]]
+    assert published_releases(workspace, "p") == [made[0], made[2]]
+    with pytest.raises(ShelfcodeError, match=r"no release of q in .*; there are p@v0001, p@v0002, pp@v0001"):
+        published_releases(workspace, "q")
 
 
 class Watched(Workspace):

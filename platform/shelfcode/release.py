@@ -13,7 +13,7 @@ from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe, apply_overrides, validate_recipe
 from shelfcode.libraries import library_versions
-from shelfcode.versions import current_of, publish_version, published_versions
+from shelfcode.versions import Move, current_of, previous_of, publish_version, published_versions, read_history
 from shelfcode.workspace import Workspace
 
 
@@ -86,21 +86,52 @@ def current_name(workspace: Workspace, flavor: str) -> str | None:
     return f"{flavor}@{version}" if version else None
 
 
+def previous_version(workspace: Workspace, flavor: str) -> str | None:
+    """The version that CURRENT pointed to before; None before the second release that was made current."""
+    return previous_of(workspace, f"releases/{flavor}")
+
+
+def release_history(workspace: Workspace, flavor: str) -> list[Move]:
+    """The moves of a flavor's CURRENT, oldest first."""
+    return read_history(workspace, f"releases/{flavor}")
+
+
+def published_releases(workspace: Workspace, flavor: str | None = None) -> list[Manifest]:
+    """Manifests of all releases, or of one flavor's, oldest first a flavor.
+
+    Raises:
+        ShelfcodeError: the flavor has no release; lists the releases that there are.
+    """
+    names = [name for name in _names(workspace) if flavor is None or name.startswith(f"{flavor}@")]
+    if flavor is not None and not names:
+        raise ShelfcodeError(f"no release of {flavor} in {workspace.url}; {known_releases(workspace)}")
+    return [load_manifest(workspace, name) for name in names]
+
+
+def known_releases(workspace: Workspace) -> str:
+    """For a message: the releases that there are, or what to do where there is none."""
+    names = _names(workspace)
+    return f"there are {', '.join(names)}" if names else "train a flavor first"
+
+
+def _names(workspace: Workspace) -> list[str]:
+    return [f"{flavor}@{version}" for flavor in workspace.names("releases") for version in versions(workspace, flavor)]
+
+
 def load_manifest(workspace: Workspace, name: str) -> Manifest:
     """Manifest of `precision@v0001`, or of the current release for `precision` and `precision@current`.
 
     Raises:
-        ShelfcodeError: there is no such release; lists those there are.
+        ShelfcodeError: there is no such release, or none is current; lists those there are.
     """
     flavor, _, version = name.partition("@")
     if not version or version == "current":
         version = current_version(workspace, flavor) or ""
     path = f"{release_folder(flavor, version)}/manifest.json"
     if not version or not workspace.exists(path):
-        known = [f"{flavor}@{other}" for flavor in workspace.names("releases") for other in versions(workspace, flavor)]
-        raise ShelfcodeError(
-            f"no release {name} in {workspace.url}; " + (f"there are {', '.join(known)}" if known else "train a flavor first")
-        )
+        held = not version and versions(workspace, flavor)
+        missing = f"no release of {flavor} is current" if held else f"no release {name}"
+        raise ShelfcodeError(f"{missing} in {workspace.url}; {known_releases(workspace)}")
     return Manifest.model_validate(workspace.read_json(path))
 
 
@@ -135,12 +166,13 @@ def release_recipe(manifest: Manifest, overrides: Sequence[str] = ()) -> Recipe:
     return changed
 
 
-def publish(workspace: Workspace, draft: str, manifest: Manifest) -> Manifest:
-    """Move a complete draft to the next free version and make it current.
+def publish(workspace: Workspace, draft: str, manifest: Manifest, make_current: bool = True) -> Manifest:
+    """Move a complete draft to the next free version.
 
     Args:
         draft: folder within the workspace that holds all files of the release but the manifest.
         manifest: its version is set here.
+        make_current: whether CURRENT moves to it; a release that is held is there by its name alone.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -148,4 +180,4 @@ def publish(workspace: Workspace, draft: str, manifest: Manifest) -> Manifest:
         return manifest.model_copy(update={"version": version, "created": now})
 
     folder = f"releases/{manifest.flavor}"
-    return numbered(publish_version(workspace, folder, draft, lambda version: numbered(version).model_dump(mode="json")))
+    return numbered(publish_version(workspace, folder, draft, lambda version: numbered(version).model_dump(mode="json"), make_current))

@@ -1,16 +1,37 @@
 """Versions v0001, v0002, ... of a release or an encoder: published whole or not at all, never changed.
 
 A version is drafted under runs/ and moved to <folder>/<version> when it is complete. Its manifest is the last thing to
-appear there: no manifest, no version. Then <folder>/CURRENT points to it.
+appear there: no manifest, no version. Then <folder>/CURRENT points to it, and may be moved to another version later. Each
+move is kept as a file of its own under <folder>/history/: a bucket has no files that grow.
 """
 
 import re
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+from shelfcode.errors import ShelfcodeError
 from shelfcode.workspace import Workspace
 
 VERSION = re.compile(r"v(\d{4,})")
+
+Why = Literal["published", "promoted", "rolled back"]
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of a folder's CURRENT.
+
+    Attributes:
+        version, previous: what CURRENT says since; `previous` is None for the first move.
+        at: UTC, in ISO 8601.
+    """
+
+    version: str
+    previous: str | None
+    at: str
+    why: Why
 
 
 def published_versions(workspace: Workspace, folder: str) -> list[str]:
@@ -26,12 +47,47 @@ def current_of(workspace: Workspace, folder: str) -> str | None:
     return str(workspace.read_json(path)["version"]) if workspace.exists(path) else None
 
 
-def publish_version(workspace: Workspace, folder: str, draft: str, manifest_of: Callable[[str], dict[str, Any]]) -> str:
-    """Move a complete draft to the next free version of a folder and make it current; the version.
+def previous_of(workspace: Workspace, folder: str) -> str | None:
+    """The version that a folder's CURRENT pointed to before; None before the second."""
+    path = f"{folder}/CURRENT"
+    return workspace.read_json(path)["previous"] if workspace.exists(path) else None
+
+
+def move_current(workspace: Workspace, folder: str, version: str, why: Why) -> None:
+    """Point a folder's CURRENT to a published version, and keep the move; nothing happens where it points there already.
+
+    The move is kept first: CURRENT never stands where no record says so. A process that is killed in between leaves a record
+    of a move that was not made, which shows in the `previous` of the next one.
+
+    Raises:
+        ShelfcodeError: there is no such version.
+    """
+    if not workspace.exists(f"{folder}/{version}/manifest.json"):
+        raise ShelfcodeError(f"{workspace.address(folder)} has no version {version}")
+    previous = current_of(workspace, folder)
+    if version == previous:
+        return
+    now = datetime.now(UTC)
+    move = Move(version, previous, now.isoformat(timespec="microseconds"), why)
+    workspace.write_json(f"{folder}/history/{now:%Y%m%dT%H%M%S.%f}-{version}.json", asdict(move))
+    workspace.write_json(f"{folder}/CURRENT", {"version": version, "previous": previous})
+
+
+def read_history(workspace: Workspace, folder: str) -> list[Move]:
+    """The moves of a folder's CURRENT, oldest first."""
+    names = [name for name in workspace.names(f"{folder}/history") if name.endswith(".json")]
+    return [Move(**workspace.read_json(f"{folder}/history/{name}")) for name in names]
+
+
+def publish_version(
+    workspace: Workspace, folder: str, draft: str, manifest_of: Callable[[str], dict[str, Any]], make_current: bool = True
+) -> str:
+    """Move a complete draft to the next free version of a folder; the version.
 
     Args:
         draft: folder within the workspace that holds all files of the version but the manifest.
         manifest_of: version -> the manifest, as JSON will have it.
+        make_current: whether CURRENT moves to it. If not, CURRENT stays as it is, which before the first move is: not there.
     """
     if not workspace.exists(draft):
         raise RuntimeError(f"no draft in {workspace.address(draft)}: another job published it")
@@ -39,7 +95,8 @@ def publish_version(workspace: Workspace, folder: str, draft: str, manifest_of: 
     while not _place(workspace, draft, f"{folder}/v{number:04d}", manifest_of(f"v{number:04d}")):
         number += 1
     version = f"v{number:04d}"
-    workspace.write_json(f"{folder}/CURRENT", {"version": version, "previous": current_of(workspace, folder)})
+    if make_current:
+        move_current(workspace, folder, version, "published")
     return version
 
 

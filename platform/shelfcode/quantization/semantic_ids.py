@@ -15,6 +15,12 @@ def semantic_ids_table(item_ids: pa.ChunkedArray, codes_NL: NDArray[np.integer])
     return pa.table({"item_id": item_ids, "semantic_id": pa.array(format_many(codes_NL), pa.string()), "codes": codes})
 
 
+def table_codes(table: pa.Table) -> NDArray[np.uint16]:
+    """Codes of such rows, in their order: uint16[N, L]."""
+    codes_NL: NDArray[np.uint16] = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return codes_NL.reshape(-1, table["codes"].type.list_size)
+
+
 def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[np.uint16]:
     """Codes of products in the order of their item keys: uint16[N, L].
 
@@ -26,7 +32,7 @@ def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[
     seen_N = np.zeros(len(item_keys_N), dtype=bool)
     for part in workspace.parts(folder):
         table = workspace.read_table(part, columns=["item_id", "codes"])
-        codes_BL = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, table["codes"].type.list_size)
+        codes_BL = table_codes(table)
         place_B = place_of.get(item_keys(table["item_id"]))
         if codes_NL is None:
             codes_NL = np.zeros((len(item_keys_N), codes_BL.shape[1]), dtype=np.uint16)
