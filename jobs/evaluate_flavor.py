@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.evaluation.alignment_tables import alignment_notes, lift_columns, ratio_columns
-from shelfcode.evaluation.comparison import compare, comparison_html
+from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
 from shelfcode.evaluation.relations import read_relations
@@ -54,15 +54,7 @@ def main(
     a, b = evaluated
     names = (first.name, manifests[1].name)
     rows = compare(a.evaluation, b.evaluation, names)
-    show_figures(
-        " against ".join(names),
-        {
-            names[0]: {row.label: row.a for row in rows},
-            names[1]: {row.label: row.b for row in rows},
-            "difference": {row.label: row.difference for row in rows},
-            "better": {row.label: row.better for row in rows},
-        },
-    )
+    show_figures(" against ".join(names), comparison_columns(rows, names))
     behaviour = compare_alignment(a.catalog, b.catalog, relations, seed) if relations else None
     if behaviour:
         show_figures("behavioural alignment: lift over chance [95% interval]", ratio_columns(behaviour, names))

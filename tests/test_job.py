@@ -15,7 +15,7 @@ from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.schema import attributes_schema
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.flavor import OwnAttribute
-from shelfcode.job import has_gpu, say_embedded, show_attributes
+from shelfcode.job import has_gpu, say_embedded, show_attributes, show_figures
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace
 
@@ -81,3 +81,30 @@ def test_the_account_of_the_attributes_comes_before_that_of_the_embeddings(told:
 def test_a_gpu_is_there_when_ray_has_one(resources: dict[str, float], there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
     assert has_gpu() is there
+
+
+def cells_of(told: io.StringIO) -> list[list[str]]:
+    lines = [line.replace("┃", "│").strip("│\n").split("│") for line in told.getvalue().splitlines() if line[:1] in "┃│"]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def test_figures_stand_in_a_row_each(told: io.StringIO) -> None:
+    show_figures(
+        "two", {"a": {"share": 0.5, "rows": 1000, "source": "[a-z].csv"}, "better": {"share": "precision@v0001", "depth": None}}, row="name"
+    )
+    assert cells_of(told) == [
+        ["name", "a", "better"],
+        ["share", "0.5000", "precision@v0001"],
+        ["rows", "1000", "-"],
+        ["source", "[a-z].csv", "-"],
+        ["depth", "-", "-"],
+    ]
+
+
+def test_on_a_narrow_screen_a_name_goes_on_below_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(shelfcode.job, "screen", Console(file=told, width=24))
+    show_figures("two", {"better": {"share": "precision@v0001"}})
+    rows = cells_of(told)[1:]
+    assert len(rows) > 1
+    assert ["".join(cells) for cells in zip(*rows, strict=True)] == ["share", "precision@v0001"]

@@ -40,7 +40,8 @@ SAY_EVERY_SECONDS = 10
 HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
 """Columns of an attributes table that say nothing of a product."""
 
-screen = Console(stderr=True, highlight=False)
+# A log has no width, and rich would take 80 columns: tables lost the ends of their names.
+screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 
 
 def run_job(main: Callable[..., dict[str, Any]]) -> None:
@@ -133,15 +134,15 @@ def say_embedded(embedded: EmbeddedCatalog) -> None:
     say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
 
 
-def show_figures(title: str, columns: Mapping[str, Mapping[str, object]]) -> None:
-    """A table on stderr: a row a figure, a column each set of figures."""
+def show_figures(title: str, columns: Mapping[str, Mapping[str, object]], row: str = "figure") -> None:
+    """A table on stderr: a row a figure, or whatever else `row` calls it, and a column each set of them."""
     table = Table(title=title, title_justify="left")
-    table.add_column("figure")
+    table.add_column(row, overflow="fold")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")
     for figure in dict.fromkeys(figure for figures in columns.values() for figure in figures):
         cells = (figures.get(figure) for figures in columns.values())
-        table.add_row(figure, *("-" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells))
+        table.add_row(figure, *("-" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else escape(str(cell)) for cell in cells))
     screen.print(table)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from shelfcode.evaluation.alignment_tables import ratio_rows
-from shelfcode.evaluation.comparison import compare, comparison_html
+from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.evaluate import evaluate, headline
 
 NAMES = ("precision@v0001", "discovery@v0002")
@@ -34,6 +34,15 @@ def test_equal_and_overlapping_figures_have_no_winner(clustered, evaluation):
     assert rows["similarity_depth_spearman"].difference != 0
     assert rows["similarity_depth_spearman"].better is None
     assert rows["distinct_share"].better is None
+
+
+def test_columns_have_a_cell_for_each_figure_under_its_label(evaluation, bad):
+    rows = compare(evaluation, bad, NAMES)
+    columns = comparison_columns(rows, NAMES)
+    assert list(columns) == [*NAMES, "difference", "better"]
+    assert all(list(cells) == [row.label for row in rows] for cells in columns.values())
+    first = rows[0]
+    assert [cells[first.label] for cells in columns.values()] == [first.a, first.b, first.difference, first.better]
 
 
 def test_a_figure_that_one_lacks_has_no_difference(clustered, evaluation):

@@ -1,5 +1,6 @@
 """Two evaluations side by side."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -57,6 +58,16 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[Compar
                 better = None
         rows.append(ComparisonRow(figure, guide.label, value_a, value_b, difference, better))
     return rows
+
+
+def comparison_columns(rows: Sequence[ComparisonRow], names: tuple[str, str]) -> dict[str, dict[str, object]]:
+    """The rows of `compare` as a job shows them: name of a column -> label of a figure -> its cell."""
+    return {
+        names[0]: {row.label: row.a for row in rows},
+        names[1]: {row.label: row.b for row in rows},
+        "difference": {row.label: row.difference for row in rows},
+        "better": {row.label: row.better for row in rows},
+    }
 
 
 def comparison_html(
