@@ -1,10 +1,12 @@
 """Train a flavor: catalog -> embeddings -> quantizer -> semantic IDs -> evaluation -> a published release.
 
-python jobs/train_flavor.py --flavor precision --catalog CATALOG --workspace WS [--set key.sub=value ...]
+python jobs/train_flavor.py --flavor precision --catalog CATALOG --workspace WS [--set key.sub=value ...] [--hold]
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_taxonomy
@@ -37,8 +39,12 @@ from shelfcode.workspace import Workspace, new_run
 
 FLAVORS = Path(__file__).parent / "flavors"
 
+HoldFlag = Annotated[bool, typer.Option("--hold", help="Publish the release and leave CURRENT where it is; promote_release moves it.")]
 
-def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set_: SetFlag = None) -> dict[str, Any]:
+
+def main(
+    flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set_: SetFlag = None, hold: HoldFlag = False
+) -> dict[str, Any]:
     """Train a flavor on a catalog and publish the release."""
     start_ray()
     recipe, home = load_recipe(flavor, FLAVORS, set_ or [], has_gpu()), Workspace(workspace)
@@ -77,12 +83,15 @@ def main(flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, set
         manifest = draft_manifest(recipe, snapshot, embedded, figures, parent=current_name(home, recipe.name))
         write_evaluation(coded, evaluation, recipe, draft, recipe.name, manifest.facts())
 
-    release = publish(home, draft, manifest)
+    release = publish(home, draft, manifest, make_current=not hold)
     home.remove(folder)
     show_prefixes(example_prefixes(coded))
     show_figures(release.name, {"value": {**figures, **{f"rows {name}": count for name, count in release.rows.model_dump().items()}}})
     show_rejected(home, snapshot, run)
     say(f"report: {home.address(release.folder)}/report.html")
+    if hold:
+        say(f"{release.name} is held: {current_name(home, recipe.name) or 'no release'} is current. To promote it:")
+        say(f"  python jobs/promote_release.py promote --release {release.name} --workspace {workspace}")
     result = {"release": release.name, "path": home.address(release.folder), "rows": release.rows.model_dump(), "metrics": figures}
     return result | ({"extraction": embedded.extracted.counts()} if embedded.extracted else {})
 

@@ -66,15 +66,32 @@ def test_the_same_job_again_embeds_nothing_and_gives_the_same_codes(trained: Tra
     assert current == {"version": "v0002", "previous": "v0001"}
 
 
-def test_two_workers_give_codes_as_good_as_one(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
+@pytest.fixture(scope="module")
+def two_workers(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> Done:
+    """A release of another flavor in the same workspace, trained by two workers and held."""
     settings = (*SMALL, "name=two_workers", "training.workers=2")
-    job = run_job(
-        "train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings
-    )
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), "--hold")
+    job = run_job("train_flavor", *flags, settings=settings)
     assert job.code == 0, job.told
-    one, two = trained.job.result["metrics"], job.result["metrics"]
+    return job
+
+
+def test_two_workers_give_codes_as_good_as_one(trained: Trained, two_workers: Done) -> None:
+    one, two = trained.job.result["metrics"], two_workers.result["metrics"]
     for figure in ("similarity_depth_spearman", "purity_l2_leaf", "distinct_share", "codewords_used_share"):
         assert two[figure] > one[figure] - 0.03, (figure, one[figure], two[figure])
+
+
+def test_a_release_that_is_held_is_published_and_not_current(trained: Trained, two_workers: Done, run_job: Callable[..., Done]) -> None:
+    folder, workspace = trained.workspace / "releases/two_workers", str(trained.workspace)
+    assert two_workers.result["release"] == "two_workers@v0001"
+    assert {path.name for path in folder.iterdir()} == {"v0001"}
+    assert "two_workers@v0001 is held: no release is current" in two_workers.told
+    command = next(line for line in two_workers.told.splitlines() if "jobs/promote_release.py" in line).split()
+    assert command == f"python jobs/promote_release.py promote --release two_workers@v0001 --workspace {workspace}".split()
+    promoted = run_job("promote_release", *command[2:])
+    assert promoted.code == 0, promoted.told
+    assert json.loads((folder / "CURRENT").read_text()) == {"version": "v0001", "previous": None}
 
 
 def test_a_run_killed_in_training_goes_on_to_the_same_codes(

@@ -1,0 +1,105 @@
+"""List releases, show one, compare two as they were evaluated, and move a flavor's CURRENT to another one or back.
+
+python jobs/promote_release.py list --workspace WS [--flavor precision]
+python jobs/promote_release.py show --release precision@v0002 --workspace WS
+python jobs/promote_release.py compare --release precision@v0003 --against precision@v0002 --workspace WS
+python jobs/promote_release.py promote --release precision@v0003 --workspace WS
+python jobs/promote_release.py rollback --flavor precision --workspace WS
+"""
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+import typer
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.evaluation.comparison import compare, comparison_columns
+from shelfcode.evaluation.evaluate import headline
+from shelfcode.evaluation.release_files import read_evaluation
+from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
+from shelfcode.promotion import promote, roll_back
+from shelfcode.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
+from shelfcode.workspace import Workspace
+
+NEEDED = {"list": (), "show": ("release",), "compare": ("release", "against"), "promote": ("release",), "rollback": ("flavor",)}
+SHOWN = {"similarity": "similarity_depth_spearman", "purity": "purity_l2_leaf", "distinct": "distinct_share"}
+
+ActionArgument = Annotated[Literal["list", "show", "compare", "promote", "rollback"], typer.Argument(help="What to do.")]
+ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001. For show, compare and promote.")]
+AgainstFlag = Annotated[str | None, typer.Option("--against", help="The release to compare with. For compare.")]
+FlavorFlag = Annotated[
+    str | None, typer.Option("--flavor", help="Name of a flavor with a release. For rollback, and for list if you like.")
+]
+
+
+def main(
+    action: ActionArgument, workspace: WorkspaceFlag, release: ReleaseFlag = None, against: AgainstFlag = None, flavor: FlavorFlag = None
+) -> dict[str, Any]:
+    """List, show and compare releases; promote one, or roll a flavor back to the release that was current before."""
+    home, flags = Workspace(workspace), given_flags(action, release=release, against=against, flavor=flavor)
+    match action:
+        case "list":
+            return list_releases(home, published_releases(home, flavor))
+        case "show":
+            return show_release(home, load_manifest(home, flags["release"]))
+        case "compare":
+            return compare_releases(home, load_manifest(home, flags["release"]), load_manifest(home, flags["against"]))
+        case "promote":
+            return tell_current(home, promote(home, flags["release"]))
+        case "rollback":
+            return tell_current(home, roll_back(home, flags["flavor"]))
+
+
+def given_flags(action: str, **flags: str | None) -> dict[str, str]:
+    """The flags that were given; refuses an action without one it needs, or with one that means nothing to it."""
+    given = {name: value for name, value in flags.items() if value is not None}
+    if missing := [f"--{name}" for name in NEEDED[action] if name not in given]:
+        raise ShelfcodeError(f"{action} needs {' and '.join(missing)}")
+    if odd := [f"--{name}" for name in given if name not in NEEDED[action] and (action, name) != ("list", "flavor")]:
+        raise ShelfcodeError(f"{action} takes no {' and no '.join(odd)}")
+    return given
+
+
+def list_releases(home: Workspace, manifests: list[Manifest]) -> dict[str, Any]:
+    current = {current_name(home, flavor) for flavor in {manifest.flavor for manifest in manifests}}
+    columns: dict[str, dict[str, object]] = {
+        "": {manifest.name: "current" if manifest.name in current else "" for manifest in manifests},
+        "created": {manifest.name: manifest.created[:16].replace("T", " ") for manifest in manifests},
+        "coded": {manifest.name: f"{manifest.rows.coded:,}" for manifest in manifests},
+        **{label: {manifest.name: manifest.metrics.get(figure) for manifest in manifests} for label, figure in SHOWN.items()},
+    }
+    show_figures(f"releases in {home.url}", columns, row="release")
+    return {"releases": [account(home, manifest) | {"current": manifest.name in current} for manifest in manifests]}
+
+
+def show_release(home: Workspace, manifest: Manifest) -> dict[str, Any]:
+    history = [asdict(move) for move in release_history(home, manifest.flavor)]
+    rows = {f"rows {name}": f"{count:,}" for name, count in manifest.rows.model_dump().items()}
+    facts = {"created": manifest.created, "parent": manifest.parent, **manifest.catalog.model_dump(), **rows}
+    show_figures(manifest.name, {"": {**facts, **manifest.metrics}}, row="fact")
+    show_figures(
+        f"moves of {manifest.flavor}", {name: {move["at"]: move[name] for move in history} for name in ("why", "version")}, row="at"
+    )
+    current = manifest.name == current_name(home, manifest.flavor)
+    return account(home, manifest) | {"current": current, **manifest.facts(), "history": history}
+
+
+def compare_releases(home: Workspace, a: Manifest, b: Manifest) -> dict[str, Any]:
+    names, of_a, of_b = (a.name, b.name), read_evaluation(home, a.folder), read_evaluation(home, b.folder)
+    show_figures(" against ".join(names), comparison_columns(compare(of_a, of_b, names), names))
+    return account(home, a) | {"metrics": headline(of_a), "against": b.name, "metrics_against": headline(of_b)}
+
+
+def tell_current(home: Workspace, manifest: Manifest) -> dict[str, Any]:
+    previous = previous_version(home, manifest.flavor)
+    say(f"{manifest.name} is current; before it was {previous or 'none'}")
+    return account(home, manifest) | {"previous": previous}
+
+
+def account(home: Workspace, manifest: Manifest) -> dict[str, Any]:
+    facts = manifest.model_dump(mode="json", include={"created", "rows", "metrics"})
+    return {"release": manifest.name, "path": home.address(manifest.folder), **facts}
+
+
+if __name__ == "__main__":
+    run_job(main)
