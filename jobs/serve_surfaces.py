@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.job import WorkspaceFlag, run_job, say, stage, start_ray
+from shelfcode.serving.access import check_listening
 from shelfcode.serving.examples import example_requests
 from shelfcode.serving.surface_settings import load_surfaces
 
@@ -22,9 +23,12 @@ HostFlag = Annotated[str, typer.Option("--host", help="Where to listen; another 
 PortFlag = Annotated[int, typer.Option("--port", help="Where to listen.")]
 
 
-def main(workspace: WorkspaceFlag, surfaces: SurfacesFlag = str(SURFACES), host: HostFlag = "127.0.0.1", port: PortFlag = 8000) -> dict[str, Any]:
+def main(
+    workspace: WorkspaceFlag, surfaces: SurfacesFlag = str(SURFACES), host: HostFlag = "127.0.0.1", port: PortFlag = 8000
+) -> dict[str, Any]:
     """Serve until Ctrl-C; on a cluster, `serve deploy serve_apps/config.yaml` does the same."""
     settings = load_surfaces(surfaces)
+    check_listening(settings, host)
     if sys.platform == "linux":  # HAProxy, which Ray Serve brings along, answers several times as fast as its proxy in Python
         os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
         os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")

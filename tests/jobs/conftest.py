@@ -4,16 +4,14 @@ import importlib
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from running import ROOT, SMALL, Done, Trained, free_ports, job_command, wait_until_it_answers
+from running import ROOT, SMALL, Done, Trained, job_command, ray_cluster
 
 import shelfcode.job
 from shelfcode.catalog.sample import write_sample
@@ -59,22 +57,9 @@ def start_job(job_environment: dict[str, str]) -> Callable[..., "subprocess.Pope
 
 @pytest.fixture
 def own_cluster() -> Iterator[str]:
-    """Address of a cluster that `ray start` made. All its ports are its own: by default two clusters on a machine share some."""
-    names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
-    ports = dict(zip(names, free_ports(len(names)), strict=True))
-    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
-    command = ["ray", "start", "--head", "--block", "--num-cpus=4", f"--temp-dir={folder}", "--disable-usage-stats"]
-    cluster = subprocess.Popen(
-        [*command, *(f"--{name}={port}" for name, port in ports.items())], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{ports['dashboard-port']}"
-    try:
-        wait_until_it_answers(f"{address}/api/version", cluster)
-        yield address
-    finally:
-        cluster.terminate()
-        cluster.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    """Address of the dashboard of a cluster of the test's own."""
+    with ray_cluster() as cluster:
+        yield cluster.dashboard
 
 
 @pytest.fixture(scope="session")

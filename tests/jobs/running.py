@@ -1,10 +1,14 @@
 """Running jobs as a user does, and reading what they left."""
 
 import contextlib
+import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,16 @@ class Done:
 def job_command(name: str, *flags: str, settings: tuple[str, ...] = ()) -> list[str]:
     """The command line of a job."""
     return [sys.executable, f"jobs/{name}.py", *flags, *(word for setting in settings for word in ("--set", setting))]
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A cluster of one node: the addresses to join it, of its dashboard, the port of its metrics, and where its logs lie."""
+
+    address: str
+    dashboard: str
+    metrics_port: int
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -70,3 +84,24 @@ def wait_until_it_answers(url: str, process: "subprocess.Popen[bytes]") -> None:
             return
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.1)
+
+
+@contextlib.contextmanager
+def ray_cluster(cpus: int = 4, **environment: str) -> Iterator[RayCluster]:
+    """A cluster that `ray start` made. All its ports are its own: by default two clusters on a machine share some."""
+    names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
+    command = ["ray", "start", "--head", "--block", f"--num-cpus={cpus}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    cluster = subprocess.Popen(
+        [*command, *(f"--{name}={port}" for name, port in ports.items())],
+        env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    dashboard = f"http://127.0.0.1:{ports['dashboard-port']}"
+    try:
+        wait_until_it_answers(f"{dashboard}/api/version", cluster)
+        yield RayCluster(f"127.0.0.1:{ports['port']}", dashboard, ports["metrics-export-port"], folder)
+    finally:
+        cluster.terminate()
+        cluster.wait()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Small real releases without a training: MiniLM's embeddings of the sample catalog, coded by residual k-means in a quantizer's own shape."""
+"""Small real releases without a training: MiniLM's embeddings of the sample catalog, coded by residual k-means in a real quantizer."""
 
 from dataclasses import dataclass
 
@@ -73,12 +73,14 @@ def open_shop(url: str, products: int = 400) -> Shop:
     path = "catalog/sample/part-000000-000000.parquet"
     workspace.write_table(path, table)
     snapshot = Snapshot(
-        folder="catalog/sample", source="sample", fingerprint="f" * 32, read=products, rejected=0, rejected_folder="rejected/none", reasons={},
+        folder="catalog/sample", source="sample", fingerprint="f" * 32, read=products, rejected=0, rejected_folder="rejected/1", reasons={},
         parts=(SnapshotPart(path=path, rows=products),),
     )  # fmt: skip
     workspace.write_json("catalog/sample/manifest.json", snapshot.model_dump(mode="json"))
     discovery = recipe_of("discovery")
-    rows = table.append_column("text_hash", text_hashes(table)).select(["item_id", "text_hash", "title", "description", "brand"]).to_pylist()
+    rows = (
+        table.append_column("text_hash", text_hashes(table)).select(["item_id", "text_hash", "title", "description", "brand"]).to_pylist()
+    )
     attributes = attributes_rows(rows, [Outcome(None, None)] * products, extractor_name(discovery.extractor), {})
     workspace.write_table(f"attributes/{extractor_name(discovery.extractor)}/part-0.parquet", attributes)
     encoder = Encoder(discovery.encoder)

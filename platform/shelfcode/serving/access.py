@@ -10,11 +10,13 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
+from shelfcode.errors import ShelfcodeError
 from shelfcode.serving.problems import Problem
 from shelfcode.serving.routing import route_of
 from shelfcode.serving.surface_settings import KeySettings, SurfaceSettings
 
 PREFIX = "shelf_"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYBODY = KeySettings(name="anybody", sha256="0" * 64)
 """The caller where `auth` is none."""
 
@@ -27,6 +29,19 @@ def new_key() -> str:
 def key_hash(key: str) -> str:
     """What is kept of a key. Its 256 bits are random, so that a fast hash without salt gives nothing away."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_listening(settings: SurfaceSettings, host: str) -> None:
+    """Without keys, nobody but this machine may ask.
+
+    Raises:
+        ShelfcodeError: the server listens on more than loopback.
+    """
+    if settings.auth == "none" and host not in LOOPBACK:
+        raise ShelfcodeError(
+            f"auth is none and the server would listen on {host}, where everybody could ask: make keys with jobs/make_key.py and write "
+            "auth: keys into surfaces.yaml, or listen on 127.0.0.1"
+        )
 
 
 @dataclass(frozen=True)

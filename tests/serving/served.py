@@ -1,0 +1,125 @@
+"""A running endpoint, as a user has one: jobs/serve_surfaces.py on a cluster of its own, over a small shop."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from released import Shop
+from running import ROOT, RayCluster, free_ports, job_command, ray_cluster
+
+SURFACES = {
+    "surfaces": {
+        "search": "precision", "substitution": "precision", "homepage": "discovery",
+        "inspiration": {"blend": {"discovery": 0.7, "precision": 0.3}},
+        "pinned": {"flavor": "precision", "release": "v0001"},
+        "trial": {"flavor": "precision", "split": {"current": 0.5, "v0001": 0.5}},
+    },
+    "auth": "none", "poll_seconds": 0.2, "limits": {"requests_per_second": 1_000_000},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running endpoint, what it serves, and where it runs."""
+
+    url: str
+    shop: Shop
+    cluster: RayCluster
+    printed: list[str] = field(default_factory=list)
+
+    def ask(self, path: str, body: Any = None, key: str | None = None, method: str | None = None, **headers: str) -> Answered:
+        """GET, or POST where there is a body: bytes as they are, anything else as JSON."""
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
+        request = urllib.request.Request(self.url + path, data, sent, method=method)
+        try:
+            with urllib.request.build_opener(_Direct).open(request, timeout=60) as answer:
+                return Answered(answer.status, dict(answer.headers), answer.read().decode())
+        except urllib.error.HTTPError as error:
+            return Answered(error.code, dict(error.headers), error.read().decode())
+
+    def until(self, path: str, holds: Any, seconds: float = 60) -> Any:
+        """Ask until the answer is as wanted."""
+        end = time.monotonic() + seconds
+        while not holds(answered := self.ask(path).json):
+            assert time.monotonic() < end, answered
+            time.sleep(0.1)
+        return answered
+
+
+class _Direct(urllib.request.HTTPRedirectHandler):
+    """Redirects are answers, too."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@contextlib.contextmanager
+def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
+    """A cluster whose HAProxy shares no port with another's."""
+    names = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
+    ports = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
+    settings = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_worker_niceness": "0"}
+    with ray_cluster(cpus, **ports, **settings, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="0") as cluster:
+        yield cluster
+
+
+@contextlib.contextmanager
+def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any]) -> Iterator[Endpoint]:
+    """Serve a shop until the test is done."""
+    (folder / "surfaces.yaml").write_text(yaml.safe_dump(surfaces))
+    port = free_ports(1)[0]
+    flags = ("--workspace", shop.workspace.url, "--surfaces", str(folder / "surfaces.yaml"), "--port", str(port))
+    with serving_cluster() as cluster:
+        server = subprocess.Popen(
+            job_command("serve_surfaces", *flags), cwd=ROOT, env={**os.environ, "RAY_ADDRESS": cluster.address},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        told: list[str] = []
+        reader = threading.Thread(target=lambda: told.extend(iter(server.stderr.readline, "")), daemon=True)  # type: ignore[union-attr]
+        reader.start()
+        try:
+            printed = [server.stdout.readline().strip() for _ in range(3)]  # type: ignore[union-attr]
+            assert server.poll() is None, "".join(told[-40:])
+            yield Endpoint(f"http://127.0.0.1:{port}", shop, cluster, printed)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def beside(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
+    """Another application on the same cluster and port, under /<name>."""
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(surfaces))
+    program = (
+        "from ray import serve; from serve_apps.surfaces import Arguments, app; "
+        f"serve.run(app(Arguments(workspace={running.shop.workspace.url!r}, surfaces={str(path)!r})), name={name!r}, route_prefix='/{name}')"
+    )
+    environment = {**os.environ, "RAY_ADDRESS": running.cluster.address, "PYTHONPATH": str(ROOT), "RAY_SERVE_ENABLE_HA_PROXY": "1"}
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
