@@ -8,17 +8,16 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve import metrics
+from ray.serve.context import _get_global_client  # where Serve keeps what it listens on
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from shelfcode.errors import ShelfcodeError
 from shelfcode.semantic_id import format_codes
-from shelfcode.serving.access import Gate
+from shelfcode.serving.access import Gate, check_listening
 from shelfcode.serving.coalescing import Coalescer
 from shelfcode.serving.explore_page import ExplorePages
 from shelfcode.serving.http_wire import RequestLog, bearer_key, json_response, problem_response, read_body, request_id
@@ -101,7 +100,6 @@ async def _failed(request: Request, _: Exception) -> Response:
     return problem_response(request, Problem("internal", "this is a fault of the server; its log has the request_id"))
 
 
-@serve.ingress(api)
 class Surfaces:
     """Knows which release is live, who may ask, and whom to ask."""
 
@@ -113,12 +111,13 @@ class Surfaces:
         flavors: dict[str, DeploymentHandle],
         extractor: DeploymentHandle | None,
     ) -> None:
-        _refuse_strangers(settings)
+        check_listening(settings, _get_global_client().http_config.host)
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
         self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_A_CALL)
         self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
-        self.pages = ExplorePages(self)
+        unavailable = (RayActorError, DeploymentUnavailableError)
+        self.pages = ExplorePages(self, lambda request: self._enter(request, page=True), self._told, unavailable)
         tags = ("surface", "flavor")
         self.requests = metrics.Counter("shelfcode_requests", description="Requests by surface.", tag_keys=(*tags, "status"))
         self.products = metrics.Counter("shelfcode_products", description="Products encoded.", tag_keys=tags)
@@ -226,20 +225,20 @@ class Surfaces:
 
     @api.get("/docs", include_in_schema=False)
     async def docs(self, request: Request) -> Response:
-        return self.pages.docs(request)
+        return await self.pages.docs(request)
 
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi(self, request: Request) -> Response:
         self._enter(request, page=True)
-        return json_response(request, api.openapi())
+        return json_response(request, request.app.openapi())
 
     @api.get("/explore", include_in_schema=False)
     async def explore(self, request: Request) -> Response:
         return await self.pages.explore(request)
 
     @api.post("/explore", include_in_schema=False)
-    async def sign_in(self, request: Request) -> Response:
-        return await self.pages.sign_in(request)
+    async def posted(self, request: Request) -> Response:
+        return await self.pages.posted(request)
 
     @api.get("/", include_in_schema=False)
     async def root(self, request: Request) -> Response:
@@ -446,19 +445,3 @@ def _warned(answer: Encoded | Problem) -> Encoded | Problem:
     if isinstance(answer, Problem):
         return answer
     return Encoded(answer.codes, answer.confidence, (*answer.warnings, "extraction_failed"), answer.attributes_from)
-
-
-def _refuse_strangers(settings: SurfaceSettings) -> None:
-    """Without keys, nobody but this machine may ask.
-
-    Raises:
-        ShelfcodeError: the server listens on more than loopback.
-    """
-    from ray.serve.context import _get_global_client  # where Serve keeps what it listens on
-
-    host = _get_global_client().http_config.host
-    if settings.auth == "none" and host not in ("127.0.0.1", "localhost", "::1"):
-        raise ShelfcodeError(
-            f"auth is none and the server listens on {host}: everybody could ask. Make keys with jobs/make_key.py and write auth: keys, "
-            "or listen on 127.0.0.1"
-        )

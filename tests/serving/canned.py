@@ -1,0 +1,118 @@
+"""An endpoint of canned answers, for pages: no model, no index, no Ray."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.testclient import TestClient
+
+from shelfcode.serving.access import Gate, key_hash
+from shelfcode.serving.explore_page import ExplorePages
+from shelfcode.serving.http_wire import bearer_key
+from shelfcode.serving.problems import Problem
+from shelfcode.serving.questions import ItemPage, Neighbours, PrefixPage, Question
+from shelfcode.serving.requests import SimilarRequest, read_product
+from shelfcode.serving.routing import Target, route_of, targets
+from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
+
+NASTY = "<script>window.hit = 1</script>"
+NASTY_ID = 'a/b "c"&?#<i>'
+GOOD, LIMITED, DISABLED = "shelf_good", "shelf_limited", "shelf_disabled"
+KEYS = [
+    {"name": "team", "sha256": key_hash(GOOD)},
+    {"name": "search team", "sha256": key_hash(LIMITED), "surfaces": ["search"]},
+    {"name": "gone", "sha256": key_hash(DISABLED), "disabled": True},
+]
+ROUTES = {"search": "precision", "homepage": "discovery", "inspiration": {"blend": {"discovery": 0.7, "precision": 0.3}}}
+
+
+@dataclass
+class Releases:
+    """What is live, and what is wrong."""
+
+    live: dict[str, str] = field(default_factory=lambda: {"precision": "precision@v0002", "discovery": "discovery@v0001"})
+    problems: dict[str, str] = field(default_factory=dict)
+
+
+class Canned:
+    """An endpoint that knows one product and answers without a model."""
+
+    def __init__(self, auth: str = "none", **limits: int) -> None:
+        self.settings = SurfaceSettings.model_validate(
+            {"surfaces": ROUTES, "auth": auth, "keys": KEYS if auth == "keys" else [], "limits": limits}
+        )
+        self.gate, self.releases, self.asked = Gate.of(self.settings), Releases(), list[Question]()
+        self.similar: list[SimilarRequest] = []
+        self.failure: Exception | None = None
+
+    def enter(self, request: Request) -> KeySettings:
+        caller = self.gate.caller(bearer_key(request, cookie=True))
+        self.gate.admit(caller)
+        return caller
+
+    def told(self, surface: str, route: RouteSettings) -> dict[str, Any]:
+        flavors = route.blend or {str(route.flavor): 1.0}
+        releases = {self.releases.live.get(name, "-"): 1.0 for name in flavors}
+        return {"surface": surface, "flavors": flavors, "releases": releases, "problem": None}
+
+    def targets(self, surface: str, routing_key: str) -> list[Target]:
+        return targets(route_of(self.settings, surface), self.releases.live, frozenset(self.releases.live.values()), routing_key)
+
+    async def encoded(self, found: Sequence[Target], values: Sequence[Any]) -> list[dict[str, Any]]:
+        try:
+            _, warnings = read_product(values[0], self.settings.limits)
+        except Problem as problem:
+            return [{"error": problem.body()}]
+        return [{
+            "flavor": found[0].flavor, "release": found[0].release, "semantic_id": "1_2", "codes": [1, 2], "confidence": [0.75, 0.25],
+            "warnings": [*warnings, "sparse_text"], "attributes_from": "rules" if found[0].flavor == "discovery" else None,
+        }]  # fmt: skip
+
+    async def neighbours(self, found: Sequence[Target], asked: SimilarRequest) -> list[dict[str, Any]]:
+        self.similar.append(asked)
+        return [{**_row("of " + "+".join(target.flavor for target in found)), "level": 1, "score": 0.5}]
+
+    async def ask(self, question: Question) -> Any:
+        self.asked.append(question)
+        if self.failure:
+            raise self.failure
+        if isinstance(question, ItemPage):
+            if question.item_id != NASTY_ID:
+                raise Problem("unknown-item", f"{question.releases[0]} has no item_id {question.item_id!r}")
+            ids = [{"semantic_id": "1_2", "codes": [1, 2]}]
+            return {"product": {"title": NASTY, "brand": None, "category_path": ["<i>Root"]}, "semantic_ids": ids}
+        if isinstance(question, Neighbours):
+            return [{**_row(NASTY, NASTY_ID), "level": 2}, {**_row(f"only {question.releases[0]}", question.releases[0]), "level": 1}]
+        assert isinstance(question, PrefixPage)
+        return _branch(question)
+
+
+def _row(title: str, item_id: str = "x") -> dict[str, Any]:
+    return {"item_id": item_id, "semantic_id": "1_2", "title": title, "brand": "<b>Brand"}
+
+
+def _branch(page: PrefixPage) -> dict[str, Any]:
+    if page.prefix.startswith("9"):
+        raise Problem("unknown-prefix", f"{page.release} has no product under {page.prefix!r}")
+    level = len(page.prefix.split("_")) if page.prefix else 0
+    prefixes = [{"prefix": "1", "products": 60, "label": ["<i>oat", "drink"]}] if level == 0 else []
+    return {
+        "release": page.release, "prefix": page.prefix, "level": level, "levels": 2, "label": ["<i>oat"], "parent": None,
+        "children": {"total": 30, "from": page.children_from, "prefixes": prefixes},
+        "products": {"total": 60, "from": page.products_from, "products": [_row(NASTY, NASTY_ID)]},
+    }  # fmt: skip
+
+
+def application(canned: Canned) -> FastAPI:
+    """The pages on their addresses, as the ingress has them."""
+    api, pages = FastAPI(title="Shelfcode"), ExplorePages(canned, canned.enter, canned.told, (ConnectionError,))  # type: ignore[arg-type]
+
+    for path, method, answer in (("/explore", "GET", pages.explore), ("/explore", "POST", pages.posted), ("/docs-page", "GET", pages.docs)):
+        api.add_api_route(path, answer, methods=[method], include_in_schema=False, response_model=None)
+    api.add_api_route("/", pages.root, include_in_schema=False, response_model=None)
+    return api
+
+
+def browser(canned: Canned, **kept: Any) -> TestClient:
+    return TestClient(application(canned), follow_redirects=False, **kept)
