@@ -71,7 +71,9 @@ class Canned:
 
     async def neighbours(self, found: Sequence[Target], asked: SimilarRequest) -> list[dict[str, Any]]:
         self.similar.append(asked)
-        return [{**_row("of " + "+".join(target.flavor for target in found)), "level": 1, "score": 0.5}]
+        row = {**_row("of " + "+".join(target.flavor for target in found)), "level": 1}
+        by_flavor = {target.flavor: {"semantic_id": "1_2", "level": place} for place, target in enumerate(found)}
+        return [row if len(found) == 1 else {**row, "score": 0.5, "by_flavor": by_flavor}]
 
     async def ask(self, question: Question) -> Any:
         self.asked.append(question)

@@ -66,6 +66,8 @@ def test_a_surface_tells_its_route_and_what_it_would_return(client: TestClient) 
     assert "discovery 70%" in text
     assert "of discovery+precision" in text
     assert "score 0.50" in text
+    assert "discovery level 0 of 2" in text
+    assert "precision level 1 of 2" in text
     assert "of discovery<" in explore(client, title="Oat", surface="homepage").text
 
 

@@ -66,7 +66,7 @@ class ExplorePages:
         except self.unavailable:
             told = Problem("unavailable", "a part of the server is down and did not come back in time; try again")
         except Exception:
-            log.exception("%s failed", request.url.path)
+            log.exception("request_id=%s: %s failed", request_id(request), request.url.path)
             told = Problem("internal", "this is a fault of the server; its log has the request_id")
         return await self._refused(request, caller, told)
 
@@ -82,7 +82,7 @@ class ExplorePages:
     async def _product(self, request: Request, caller: KeySettings, wanted: Wanted) -> Response:
         flavors = await in_flavors(self.endpoint, caller, wanted)
         status = status_of([each.trouble for each in flavors])
-        if status == 404:
+        if status == 404 and all(each.trouble and each.trouble.status == 404 for each in flavors):
             releases = " or ".join(each.release for each in flavors if each.release)
             raise Problem("unknown-item", f"no product of {releases} has the item_id {wanted.item_id[:200]!r}")
         told = {"wanted": wanted, "flavors": flavors, "found_in": found_in(flavors), "surface": None, "item": {}}
