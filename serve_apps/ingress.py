@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ from shelfcode.serving.routing import RELEASE_NAME, Target, route_of, targets
 from shelfcode.serving.surface_settings import FlavorServingSettings, KeySettings, RouteSettings, SurfaceSettings, written_out
 from shelfcode.workspace import Workspace
 
-QUESTIONS_A_CALL = 64
+QUESTIONS_A_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
 PATIENCE_SECONDS = 30
 """For a replica that died to be replaced; then a request fails."""
 LATENCY_BOUNDARIES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096]
@@ -114,7 +115,7 @@ class Surfaces:
         check_listening(settings, _get_global_client().http_config.host)
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
-        self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_A_CALL)
+        self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_A_CALL, at_once=QUESTION_CALLS_AT_ONCE)
         self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
         unavailable = (RayActorError, DeploymentUnavailableError)
         self.pages = ExplorePages(self, lambda request: self._enter(request, page=True), self._told, unavailable)
@@ -124,8 +125,9 @@ class Surfaces:
         self.latency = metrics.Histogram(
             "shelfcode_latency_ms", description="Time to answer.", boundaries=LATENCY_BOUNDARIES, tag_keys=(*tags, "operation")
         )
+        self.counts: Counter[tuple[str, str, str]] = Counter()
         await self.releases.refresh()
-        self.following = asyncio.ensure_future(self.releases.follow())
+        self.tasks = [asyncio.ensure_future(each) for each in (self.releases.follow(), self._report_counts())]
 
     # What surfaces call.
 
@@ -249,7 +251,7 @@ class Surfaces:
     def _enter(self, request: Request, surface: str | None = None, page: bool = False) -> KeySettings:
         """Whoever asks, let through; the surface, if any, exists and is theirs."""
         caller = self.gate.caller(bearer_key(request, cookie=page))
-        request.scope["shelfcode.caller"] = caller.name
+        request.scope["shelfcode.caller"], request.scope["shelfcode.log"] = caller.name, self.settings.log_requests
         self.gate.admit(caller)
         if surface is not None:
             self.gate.permit_surface(caller, surface)
@@ -401,11 +403,23 @@ class Surfaces:
             yield found
             status = "ok"
         finally:
-            tags = {"surface": request.scope["shelfcode.surface"], "flavor": "+".join(target.flavor for target in found)}
-            self.requests.inc(1, {**tags, "status": status})
-            self.latency.observe((time.perf_counter() - begun) * 1000, {**tags, "operation": operation})
-            if operation == "encode" and status == "ok":
-                self.products.inc(request.scope["shelfcode.products"], tags)
+            surface, flavor = request.scope["shelfcode.surface"], "+".join(target.flavor for target in found)
+            self.counts[surface, flavor, status] += 1
+            self.counts[surface, flavor, "products"] += request.scope.get("shelfcode.products", 0) if status == "ok" else 0
+            milliseconds = (time.perf_counter() - begun) * 1000
+            self.latency.observe(milliseconds, {"surface": surface, "flavor": flavor, "operation": operation})
+
+    async def _report_counts(self) -> None:
+        """Counters cost as much as a small request does: they are told once a second, and not by every request."""
+        while True:
+            await asyncio.sleep(1)
+            counted, self.counts = self.counts, Counter()
+            for (surface, flavor, what), count in counted.items():
+                tags = {"surface": surface, "flavor": flavor}
+                if what != "products":
+                    self.requests.inc(count, {**tags, "status": what})
+                elif count:
+                    self.products.inc(count, tags)
 
 
 async def _called(method: Any, *arguments: Any) -> Any:

@@ -19,6 +19,9 @@ from shelfcode.workspace import Workspace
 
 Keys = NDArray[np.uint64]
 
+ROWS_AT_A_TIME = 65_536
+"""As Python's texts, which take several times the memory of Arrow's."""
+
 
 def text_hash(text: str) -> str:
     """128-bit hash of a text, in hexadecimal."""
@@ -27,8 +30,11 @@ def text_hash(text: str) -> str:
 
 def item_keys(item_ids: pa.Array | pa.ChunkedArray) -> Keys:
     """Key of each item_id: uint64[N]."""
-    strings = np.asarray(item_ids.to_pylist(), dtype=object)
-    return pd.util.hash_array(strings, categorize=False) if len(strings) else np.empty(0, np.uint64)
+    keys_N = np.empty(len(item_ids), np.uint64)
+    for first in range(0, len(item_ids), ROWS_AT_A_TIME):
+        strings = np.asarray(item_ids.slice(first, ROWS_AT_A_TIME).to_pylist(), dtype=object)
+        keys_N[first : first + len(strings)] = pd.util.hash_array(strings, categorize=False)
+    return keys_N
 
 
 def row_keys(item_ids: pa.Array | pa.ChunkedArray, text_hashes: pa.Array | pa.ChunkedArray) -> Keys:

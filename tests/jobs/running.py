@@ -92,7 +92,7 @@ def ray_cluster(cpus: int = 4, **environment: str) -> Iterator[RayCluster]:
     names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
-    command = ["ray", "start", "--head", "--block", f"--num-cpus={cpus}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--num-cpus={cpus}", f"--temp-dir={folder}", "--disable-usage-stats"]
     cluster = subprocess.Popen(
         [*command, *(f"--{name}={port}" for name, port in ports.items())],
         env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

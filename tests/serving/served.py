@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from email.message import Message
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Answered:
     """What came back."""
 
     status: int
-    headers: dict[str, str]
+    headers: Message
     text: str
 
     @property
@@ -58,9 +59,9 @@ class Endpoint:
         request = urllib.request.Request(self.url + path, data, sent, method=method)
         try:
             with urllib.request.build_opener(_Direct).open(request, timeout=60) as answer:
-                return Answered(answer.status, dict(answer.headers), answer.read().decode())
+                return Answered(answer.status, answer.headers, answer.read().decode())
         except urllib.error.HTTPError as error:
-            return Answered(error.code, dict(error.headers), error.read().decode())
+            return Answered(error.code, error.headers, error.read().decode())
 
     def until(self, path: str, holds: Any, seconds: float = 60) -> Any:
         """Ask until the answer is as wanted."""
@@ -83,7 +84,7 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
     """A cluster whose HAProxy shares no port with another's."""
     names = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
     ports = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
-    settings = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_worker_niceness": "0"}
+    settings = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_worker_niceness": "0", "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1"}
     with ray_cluster(cpus, **ports, **settings, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="0") as cluster:
         yield cluster
 

@@ -3,12 +3,12 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
+from limits.strategies import FixedWindowRateLimiter
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.serving.problems import Problem
@@ -49,11 +49,14 @@ class Gate:
     """Lets callers through, or says why not."""
 
     settings: SurfaceSettings
-    limiter: SlidingWindowCounterRateLimiter
+    limiter: FixedWindowRateLimiter
+    rates: Mapping[str, RateLimitItemPerSecond]
 
     @classmethod
     def of(cls, settings: SurfaceSettings) -> "Gate":
-        return cls(settings, SlidingWindowCounterRateLimiter(MemoryStorage()))
+        usual = settings.limits.requests_per_second
+        rates = {key.name: RateLimitItemPerSecond(key.requests_per_second or usual) for key in (ANYBODY, *settings.keys)}
+        return cls(settings, FixedWindowRateLimiter(MemoryStorage()), rates)
 
     def caller(self, key: str | None) -> KeySettings:
         """Whose key this is.
@@ -78,9 +81,9 @@ class Gate:
         Raises:
             Problem: the caller has made too many within a second.
         """
-        rate = caller.requests_per_second or self.settings.limits.requests_per_second
-        if not self.limiter.hit(RateLimitItemPerSecond(rate), caller.name):
-            raise Problem("too-many-requests", f"{caller.name} may make {rate} requests a second; try again in a second")
+        rate = self.rates[caller.name]
+        if not self.limiter.hit(rate, caller.name):
+            raise Problem("too-many-requests", f"{caller.name} may make {rate.amount} requests a second; try again in a second")
 
     def permit_surface(self, caller: KeySettings, surface: str) -> None:
         """Refuse a surface that the caller's key is not good for.

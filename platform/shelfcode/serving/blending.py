@@ -59,6 +59,6 @@ def _scored(parts: Sequence[Part], places: Sequence[int]) -> Blended:
 def _closeness(part: Part, place: int) -> tuple[int, float]:
     """Levels that a product shares with what was asked for, and 1 / (1 + distance)."""
     codes = part.index.codes
-    bucket_1 = np.array([codes.bucket_of(place)])
-    level = int(shared_depth(codes.codes_BL[bucket_1], np.array([part.codes]))[0])
-    return level, 1 / (1 + float(codes.distances(part.codes, bucket_1)[0]))
+    bucket = codes.bucket_of(place)
+    level = int(shared_depth(codes.codes_LB[:, bucket : bucket + 1].T, np.array([part.codes]))[0])
+    return level, 1 / (1 + float(codes.distances(part.codes, bucket, bucket + 1)[0]))

@@ -2,7 +2,8 @@
 
 A question that arrives while nothing is under way is sent at once, alone. Those that arrive while it is under way wait, and go together
 when it returns, or as soon as they fill a call. So nobody waits for a timer, calls grow with the load by themselves, and when there is more
-than one replica can do, full calls pile up beyond the first and tell the autoscaler.
+than one replica can do, full calls pile up and tell the autoscaler. With two calls under way at once, one is answered while the other is
+being written out.
 """
 
 import asyncio
@@ -19,13 +20,16 @@ class Coalescer(Generic[Q]):
         send: a call: questions -> their answers, in order. When it raises, each of its questions raises the same.
         most: units a call.
         size: units of a question; one that is larger than a call goes alone.
+        at_once: calls under way that were sent before they were full.
     """
 
-    def __init__(self, send: Callable[[list[Q]], Awaitable[Sequence[Any]]], most: int, size: Callable[[Q], int] = lambda _: 1) -> None:
-        self.send, self.most, self.size = send, most, size
+    def __init__(
+        self, send: Callable[[list[Q]], Awaitable[Sequence[Any]]], most: int, size: Callable[[Q], int] = lambda _: 1, at_once: int = 1
+    ) -> None:
+        self.send, self.most, self.size, self.at_once = send, most, size, at_once
         self.waiting: list[tuple[Q, asyncio.Future[Any]]] = []
         self.units = 0
-        self.small_under_way = False
+        self.under_way = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def ask(self, question: Q) -> Any:
@@ -35,16 +39,16 @@ class Coalescer(Generic[Q]):
         self.units += self.size(question)
         if self.units >= self.most:
             self._go(small=False)
-        elif not self.small_under_way:
+        elif self.under_way < self.at_once:
             self._go(small=True)
         return await future
 
     def _go(self, small: bool) -> None:
-        """Send what waits. At most one call at a time is `small`: sent before it was full."""
+        """Send what waits; `small`: before it fills a call."""
         batch, self.waiting, self.units = [each for each in self.waiting if not each[1].cancelled()], [], 0
         if not batch:
             return
-        self.small_under_way |= small
+        self.under_way += small
         task = asyncio.ensure_future(self._call(batch, small))
         self.tasks.add(task)  # a task that nobody holds may be collected before it is done
         task.add_done_callback(self.tasks.discard)
@@ -62,5 +66,5 @@ class Coalescer(Generic[Q]):
                     future.set_result(answer)
         finally:
             if small:
-                self.small_under_way = False
+                self.under_way -= 1
                 self._go(small=True)

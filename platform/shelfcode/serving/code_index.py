@@ -39,7 +39,7 @@ class CodeIndex:
     Attributes:
         sizes: of the codebooks.
         codewords_LKD: each level's codewords.
-        packed_B, codes_BL: of each bucket, ascending.
+        packed_B, codes_LB: of each bucket, ascending; a level's codes lie side by side, as they are read.
         first_B: place of the first product of each bucket, and N at the end.
         norm_B: squared norm of each bucket's dequantised vector.
         place_of: item key -> place.
@@ -49,7 +49,7 @@ class CodeIndex:
     sizes: tuple[int, ...]
     codewords_LKD: tuple[NDArray[np.float32], ...]
     packed_B: NDArray[np.int64]
-    codes_BL: NDArray[np.uint16]
+    codes_LB: NDArray[np.uint16]
     first_B: NDArray[np.int32]
     norm_B: NDArray[np.float32]
     place_of: KeyIndex
@@ -63,7 +63,7 @@ class CodeIndex:
         """Memory that the arrays take."""
         arrays: list[NDArray[Any]] = [
             self.packed_B,
-            self.codes_BL,
+            self.codes_LB,
             self.first_B,
             self.norm_B,
             self.place_of.keys_K,
@@ -74,11 +74,11 @@ class CodeIndex:
 
     def bucket_of(self, place: int) -> int:
         """The bucket that the product at a place is in."""
-        return int(np.searchsorted(self.first_B, place, side="right")) - 1
+        return int(np.searchsorted(self.first_B, np.int32(place), side="right")) - 1  # of its own type, or numpy copies all of first_B
 
     def codes_of(self, place: int) -> Codes:
         """Codes of the product at a place."""
-        return tuple(self.codes_BL[self.bucket_of(place)].tolist())
+        return tuple(self.codes_LB[:, self.bucket_of(place)].tolist())
 
     def buckets(self, prefix: Codes) -> tuple[int, int]:
         """The range of buckets below a prefix; empty where there is none."""
@@ -101,22 +101,29 @@ class CodeIndex:
         low, high = self.buckets(prefix)
         if low == high or len(prefix) == len(self.sizes):
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        code_R = self.codes_BL[low:high, len(prefix)].astype(np.int64)
+        code_R = self.codes_LB[len(prefix), low:high].astype(np.int64)
         start_C = np.flatnonzero(np.diff(code_R, prepend=-1))
         ends_C = self.first_B[low + np.append(start_C[1:], high - low)]
         return code_R[start_C], ends_C - self.first_B[low + start_C]
 
-    def distances(self, codes: Codes, buckets_R: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Euclidean distance of some buckets' dequantised vectors to that of codes.
+    def distances(self, codes: Codes, low: int, high: int) -> NDArray[np.float32]:
+        """Euclidean distance of the dequantised vectors of a range of buckets to that of codes.
 
         |q - x|^2 = |q|^2 + |x|^2 - 2 sum_l q.e_l: one product of the query with each codeword, then only look-ups
         (asymmetric distance computation, Jegou et al. 2011).
         """
-        query_D = sum(codewords_KD[code] for codewords_KD, code in zip(self.codewords_LKD, codes, strict=True))
-        dots_R = np.zeros(len(buckets_R), np.float32)
-        for level, codewords_KD in enumerate(self.codewords_LKD):
-            dots_R += (codewords_KD @ query_D)[self.codes_BL[buckets_R, level]]
-        squared_R = self.norm_B[buckets_R] - 2 * dots_R + np.float32(query_D @ query_D)  # type: ignore[operator]
+        query_D, dots_LK = self._query(codes)
+        return self._distances(query_D, dots_LK, low, high)
+
+    def _query(self, codes: Codes) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """The dequantised vector of codes, and its product with every codeword."""
+        query_D = np.sum([codewords_KD[code] for codewords_KD, code in zip(self.codewords_LKD, codes, strict=True)], axis=0)
+        return query_D, [codewords_KD @ query_D for codewords_KD in self.codewords_LKD]
+
+    def _distances(self, query_D: NDArray[np.float32], dots_LK: Sequence[NDArray[np.float32]], low: int, high: int) -> NDArray[np.float32]:
+        squared_R = self.norm_B[low:high] + np.float32(query_D @ query_D)
+        for dots_K, code_B in zip(dots_LK, self.codes_LB, strict=True):
+            squared_R -= 2 * dots_K[code_B[low:high]]
         return np.sqrt(squared_R.clip(min=0))
 
     def similar(
@@ -131,17 +138,16 @@ class CodeIndex:
             exclude: places that may not be found.
         """
         found: list[Found] = []
+        query_D, dots_LK = self._query(codes)
         inner = (0, 0)
         for level in range(len(self.sizes), min_level - 1, -1):
             outer = self.buckets(codes[:level])
             if outer == inner:
                 continue
-            ring_R = (
-                np.arange(*outer)
-                if inner[0] == inner[1]
-                else np.concatenate([np.arange(outer[0], inner[0]), np.arange(inner[1], outer[1])])
-            )
-            for place, distance in self._nearest_first(codes, ring_R, k - len(found), allowed_N, exclude):
+            sides = [outer] if inner[0] == inner[1] else [(outer[0], inner[0]), (inner[1], outer[1])]
+            bucket_R = np.concatenate([np.arange(*side) for side in sides])
+            distance_R = np.concatenate([self._distances(query_D, dots_LK, *side) for side in sides])
+            for place, distance in self._nearest_first(bucket_R, distance_R, k - len(found), allowed_N, exclude):
                 found.append(Found(place, level, round(distance, 5)))
             if len(found) >= k:
                 break
@@ -149,28 +155,32 @@ class CodeIndex:
         return found
 
     def _nearest_first(
-        self, codes: Codes, ring_R: NDArray[np.integer], wanted: int, allowed_N: Mask | None, exclude: frozenset[int]
+        self, bucket_R: NDArray[np.int64], distance_R: NDArray[np.float32], wanted: int, allowed_N: Mask | None, exclude: frozenset[int]
     ) -> Iterator[tuple[int, float]]:
         """Places in some buckets, nearest first, until enough are found."""
-        if allowed_N is not None:
-            ring_R = self._with_any(ring_R, allowed_N)
-        distance_R = self.distances(codes, ring_R)
+        if allowed_N is not None and len(bucket_R):
+            some_R = self._with_any(bucket_R, allowed_N)
+            bucket_R, distance_R = bucket_R[some_R], distance_R[some_R]
+        enough = wanted + len(exclude)  # buckets: each has one product or more that may be found, unless it is excluded
+        if len(distance_R) > enough:
+            near_R = distance_R <= np.partition(distance_R, enough - 1)[enough - 1]
+            bucket_R, distance_R = bucket_R[near_R], distance_R[near_R]
         for near in np.argsort(distance_R, kind="stable"):
-            for place in range(self.first_B[ring_R[near]], self.first_B[ring_R[near] + 1]):
+            bucket, distance = bucket_R[near], float(distance_R[near])
+            for place in range(self.first_B[bucket], self.first_B[bucket + 1]):
                 if place in exclude or (allowed_N is not None and not allowed_N[place]):
                     continue
-                yield place, float(distance_R[near])
+                yield place, distance
                 wanted -= 1
                 if not wanted:
                     return
 
-    def _with_any(self, ring_R: NDArray[np.integer], allowed_N: Mask) -> NDArray[np.integer]:
-        """The buckets that hold a product which may be found."""
-        if not len(ring_R):
-            return ring_R
-        base, end = self.first_B[ring_R[0]], self.first_B[ring_R[-1] + 1]
+    def _with_any(self, bucket_R: NDArray[np.int64], allowed_N: Mask) -> Mask:
+        """Which buckets, in ascending order, hold a product that may be found."""
+        base, end = self.first_B[bucket_R[0]], self.first_B[bucket_R[-1] + 1]
         before_P = np.concatenate([[0], np.cumsum(allowed_N[base:end])])
-        return ring_R[before_P[self.first_B[ring_R + 1] - base] > before_P[self.first_B[ring_R] - base]]
+        some_R: Mask = before_P[self.first_B[bucket_R + 1] - base] > before_P[self.first_B[bucket_R] - base]
+        return some_R
 
 
 def build_index(
@@ -188,15 +198,14 @@ def build_index(
     packed_N = pack(codes_NL, sizes)
     order_N = np.lexsort((row_N, packed_N))
     packed_B, first_B = np.unique(packed_N[order_N], return_index=True)
-    codes_BL = np.ascontiguousarray(codes_NL[order_N[first_B]], dtype=np.uint16)
+    codes_LB = np.ascontiguousarray(codes_NL[order_N[first_B]].T, dtype=np.uint16)
     norm_B = np.empty(len(packed_B), np.float32)
     for low in range(0, len(packed_B), 65_536):  # in pieces: the vectors themselves would take more memory than the whole index
-        chunk_CL = codes_BL[low : low + 65_536]
-        vector_CD = sum(codewords_KD[chunk_CL[:, level]] for level, codewords_KD in enumerate(codewords_LKD))
+        vector_CD = sum(codewords_KD[code_B[low : low + 65_536]] for codewords_KD, code_B in zip(codewords_LKD, codes_LB, strict=True))
         norm_B[low : low + 65_536] = np.square(vector_CD).sum(axis=1)
     place_of = index_keys(item_keys_N[order_N])
     compact = KeyIndex(place_of.keys_K, place_of.values_K.astype(np.int32))  # type: ignore[arg-type]
     return CodeIndex(
-        sizes, tuple(codewords_LKD), packed_B, codes_BL, np.append(first_B, len(packed_N)).astype(np.int32), norm_B, compact,
+        sizes, tuple(codewords_LKD), packed_B, codes_LB, np.append(first_B, len(packed_N)).astype(np.int32), norm_B, compact,
         row_N[order_N].astype(np.int32),
     )  # fmt: skip

@@ -1,9 +1,11 @@
 """Answers about products that are in a release already: what is like them, what their IDs are, what lies under a prefix. Plain, no Ray."""
 
+import ctypes
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from cachetools import LRUCache
 
 from shelfcode.semantic_id import Codes, format_codes, parse
@@ -30,7 +32,9 @@ class ItemIndex:
         Raises:
             ShelfcodeError: there is none of this name, or its files are damaged.
         """
-        return load_release_index(self.workspace, release, attributes_folder(self.workspace, release, self.flavors))
+        index = load_release_index(self.workspace, release, attributes_folder(self.workspace, release, self.flavors))
+        _give_memory_back()
+        return index
 
     def answer(self, question: Question) -> Any:
         """The answer to a question, whose releases are loaded. A Problem is returned: it must not fail what travels with it."""
@@ -58,16 +62,16 @@ class ItemIndex:
         indexes = [self.releases[release] for release in question.releases]
         for index in indexes:
             _check_columns(index, question.fields)
-        codes = question.codes or tuple(_codes_of(index, str(question.item_id)) for index in indexes)
+        own = [-1 if question.item_id is None else index.place(question.item_id) for index in indexes]
+        codes = question.codes or tuple(_codes_at(index, place, question.item_id) for index, place in zip(indexes, own, strict=True))
         masks = [self._mask(index, question) for index in indexes]
-        hidden = [*question.exclude, *([question.item_id] if question.item_id is not None else [])]
-        excluded = [index.places(hidden) for index in indexes]
+        excluded = [index.places(question.exclude) | {place} for index, place in zip(indexes, own, strict=True)]
         if len(indexes) == 1:
             index = indexes[0]
             found = index.codes.similar(codes[0], question.k, question.min_level, masks[0], excluded[0])
             return [{**index.product(each.place, question.fields), "level": each.level, "distance": each.distance} for each in found]
         rows = zip(indexes, question.parts, codes, masks, excluded, strict=True)
-        parts = [Part(index, weight, own, mask, hidden_places) for index, (_, weight), own, mask, hidden_places in rows]
+        parts = [Part(index, weight, target, mask, hidden) for index, (_, weight), target, mask, hidden in rows]
         return [
             _blended_row(parts, each.places, each.levels, each.score, question.fields)
             for each in blend(parts, question.k, question.min_level)
@@ -138,6 +142,14 @@ class ItemIndex:
         }  # fmt: skip
 
 
+def _give_memory_back() -> None:
+    """Loading takes several times the memory of what is kept; allocators hold on to it unless they are told."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
+
+
 def _blended_row(
     parts: Sequence[Part], places: Sequence[int], levels: Sequence[int], score: float, fields: Sequence[str]
 ) -> dict[str, Any]:
@@ -154,10 +166,9 @@ def _blended_row(
     return {**row, "level": levels[home], "score": score, "by_flavor": by_flavor}
 
 
-def _codes_of(index: ReleaseIndex, item_id: str) -> Codes:
-    place = index.place(item_id)
+def _codes_at(index: ReleaseIndex, place: int, item_id: str | None) -> Codes:
     if place < 0:
-        raise Problem("unknown-item", f"{index.name} has no item_id {item_id[:200]!r}; send the product itself instead")
+        raise Problem("unknown-item", f"{index.name} has no item_id {str(item_id)[:200]!r}; send the product itself instead")
     return index.codes.codes_of(place)
 
 

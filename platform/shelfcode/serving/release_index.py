@@ -55,7 +55,7 @@ class ReleaseIndex:
         """item_id, semantic_id and some columns of the product at a place."""
         row = int(self.codes.row_N[place])
         told = {"item_id": self.items.value(row, "item_id"), "semantic_id": format_codes(self.codes.codes_of(place))}
-        return told | self.items.values(row, columns)
+        return {**told, **self.items.values(row, columns)}
 
     def allowed(self, row_mask: Mask | None) -> Mask | None:
         """A mask over rows of the item store as one over places."""
