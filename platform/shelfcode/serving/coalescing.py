@@ -56,12 +56,13 @@ class Coalescer(Generic[Q]):
     async def _call(self, batch: list[tuple[Q, "asyncio.Future[Any]"]], small: bool) -> None:
         try:
             answers = await self.send([question for question, _ in batch])
+            answered = list(zip(batch, answers, strict=True))  # too few would leave somebody waiting for ever
         except BaseException as error:
             for _, future in batch:
                 if not future.done():
                     future.set_exception(error)
         else:
-            for (_, future), answer in zip(batch, answers, strict=True):
+            for (_, future), answer in answered:
                 if not future.done():
                     future.set_result(answer)
         finally:

@@ -11,8 +11,9 @@ from shelfcode.serving.surface_settings import LimitSettings
 
 ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
 RoutingKey = Annotated[str, Field(max_length=1024)]
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that no text of a product means: control characters other than white space, and those that Unicode says are none."""
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that no text of a product means: control characters other than white space, halves of a pair, and those that Unicode says
+are none."""
 
 
 class Body(BaseModel):
@@ -25,6 +26,7 @@ class GivenAttributes(BaseModel):
     """Attributes that come with a product; a flavor's own ones are further fields, each a list of texts."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, list[str]] = Field(init=False)
 
     product_type: str = ""
     key_ingredients: list[str] = []
