@@ -1,4 +1,4 @@
-"""Write docs/configuration.md and docs/encoder-configuration.md from the models of the recipes.
+"""Write docs/configuration.md, docs/encoder-configuration.md and docs/surfaces-configuration.md from the models of what is configured.
 
 python docs/configuration.py [--check]      --check writes nothing and exits with 1 when the file is out of date
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 from shelfcode.embedding.relevance_recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe, Settings, part_of
+from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
 
 FOLDER = Path(__file__).parent
 
@@ -32,7 +33,18 @@ section.field=value` sets one for a run. `catalog`, `text_view` and `encoder` ar
 
 This file is written by `make docs` from the models in `platform/shelfcode/embedding/relevance_recipe.py`; change them, not it."""
 
+SURFACES_INTRODUCTION = """# Configuration of the endpoint
+
+`serve_apps/surfaces.yaml`, or one of your own, has the fields below ([serving.md](serving.md)). A field left out takes its default; an
+unknown field is an error. A surface is either the name of a flavor or a route with the fields of `surfaces.NAME`.
+
+This file is written by `make docs` from the models in `platform/shelfcode/serving/surface_settings.py`; change them, not it."""
+
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
+LINKS = {
+    "RouteSettings": "[a route](#surfacesname)", "KeySettings": "[a key](#keys)",
+    "ExtractorSettings": "[an extractor](configuration.md#extractor)",
+}  # fmt: skip
 BOUNDS = {
     "exclusiveMinimum": "> {}",
     "minimum": ">= {}",
@@ -48,8 +60,15 @@ BOUNDS = {
 
 def documents() -> dict[str, str]:
     """Name of each file -> the whole of it."""
-    files = {"configuration.md": (INTRODUCTION, Recipe), "encoder-configuration.md": (ENCODER_INTRODUCTION, RelevanceRecipe)}
-    return {name: "\n\n".join([introduction, *sections(recipe, "")]) + "\n" for name, (introduction, recipe) in files.items()}
+    files: dict[str, tuple[str, dict[str, type[Settings]]]] = {
+        "configuration.md": (INTRODUCTION, {"": Recipe}),
+        "encoder-configuration.md": (ENCODER_INTRODUCTION, {"": RelevanceRecipe}),
+        "surfaces-configuration.md": (SURFACES_INTRODUCTION, {"": SurfaceSettings, "surfaces.NAME": RouteSettings, "keys": KeySettings}),
+    }
+    return {
+        name: "\n\n".join([introduction, *(section for path, model in models.items() for section in sections(model, path))]) + "\n"
+        for name, (introduction, models) in files.items()
+    }
 
 
 def sections(model: type[Settings], path: str) -> Iterator[str]:
@@ -80,6 +99,8 @@ def sections(model: type[Settings], path: str) -> Iterator[str]:
 
 def kind(value: dict[str, Any]) -> str:
     """The type of a value, from its JSON schema."""
+    if "$ref" in value:
+        return LINKS.get(value["$ref"].rsplit("/", 1)[-1], "settings")
     if "anyOf" in value:
         return " or ".join(kind(option) for option in value["anyOf"])
     choices = value.get("enum") or ([value["const"]] if "const" in value else [])

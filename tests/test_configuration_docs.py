@@ -8,6 +8,7 @@ import pytest
 
 from shelfcode.embedding.relevance_recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe, Settings, field_names
+from shelfcode.serving.surface_settings import SurfaceSettings
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -23,13 +24,16 @@ def configuration() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md", "surfaces-configuration.md"])
 def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
     assert (DOCS / name).read_text() == configuration.documents()[name], f"docs/{name} is out of date: run make docs"
     assert configuration.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize(("name", "recipe"), [("configuration.md", Recipe), ("encoder-configuration.md", RelevanceRecipe)])
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [("configuration.md", Recipe), ("encoder-configuration.md", RelevanceRecipe), ("surfaces-configuration.md", SurfaceSettings)],
+)
 def test_every_field_has_a_row_or_a_section_of_its_own(configuration: ModuleType, name: str, recipe: type[Settings]) -> None:
     lines = configuration.documents()[name].splitlines()
     fields = field_names(recipe)

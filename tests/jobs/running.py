@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.dataset as ds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,7 +93,15 @@ def ray_cluster(cpus: int = 4, **environment: str) -> Iterator[RayCluster]:
     names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port", "metrics-export-port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie below it
-    command = [str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", f"--num-cpus={cpus}", f"--temp-dir={folder}", "--disable-usage-stats"]
+    command = [
+        str(Path(sys.executable).with_name("ray")),
+        "start",
+        "--head",
+        "--block",
+        f"--num-cpus={cpus}",
+        f"--temp-dir={folder}",
+        "--disable-usage-stats",
+    ]
     cluster = subprocess.Popen(
         [*command, *(f"--{name}={port}" for name, port in ports.items())],
         env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -102,6 +111,17 @@ def ray_cluster(cpus: int = 4, **environment: str) -> Iterator[RayCluster]:
         wait_until_it_answers(f"{dashboard}/api/version", cluster)
         yield RayCluster(f"127.0.0.1:{ports['port']}", dashboard, ports["metrics-export-port"], folder)
     finally:
-        cluster.terminate()
-        cluster.wait()
+        end_with_children(cluster)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_with_children(process: "subprocess.Popen[Any]", seconds: float = 3) -> None:
+    """End a process and all that it started; Ray alone would take half a minute for it."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    _, alive = psutil.wait_procs(family, timeout=seconds)
+    for each in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    process.kill()
+    process.wait()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from released import BOLD_TITLE, ITEM_IDS, Shop
-from served import Endpoint, beside
+from served import Endpoint, serve_run
 
 from shelfcode.semantic_id import parse
 from shelfcode.serving.access import key_hash
@@ -31,7 +31,7 @@ OAT = {"title": "Oat Drink Barista 1 l", "brand": "Mossy Glen"}
 @pytest.fixture(scope="module")
 def locked(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
     """The same shop where keys are needed."""
-    return beside(endpoint, tmp_path_factory.mktemp("locked"), LOCKED, "locked")
+    return serve_run(endpoint, tmp_path_factory.mktemp("locked"), LOCKED, "locked")
 
 
 def quoted(item_id: str) -> str:
@@ -168,9 +168,8 @@ def test_filters_leave_only_what_passes(endpoint: Endpoint, shop: Shop) -> None:
     everything = similar(endpoint, "search", item_id=item_id, k=200, min_level=0)["results"]
     first = everything[0]["item_id"]
     assert first not in [each["item_id"] for each in similar(endpoint, "search", item_id=item_id, k=5, exclude=[first])["results"]]
-    of_brand = similar(endpoint, "search", item_id=item_id, k=50, min_level=0, attributes={"brand": brand}, fields=["brand", "title"])[
-        "results"
-    ]
+    branded = {"attributes": {"brand": brand}, "fields": ["brand", "title"]}
+    of_brand = similar(endpoint, "search", item_id=item_id, k=50, min_level=0, **branded)["results"]
     assert of_brand
     assert {each["brand"] for each in of_brand} == {brand}
     tagged = similar(
@@ -307,8 +306,9 @@ def test_the_callers_request_id_comes_back_and_another_is_made_where_it_is_odd(e
 
 # Who may ask.
 
+ENCODE, SIMILAR = {"products": [OAT]}, {"item_id": "SKU-0000011"}
 ROUTES: list[tuple[str, Any]] = [
-    ("/v1/surfaces", None), ("/v1/surfaces/search/encode", {"products": [OAT]}), ("/v1/surfaces/search/similar", {"item_id": "SKU-0000011"}),
+    ("/v1/surfaces", None), ("/v1/surfaces/search/encode", ENCODE), ("/v1/surfaces/search/similar", SIMILAR),
     ("/v1/items/SKU-0000011", None), ("/v1/flavors/precision/prefixes", None), ("/v1/flavors/precision/prefixes/0", None),
     ("/explore", None), ("/docs", None), ("/openapi.json", None),
 ]  # fmt: skip

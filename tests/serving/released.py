@@ -39,7 +39,7 @@ class Shop:
     products: pa.Table
     embeddings: dict[str, np.ndarray]
 
-    def release(self, flavor: str, seed: int) -> Manifest:
+    def release(self, flavor: str, seed: int, make_current: bool = True) -> Manifest:
         """Publish another release of a flavor; another seed gives other codes."""
         recipe = recipe_of(flavor)
         x_NE = torch.from_numpy(self.embeddings[flavor])
@@ -57,7 +57,7 @@ class Shop:
         save_model(self.workspace, draft, model.state_dict())
         self.workspace.write_table(f"{draft}/semantic_ids/part-000000.parquet", semantic_ids_table(self.products["item_id"], codes_NL))
         embedded = EmbeddedCatalog("embeddings/none", np.arange(len(x_NE)), item_keys(self.products["item_id"]), len(x_NE), 0, 0)
-        return publish(self.workspace, draft, draft_manifest(recipe, self.snapshot, embedded, {}, None))
+        return publish(self.workspace, draft, draft_manifest(recipe, self.snapshot, embedded, {}, None), make_current)
 
 
 def recipe_of(flavor: str) -> Recipe:

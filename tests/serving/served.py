@@ -1,6 +1,7 @@
 """A running endpoint, as a user has one: jobs/serve_surfaces.py on a cluster of its own, over a small shop."""
 
 import contextlib
+import http.client
 import json
 import os
 import subprocess
@@ -32,7 +33,7 @@ SURFACES = {
 
 @dataclass(frozen=True)
 class Answered:
-    """What came back."""
+    """What came back; status 0 where nothing did."""
 
     status: int
     headers: Message
@@ -62,6 +63,8 @@ class Endpoint:
                 return Answered(answer.status, answer.headers, answer.read().decode())
         except urllib.error.HTTPError as error:
             return Answered(error.code, error.headers, error.read().decode())
+        except (OSError, http.client.HTTPException) as error:
+            return Answered(0, Message(), repr(error))
 
     def until(self, path: str, holds: Any, seconds: float = 60) -> Any:
         """Ask until the answer is as wanted."""
@@ -84,7 +87,13 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
     """A cluster whose HAProxy shares no port with another's."""
     names = ("RAY_SERVE_HAPROXY_STATS_PORT", "RAY_SERVE_HAPROXY_METRICS_PORT", "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT")
     ports = {name: str(port) for name, port in zip(names, free_ports(len(names)), strict=True)}
-    settings = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_worker_niceness": "0", "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1"}
+    settings = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_worker_niceness": "0",
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+    }
+    settings["PYTHONPATH"] = str(ROOT)  # as on nodes that hold the repository
     with ray_cluster(cpus, **ports, **settings, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="0") as cluster:
         yield cluster
 
@@ -108,19 +117,47 @@ def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any]) -> Iterator[E
             assert server.poll() is None, "".join(told[-40:])
             yield Endpoint(f"http://127.0.0.1:{port}", shop, cluster, printed)
         finally:
-            server.terminate()
+            server.kill()
             server.wait()
 
 
-def beside(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
-    """Another application on the same cluster and port, under /<name>."""
+def serve_run(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
+    """Another application on the same cluster and port, under /<name>, by `serve run`."""
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(surfaces))
-    program = (
-        "from ray import serve; from serve_apps.surfaces import Arguments, app; "
-        f"serve.run(app(Arguments(workspace={running.shop.workspace.url!r}, surfaces={str(path)!r})), name={name!r}, route_prefix='/{name}')"
-    )
-    environment = {**os.environ, "RAY_ADDRESS": running.cluster.address, "PYTHONPATH": str(ROOT), "RAY_SERVE_ENABLE_HA_PROXY": "1"}
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    flags = ["--address", running.cluster.address, "--name", name, "--route-prefix", f"/{name}", "--non-blocking"]
+    arguments = [f"workspace={running.shop.workspace.url}", f"surfaces={path}"]
+    _serve("run", *flags, "serve_apps.surfaces:app", *arguments)
     return Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
+
+
+def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
+    """The same by `serve deploy` with the shipped config.yaml, which returns before anything runs."""
+    path, config = folder / f"{name}.yaml", yaml.safe_load((ROOT / "serve_apps" / "config.yaml").read_text())
+    path.write_text(yaml.safe_dump(surfaces))
+    config["http_options"] = {"host": "127.0.0.1", "port": int(running.url.rsplit(":", 1)[-1])}
+    config["applications"][0] |= {"name": name, "route_prefix": f"/{name}"}
+    config["applications"][0]["args"] = {"workspace": running.shop.workspace.url, "surfaces": str(path)}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    _serve("deploy", "--address", running.cluster.dashboard, str(folder / "config.yaml"))
+    deployed = Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
+    end = time.monotonic() + 300
+    while (status := _status(running.cluster, name)) != "RUNNING":
+        assert status != "DEPLOY_FAILED", subprocess.run([*SERVE, "status", "--address", running.cluster.dashboard], check=False)
+        assert time.monotonic() < end, status
+        time.sleep(0.5)
+    return deployed
+
+
+def _status(cluster: RayCluster, name: str) -> str:
+    with urllib.request.urlopen(f"{cluster.dashboard}/api/serve/applications/", timeout=60) as answer:
+        return str(json.load(answer)["applications"].get(name, {}).get("status"))
+
+
+SERVE = [str(Path(sys.executable).with_name("serve"))]
+
+
+def _serve(*arguments: str) -> None:
+    environment = {**os.environ, "RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
+    done = subprocess.run([*SERVE, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

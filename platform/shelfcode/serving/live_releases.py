@@ -30,6 +30,7 @@ class LiveReleases:
         live: flavor -> its current release.
         loaded: what else can be asked, with the text view of each.
         problems: flavor or release -> why its release is not what it should be.
+        refused: release -> why, and when it is tried again.
     """
 
     workspace: Workspace
@@ -38,7 +39,7 @@ class LiveReleases:
     live: dict[str, str] = field(default_factory=dict)
     loaded: dict[str, Prepared] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, float] = field(default_factory=dict)
+    refused: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
@@ -92,12 +93,14 @@ class LiveReleases:
         if release in self.loaded:
             self.problems.pop(subject, None)
             return True
-        if time.monotonic() < self.refused.get(release, 0.0):
+        why, again = self.refused.get(release, ("", 0.0))
+        if time.monotonic() < again:
+            self.problems[subject] = why
             return False
         prepared = await self.prepare(release)
         if prepared.problem:
             self.problems[subject] = f"{release} was refused: {prepared.problem}"
-            self.refused[release] = time.monotonic() + RETRY_SECONDS
+            self.refused[release] = (self.problems[subject], time.monotonic() + RETRY_SECONDS)
             log.warning("%s", self.problems[subject])
             return False
         self.loaded[release] = prepared

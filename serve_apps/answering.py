@@ -1,0 +1,198 @@
+"""How a request is answered once it is let in: which releases it goes to, and what the deployments behind make of it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ray.exceptions import RayActorError
+from ray.serve.exceptions import DeploymentUnavailableError
+from ray.serve.handle import DeploymentHandle
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from shelfcode.semantic_id import format_codes
+from shelfcode.serving.access import Gate
+from shelfcode.serving.coalescing import Coalescer
+from shelfcode.serving.live_releases import LiveReleases
+from shelfcode.serving.problems import Problem
+from shelfcode.serving.questions import Asked, Encoded, Neighbours, Prepared, Question, StoredAttributes
+from shelfcode.serving.requests import Product, SimilarRequest, read_product
+from shelfcode.serving.routing import Target, route_of, targets
+from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
+from shelfcode.workspace import Workspace
+
+QUESTIONS_A_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
+PATIENCE_SECONDS = 30
+"""For a replica that died to be replaced; then a request fails."""
+DOWN = (RayActorError, DeploymentUnavailableError)
+"""Errors that mean that a part of the server is gone for now."""
+
+patiently = retry(
+    retry=retry_if_exception_type(DOWN),
+    stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_random_exponential(multiplier=0.1, max=2), reraise=True,
+)  # fmt: skip
+"""A call whose replica dies is asked of another: encoding and looking up change nothing, so that twice is as good as once."""
+
+
+class Answering:
+    """Knows which releases are live, and asks the deployments.
+
+    Args:
+        index, flavors, extractor: the deployments; `extractor` is None where the rules do without.
+    """
+
+    def __init__(
+        self,
+        workspace: str,
+        settings: SurfaceSettings,
+        index: DeploymentHandle,
+        flavors: dict[str, DeploymentHandle],
+        extractor: DeploymentHandle | None,
+    ) -> None:
+        self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
+        self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
+        self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_A_CALL, at_once=QUESTION_CALLS_AT_ONCE)
+        self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
+
+    def targets(self, surface: str, routing_key: str) -> list[Target]:
+        """The flavors and releases that answer a request of a surface, the one that weighs most first."""
+        found = targets(route_of(self.settings, surface), self.releases.live, self.releases.askable, routing_key)
+        return sorted(found, key=lambda target: -target.weight)
+
+    async def encoded(self, found: Sequence[Target], values: Sequence[Any]) -> list[dict[str, Any]]:
+        """Every product with its semantic ID in each target, or with its error, in its place."""
+        products: list[tuple[Product, list[str]] | Problem] = []
+        for value in values:
+            try:
+                products.append(read_product(value, self.settings.limits))
+            except Problem as problem:
+                products.append(problem)
+        good = [product for product in products if not isinstance(product, Problem)]
+        by_target = await asyncio.gather(*(self._encode(target, [product for product, _ in good]) for target in found))
+        answers = iter(zip(good, *by_target, strict=True))
+        return [
+            _failed_product(value, product) if isinstance(product, Problem) else _encoded_product(found, *next(answers))
+            for value, product in zip(values, products, strict=True)
+        ]
+
+    async def _encode(self, target: Target, products: Sequence[Product]) -> list[Encoded | Problem]:
+        if not products:
+            return []
+        asked = [Asked(product.title, product.description, product.brand) for product in products]
+        failed = [False] * len(asked)
+        if self.releases.loaded[target.release].view == "attributes":
+            asked, failed = await self._with_attributes(target.release, products, asked)
+        answers: list[Encoded | Problem] = await self.encoders[target.flavor].ask((target.release, asked))
+        return [_warned(answer) if fell_back else answer for answer, fell_back in zip(answers, failed, strict=True)]
+
+    async def _with_attributes(self, release: str, products: Sequence[Product], asked: list[Asked]) -> tuple[list[Asked], list[bool]]:
+        """Attributes from the request, else from the store, else from the LLM if there is one; and for which products that one failed."""
+        item_ids = tuple(product.item_id if product.attributes is None else None for product in products)
+        stored = await self.ask(StoredAttributes(release, item_ids)) if any(item_ids) else [None] * len(asked)
+        known: list[Asked] = []
+        for product, own, each in zip(products, stored, asked, strict=True):
+            columns, source = (product.attributes.model_dump(), "request") if product.attributes else (own, "store")
+            known.append(Asked(each.title, each.description, each.brand, columns, source) if columns is not None else each)  # type: ignore[arg-type]
+        missing = [place for place, each in enumerate(known) if each.attributes is None and each.title]
+        failed = [False] * len(asked)
+        if self.extractor is None or not missing:
+            return known, failed
+        for place, columns in zip(missing, await self._extract([known[place] for place in missing]), strict=True):
+            each = known[place]
+            failed[place] = columns is None
+            if columns is not None:
+                known[place] = Asked(each.title, each.description, each.brand, columns, "vllm")
+        return known, failed
+
+    async def _extract(self, products: list[Asked]) -> list[dict[str, Any] | None]:
+        """What the LLM finds within its time; None for products that are left to the rules."""
+        assert self.extractor is not None
+        try:
+            return await asyncio.wait_for(_called(self.extractor.extract, products), self.settings.online_extraction.seconds)
+        except (TimeoutError, *DOWN):
+            return [None] * len(products)
+
+    async def neighbours(self, found: Sequence[Target], asked: SimilarRequest) -> list[dict[str, Any]]:
+        """The products most like the one that was asked for."""
+        codes = None
+        if asked.product is not None:
+            product, _ = read_product(asked.product, self.settings.limits)
+            encoded = [(await self._encode(target, [product]))[0] for target in found]
+            if problem := next((each for each in encoded if isinstance(each, Problem)), None):
+                raise problem
+            codes = tuple(each.codes for each in encoded if isinstance(each, Encoded))
+        exclude = (*asked.exclude, *([asked.product.item_id] if asked.product and asked.product.item_id else []))
+        parts = tuple((target.release, target.weight) for target in found)
+        return await self.ask(  # type: ignore[no-any-return]
+            Neighbours(
+                parts, codes, asked.item_id, asked.k, asked.min_level, exclude, asked.retailer_id, tuple(asked.attributes.items()),
+                tuple(asked.fields),
+            )
+        )  # fmt: skip
+
+    async def ask(self, question: Question) -> Any:
+        """The index's answer.
+
+        Raises:
+            Problem: what is wrong with the question.
+        """
+        answer = await self.questions.ask(question)
+        if isinstance(answer, Problem):
+            raise answer
+        return answer
+
+    @patiently
+    async def _answers(self, questions: list[Question]) -> Sequence[Any]:
+        return await self.index.answer.remote(questions)  # type: ignore[no-any-return]
+
+    def _coalescer(self, flavor: str, handle: DeploymentHandle) -> "Coalescer[tuple[str, list[Asked]]]":
+        @patiently
+        async def send(calls: list[tuple[str, list[Asked]]]) -> Sequence[Any]:
+            return await handle.encode.remote(calls)  # type: ignore[no-any-return]
+
+        budget = self.settings.flavors.get(flavor, FlavorServingSettings()).tokens_per_batch
+        return Coalescer(send, budget, lambda call: sum(product.tokens for product in call[1]))
+
+    async def _prepare(self, release: str) -> Prepared:
+        """Have every replica that may be asked load a release."""
+        handles = [self.flavors[release.partition("@")[0]], self.index]
+        answers = [each for found in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in found]
+        return next((each for each in answers if each.problem), answers[0])
+
+
+async def _called(method: Any, *arguments: Any) -> Any:
+    return await method.remote(*arguments)
+
+
+@patiently
+async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
+    """Every replica of a deployment; one that is just starting is asked by itself, and loads what it is asked for."""
+    found = await handle.broadcast("prepare", release).results_async()
+    return list(found) or [await handle.prepare.remote(release)]
+
+
+def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:
+    item_id = value.get("item_id") if isinstance(value, dict) else None
+    return {"item_id": item_id if isinstance(item_id, str) else None, "error": problem.body()}
+
+
+def _encoded_product(found: Sequence[Target], product: tuple[Product, list[str]], *answers: Encoded | Problem) -> dict[str, Any]:
+    """A product's answer: the target that weighs most, and in a blend the others beside it."""
+    rows = [_code(target, answer, product[1]) for target, answer in zip(found, answers, strict=True)]
+    return {"item_id": product[0].item_id, **rows[0], **({"also": rows[1:]} if len(rows) > 1 else {})}
+
+
+def _code(target: Target, answer: Encoded | Problem, warnings: list[str]) -> dict[str, Any]:
+    told = {"flavor": target.flavor, "release": target.release}
+    if isinstance(answer, Problem):
+        return {**told, "error": answer.body()}
+    return {
+        **told, "semantic_id": format_codes(answer.codes), "codes": answer.codes, "confidence": answer.confidence,
+        "warnings": [*warnings, *answer.warnings], "attributes_from": answer.attributes_from,
+    }  # fmt: skip
+
+
+def _warned(answer: Encoded | Problem) -> Encoded | Problem:
+    """An answer whose attributes should have come from the LLM, and did not."""
+    if isinstance(answer, Problem):
+        return answer
+    return Encoded(answer.codes, answer.confidence, (*answer.warnings, "extraction_failed"), answer.attributes_from)

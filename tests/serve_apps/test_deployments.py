@@ -1,0 +1,161 @@
+"""What stands behind the ingress changes or dies while surfaces go on asking."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import pytest
+from released import Shop
+from served import Endpoint
+
+from shelfcode.promotion import promote, roll_back
+
+PRODUCTS = [{"title": "Oat Drink Barista 1 l"}, {"title": "Penne Rigate 500 g", "brand": "Pasta Nonna"}, {"title": "Glass cleaner lemon"}]
+RELEASES = ("precision@v0001", "precision@v0002")
+
+
+@pytest.fixture(autouse=True)
+def _put_back(endpoint: Endpoint, shop: Shop) -> Iterator[None]:
+    """v0002 is current again, and live."""
+    yield
+    if json.loads(shop.workspace.read_bytes("releases/precision/CURRENT"))["version"] != "v0002":
+        promote(shop.workspace, "precision@v0002")
+    wait_for(endpoint, "precision@v0002")
+
+
+def wait_for(endpoint: Endpoint, release: str) -> None:
+    endpoint.until("/v1/ready", lambda told: told.get("live", {}).get("precision") == release)
+
+
+def ids(endpoint: Endpoint) -> tuple[set[str], list[str]]:
+    """The releases that an answer names, and its semantic IDs."""
+    answer = endpoint.ask("/v1/surfaces/search/encode", {"products": PRODUCTS})
+    assert answer.status == 200, answer.text
+    told = answer.json
+    return {told["targets"][0]["release"], *(result["release"] for result in told["results"])}, [
+        each["semantic_id"] for each in told["results"]
+    ]
+
+
+@contextmanager
+def clients(endpoint: Endpoint, number: int = 4) -> Iterator[list[tuple[set[str], list[str]]]]:
+    """Ask all the time, from several threads; yields what came back. A request that fails fails the test."""
+    seen: list[tuple[set[str], list[str]]] = []
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            try:
+                seen.append(ids(endpoint))
+            except BaseException as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
+def test_fifty_promotions_under_load_fail_no_request_and_mix_no_releases(endpoint: Endpoint, shop: Shop) -> None:
+    right = {}
+    for release in RELEASES:
+        promote(shop.workspace, release)
+        wait_for(endpoint, release)
+        right[release] = ids(endpoint)[1]
+    assert right[RELEASES[0]] != right[RELEASES[1]]
+    with clients(endpoint) as seen:
+        for turn in range(50):
+            promote(shop.workspace, RELEASES[turn % 2])
+            wait_for(endpoint, RELEASES[turn % 2])
+    answered = [(next(iter(releases)), codes) for releases, codes in seen if len(releases) == 1]
+    assert len(answered) == len(seen)
+    assert all(codes == right[release] for release, codes in answered)
+    assert {release for release, _ in answered} == set(RELEASES)
+
+
+def test_a_roll_back_reaches_the_replicas_and_both_releases_can_be_read_meanwhile(endpoint: Endpoint, shop: Shop) -> None:
+    promote(shop.workspace, RELEASES[0])
+    wait_for(endpoint, RELEASES[0])
+    assert roll_back(shop.workspace, "precision").name == RELEASES[1]
+    wait_for(endpoint, RELEASES[1])
+    item_id = shop.products["item_id"][20].as_py()
+    for release in RELEASES:
+        told = endpoint.ask(f"/v1/items/{item_id}?release={release}").json
+        assert [each["release"] for each in told["semantic_ids"]] == [release]
+
+
+@pytest.mark.parametrize("damage", ["model.safetensors", "semantic_ids/part-000000.parquet"])
+def test_a_damaged_release_is_refused_and_the_old_one_goes_on(endpoint: Endpoint, shop: Shop, damage: str) -> None:
+    broken = shop.release("precision", seed=3, make_current=False)
+    path = f"{broken.folder}/{damage}"
+    shop.workspace.write_bytes(path, shop.workspace.read_bytes(path)[:-200])
+    shop.workspace.write_json("releases/precision/CURRENT", {"version": broken.version, "previous": "v0002"})
+    told = endpoint.until("/v1/ready", lambda told: "precision" in told["problems"])
+    assert told["ready"] is True
+    assert told["live"]["precision"] == RELEASES[1]
+    assert broken.name in told["problems"]["precision"]
+    assert damage.split("/")[0] in told["problems"]["precision"]
+    assert ids(endpoint)[0] == {RELEASES[1]}
+    shop.workspace.write_json("releases/precision/CURRENT", {"version": "v0002", "previous": None})
+    endpoint.until("/v1/ready", lambda told: not told["problems"])
+
+
+@pytest.mark.parametrize("part", ["flavor-precision", "item-index", "surfaces"])
+def test_a_killed_replica_is_back_and_the_requests_after_it_are_answered(endpoint: Endpoint, part: str) -> None:
+    victim = replica(endpoint, part)
+    before = ids(endpoint)
+    os.kill(victim.pid, signal.SIGKILL)
+    end = time.monotonic() + 60
+    while True:  # what was in flight, and what comes before HAProxy knows that its only ingress is gone, may be lost
+        answer = endpoint.ask("/v1/surfaces/search/encode", {"products": PRODUCTS})
+        found = endpoint.ask("/v1/surfaces/search/similar", {"product": PRODUCTS[0]})
+        if answer.status == found.status == 200:
+            break
+        assert time.monotonic() < end, (answer, found)
+        time.sleep(0.2)
+    assert ids(endpoint) == before
+    assert replica(endpoint, part, besides=victim.pid).is_running()
+
+
+def test_the_death_of_an_encoder_loses_no_request(endpoint: Endpoint) -> None:
+    victim = replica(endpoint, "flavor-precision")
+    with clients(endpoint) as seen:
+        while len(seen) < 20:
+            time.sleep(0.05)
+        os.kill(victim.pid, signal.SIGKILL)
+        before = len(seen)
+        while len(seen) < before + 40:
+            time.sleep(0.05)
+    assert replica(endpoint, "flavor-precision", besides=victim.pid).is_running()
+
+
+def replica(endpoint: Endpoint, part: str, besides: int | None = None, application: str = "surfaces") -> psutil.Process:
+    """The process of a deployment's replica on this cluster, another than a dead one; waits until there is one."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for process in psutil.process_iter(["cmdline"]):
+            title = " ".join(process.info["cmdline"] or [])
+            if process.pid != besides and title.startswith(f"ray::ServeReplica:{application}:{part}") and _is_of(endpoint, process):
+                return process
+        time.sleep(0.2)
+    raise AssertionError(f"no replica of {part} in a minute")
+
+
+def _is_of(endpoint: Endpoint, process: psutil.Process) -> bool:
+    """Whether a process belongs to the endpoint's cluster, by the folder that it logs to."""
+    try:
+        return any(file.path.startswith(endpoint.cluster.folder) for file in process.open_files())
+    except psutil.Error:
+        return False

@@ -1,0 +1,54 @@
+"""The application as `serve deploy` starts it, with an LLM in the path of a request."""
+
+from typing import Any
+
+import pytest
+from served import Endpoint, serve_deploy
+from test_deployments import replica
+
+SURFACES = {
+    "surfaces": {"homepage": "discovery"},
+    "auth": "none",
+    "online_extraction": {
+        "engine": "vllm", "seconds": 15,
+        "extractor": {
+            "engine": "vllm", "model": "package:shelfcode.attributes.small_extractor", "max_input_tokens": 256,
+            "environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        },
+    },
+}  # fmt: skip
+OAT = {"title": "Mossy Glen Organic Oat Drink Vanilla 32 fl oz", "brand": "Mossy Glen"}
+
+
+@pytest.fixture(scope="module")
+def deployed(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
+    """An endpoint whose products without attributes go through a real vLLM engine."""
+    return serve_deploy(endpoint, tmp_path_factory.mktemp("deployed"), SURFACES, "deployed")
+
+
+def encode(endpoint: Endpoint, *products: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = endpoint.ask("/v1/surfaces/homepage/encode", {"products": products})
+    assert answer.status == 200, answer.text
+    return list(answer.json["results"])
+
+
+def test_the_llm_reads_a_product_that_nobody_has_attributes_of(deployed: Endpoint) -> None:
+    results = encode(
+        deployed, OAT, {"item_id": deployed.shop.products["item_id"][9].as_py()}, {"attributes": {"product_type": "oat drink"}}
+    )
+    assert [result["attributes_from"] for result in results] == ["vllm", "store", "request"]
+    assert "extraction_failed" not in results[0]["warnings"]
+    assert len(results[0]["codes"]) == 4
+
+
+def test_where_the_llm_does_not_answer_in_time_the_rules_do_and_say_so(deployed: Endpoint, endpoint: Endpoint) -> None:
+    by_rules = encode(endpoint, OAT)[0]
+    extractor = replica(deployed, "extractor", application="deployed")
+    extractor.suspend()
+    try:
+        result = encode(deployed, OAT)[0]
+    finally:
+        extractor.resume()
+    assert result["attributes_from"] == "rules"
+    assert "extraction_failed" in result["warnings"]
+    assert result["semantic_id"] == by_rules["semantic_id"]
