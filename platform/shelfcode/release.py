@@ -122,7 +122,7 @@ def load_manifest(workspace: Workspace, name: str) -> Manifest:
     """Manifest of `precision@v0001`, or of the current release for `precision` and `precision@current`.
 
     Raises:
-        ShelfcodeError: there is no such release, or none is current; lists those there are.
+        ShelfcodeError: there is no such release, or none is current; lists those there are. Or its manifest is damaged.
     """
     flavor, _, version = name.partition("@")
     if not version or version == "current":
@@ -132,7 +132,10 @@ def load_manifest(workspace: Workspace, name: str) -> Manifest:
         held = not version and versions(workspace, flavor)
         missing = f"no release of {flavor} is current" if held else f"no release {name}"
         raise ShelfcodeError(f"{missing} in {workspace.url}; {known_releases(workspace)}")
-    return Manifest.model_validate(workspace.read_json(path))
+    try:
+        return Manifest.model_validate(workspace.read_json(path))
+    except ValueError as error:
+        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def draft_manifest(

@@ -7,6 +7,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
+from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
 from shelfcode.workspace import Workspace
 
@@ -49,9 +50,18 @@ class Snapshot(BaseModel):
 
 
 def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
-    """A finished snapshot; None where there is none, or one that was broken off."""
+    """A finished snapshot; None where there is none, or one that was broken off.
+
+    Raises:
+        ShelfcodeError: its manifest is damaged.
+    """
     manifest = f"{folder}/manifest.json"
-    return Snapshot.model_validate(workspace.read_json(manifest)) if workspace.exists(manifest) else None
+    if not workspace.exists(manifest):
+        return None
+    try:
+        return Snapshot.model_validate(workspace.read_json(manifest))
+    except ValueError as error:
+        raise ShelfcodeError(f"{workspace.address(manifest)} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def snapshot_batches(workspace: Workspace, snapshot: Snapshot, columns: list[str]) -> Iterator[pa.Table]:

@@ -28,16 +28,25 @@ NOT_SERVED = ("description",)
 """Columns of a catalog that stay out: long, and nobody asks for them here."""
 NOT_SAID = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
 """Columns of an attributes table that say nothing of a product."""
+LAYOUT = 2
+"""Of the file; raise it with whatever changes how one is built or read: those of before are not read then."""
+ATTRIBUTE = b"attribute"
+"""Marks a column of the store as an attribute, and says which."""
 MASKS_KEPT = 16
 
 
 class ItemStore:
-    """Columns of a snapshot's products, and of their attributes where they have any; rows count in the snapshot's order."""
+    """Columns of a snapshot's products, and of their attributes where they have any; rows count in the snapshot's order.
 
-    def __init__(self, path: Path, attributes: Sequence[str]) -> None:
+    Attributes:
+        attributes: name of an attribute -> its column, which has another name where the catalog has a column of that name already.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.name = path.name
         self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        self.attributes = tuple(attributes)
+        told = {field.name: (field.metadata or {}).get(ATTRIBUTE) for field in self.table.schema}
+        self.attributes = {name.decode(): column for column, name in told.items() if name}
         self.masks: LRUCache[tuple[str, str], NDArray[np.bool_]] = LRUCache(MASKS_KEPT)
         self.columns = {name: self.table[name].chunks for name in self.table.column_names}
 
@@ -54,7 +63,8 @@ class ItemStore:
 
     def attributes_of(self, row: int) -> dict[str, Any] | None:
         """The attributes of a product; None where nobody extracted any."""
-        return self.values(row, self.attributes) if self.attributes and self.value(row, self.attributes[0]) is not None else None
+        told = {name: self.value(row, column) for name, column in self.attributes.items()}
+        return told if told.get("product_type") is not None else None
 
     def equal(self, column: str, value: str) -> NDArray[np.bool_]:
         """Rows in which a column is a value, or a list that holds it: bool[rows]. Compared as text, without regard to case.
@@ -74,18 +84,14 @@ class ItemStore:
 
 
 def _equal(values: pa.Array, wanted: str) -> NDArray[np.bool_]:
-    rows = len(values)
-    parents = None
-    if pa.types.is_list(values.type):
-        parents, values = pc.list_parent_indices(values).to_numpy(), values.flatten()
-    if not pa.types.is_string(values.type):
-        values = values.cast(pa.string())
-    same = pc.fill_null(pc.equal(pc.utf8_lower(values), wanted.lower()), False).to_numpy(zero_copy_only=False)
-    if parents is None:
-        return np.asarray(same, dtype=bool)
-    mask_N = np.zeros(rows, dtype=bool)
-    mask_N[parents[same]] = True
-    return mask_N
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
+        mask_N = np.zeros(len(values), dtype=bool)
+        mask_N[pc.list_parent_indices(values).to_numpy()[_equal(values.flatten(), wanted)]] = True
+        return mask_N
+    if pa.types.is_nested(values.type):  # neither a text nor a list of them
+        return np.zeros(len(values), dtype=bool)
+    upper = pc.utf8_upper(values.cast(pa.string()))  # not lower: Greek has two small letters for one capital
+    return np.asarray(pc.fill_null(pc.equal(upper, pc.utf8_upper(pa.scalar(wanted))), False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: str | None) -> ItemStore:
@@ -101,7 +107,7 @@ def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: st
     if snapshot is None:
         raise ShelfcodeError(f"{workspace.address(snapshot_folder)}: the snapshot of the catalog is gone or incomplete")
     parts = workspace.parts(attributes_folder) if attributes_folder else []
-    catalog, content = (_digest(*of) for of in ((workspace.url, snapshot_folder), (snapshot.model_dump_json(), parts)))
+    catalog, content = (_digest(*of) for of in ((workspace.url, snapshot_folder), (LAYOUT, snapshot.model_dump_json(), parts)))
     path = scratch_folder() / f"items-{catalog}-{content}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(scratch_folder() / f"items-{catalog}.lock"):
@@ -113,8 +119,7 @@ def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: st
             for earlier in scratch_folder().glob(f"items-{catalog}-*.arrow"):  # whoever has one mapped keeps it until they close it
                 if earlier != path:
                     earlier.unlink()
-    schema = pa.ipc.open_file(pa.memory_map(str(path))).schema
-    return ItemStore(path, [field.name for field in schema if (field.metadata or {}).get(b"attribute")])
+        return ItemStore(path)  # under the lock: a newer one would take this away before it is mapped
 
 
 def _digest(*parts: object) -> str:
@@ -152,14 +157,18 @@ def _schema(workspace: Workspace, snapshot: Snapshot, attributes: pa.Table | Non
     found = pa.unify_schemas([workspace.read_schema(part.path) for part in snapshot.parts], promote_options="permissive")
     fields = [field for field in found if field.name not in NOT_SERVED and not _is_bytes(field.type)]
     if attributes is not None:
-        taken = {field.name for field in fields} | set(NOT_SAID)
-        fields += [field.with_metadata({b"attribute": b"1"}) for field in attributes.schema if field.name not in taken]
+        taken = {field.name for field in fields}
+        for field in (field for field in attributes.schema if field.name not in NOT_SAID):
+            column = f"attributes.{field.name}" if field.name in taken else field.name
+            fields.append(field.with_name(column).with_metadata({ATTRIBUTE: field.name.encode()}))
     return pa.schema(fields)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    """Images and the like, which JSON has no place for."""
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    """Images and the like, also within lists and structures, which JSON has no place for."""
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return True
+    return any(_is_bytes(kind.field(number).type) for number in range(kind.num_fields))
 
 
 def _joined(products: pa.Table, attributes: pa.Table | None, row_of: KeyIndex, schema: pa.Schema) -> pa.Table:
@@ -167,8 +176,8 @@ def _joined(products: pa.Table, attributes: pa.Table | None, row_of: KeyIndex, s
     places = pa.array(row_N, mask=row_N < 0)
     columns = []
     for field in schema:
-        if (field.metadata or {}).get(b"attribute"):
-            columns.append(attributes[field.name].take(places).cast(field.type))  # type: ignore[index]
+        if attribute := (field.metadata or {}).get(ATTRIBUTE):
+            columns.append(attributes[attribute.decode()].take(places).cast(field.type))  # type: ignore[index]
         elif field.name in products.column_names:
             columns.append(products[field.name].cast(field.type))
         else:
