@@ -32,7 +32,7 @@ from shelfcode.flavor import Recipe, load_recipe
 from shelfcode.job import has_gpu
 
 FLAVORS = Path(__file__).parents[2] / "jobs" / "flavors"
-SAMPLE_PRODUCTS = 500
+SAMPLE_PRODUCTS = 300
 SAMPLE_SEED = 424242  # of no catalog that the extractor was taught
 ENGINE = (
     "hardware=cpu", "extractor.engine=vllm", "extractor.model=package:shelfcode.attributes.small_extractor",
@@ -117,7 +117,10 @@ def _kill_engine_once(killed: list[int]) -> None:
         names = {process.pid: (process.info["cmdline"] or [""])[0] for process in psutil.process_iter(["cmdline"])}
         if any("vLLMEngineStage" in name and name.endswith(".submit") for name in names.values()):
             time.sleep(1)
-            for pid in [pid for pid, name in names.items() if name.startswith("VLLM::EngineCore")]:
+            engines = [pid for pid, name in names.items() if name.startswith("VLLM::EngineCore")]
+            for pid in [
+                pid for pid in engines if "vLLMEngineStage" in names.get(psutil.Process(pid).ppid(), "")
+            ]:  # others run engines, too
                 psutil.Process(pid).kill()
                 killed.append(pid)
 

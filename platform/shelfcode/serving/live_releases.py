@@ -81,12 +81,12 @@ class LiveReleases:
 
     async def _fall_back(self, flavor: str, refused: str) -> None:
         """A process that starts while CURRENT is damaged serves the newest release that is not."""
+        told = self.problems[flavor]
         for version in reversed(await asyncio.to_thread(published_versions, self.workspace, f"releases/{flavor}")):
-            told = self.problems[flavor]
             if version != refused and await self._load(f"{flavor}@{version}", flavor):
                 self.live[flavor] = f"{flavor}@{version}"
-                self.problems[flavor] = told
-                return
+                break
+        self.problems[flavor] = told  # that of CURRENT, whatever was tried besides
 
     async def _load(self, release: str, subject: str) -> bool:
         """Have a release loaded; what keeps it from that is the subject's problem."""
