@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from serve_apps.answering import DOWN, Answering
 from serve_apps.request_metrics import RequestMetrics
 from shelfcode.serving.access import check_listening
+from shelfcode.serving.api_page import with_shared_schemas
 from shelfcode.serving.explore_page import ExplorePages
 from shelfcode.serving.http_wire import RequestLog, bearer_key, json_response, problem_response, read_body, request_id
 from shelfcode.serving.paging import item_links, prefix_links
@@ -204,7 +205,7 @@ class Surfaces:
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi(self, request: Request) -> Response:
         self._enter(request, page=True)
-        return json_response(request, request.app.openapi())
+        return json_response(request, with_shared_schemas(request.app.openapi()))
 
     @api.get("/explore", include_in_schema=False)
     async def explore(self, request: Request) -> Response:

@@ -142,8 +142,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
 
 @pytest.fixture(scope="session")
 def endpoint(shop: "Shop", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
-    """The shop's endpoint on this machine, without keys."""
+    """The shop's endpoint on this machine, without keys; retailer 7 has every third product."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
     from served import SURFACES, serve_shop
 
-    with serve_shop(shop, tmp_path_factory.mktemp("served"), SURFACES) as served:
+    folder = tmp_path_factory.mktemp("served")
+    stocked = shop.products["item_id"].to_pylist()[::3]
+    pq.write_table(pa.table({"item_id": stocked, "retailer_id": [7] * len(stocked)}), folder / "availability.parquet")
+    with serve_shop(shop, folder, {**SURFACES, "availability": str(folder / "availability.parquet")}) as served:
         yield served

@@ -1,6 +1,7 @@
 """The endpoint as surface teams call it: over HTTP, served by the real job on a real cluster."""
 
 import json
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -179,8 +180,19 @@ def test_filters_leave_only_what_passes(endpoint: Endpoint, shop: Shop) -> None:
     assert all("organic" in each["dietary_tags"] for each in tagged["results"])
     refused = endpoint.ask("/v1/surfaces/search/similar", {"item_id": item_id, "attributes": {"colour": "red"}})
     assert (refused.status, "colour" in refused.json["detail"]) == (422, True)
-    nowhere = endpoint.ask("/v1/surfaces/search/similar", {"item_id": item_id, "retailer_id": "r1"})
-    assert nowhere.json["type"].endswith("no-availability")
+
+
+def test_a_retailer_is_offered_what_it_has(endpoint: Endpoint, locked: Endpoint, shop: Shop) -> None:
+    item_id = product_of(shop, 11)["item_id"]
+    stocked = shop.products["item_id"].to_pylist()[::3]
+    for surface in ("search", "inspiration"):
+        found = similar(endpoint, surface, item_id=item_id, k=20, min_level=0, retailer_id="7")["results"]
+        assert len(found) == 20
+        assert {each["item_id"] for each in found} <= set(stocked)
+    stranger = endpoint.ask("/v1/surfaces/search/similar", {"item_id": item_id, "retailer_id": "8"})
+    assert (stranger.status, "retailer_id '8'" in stranger.json["detail"]) == (422, True)
+    nobody = locked.ask("/v1/surfaces/search/similar", {"item_id": item_id, "retailer_id": "7"}, KEYS["all"])
+    assert nobody.json["type"].endswith("no-availability")
 
 
 def test_an_item_is_found_by_whatever_id_it_has_and_in_older_releases(endpoint: Endpoint, shop: Shop) -> None:
@@ -360,6 +372,10 @@ def test_openapi_describes_what_there_is(endpoint: Endpoint) -> None:
     assert {"/v1/surfaces", "/v1/surfaces/{surface}/encode", "/v1/surfaces/{surface}/similar", "/v1/items/{item_id}"} <= set(told["paths"])
     body = told["paths"]["/v1/surfaces/{surface}/encode"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "products" in body["properties"]
+    references = set(re.findall(r'"\$ref": ?"#/components/schemas/(\w+)"', json.dumps(told)))
+    assert json.dumps(told).count('"$ref"') == json.dumps(told).count('"$ref": "#/components/schemas/')
+    assert references <= set(told["components"]["schemas"])
+    assert "Product" in references
 
 
 def test_metrics_tell_requests_latency_and_batches_by_surface_and_flavor(endpoint: Endpoint) -> None:

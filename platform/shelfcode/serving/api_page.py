@@ -70,6 +70,15 @@ def operations(openapi: Json, url: str, places: Mapping[str, str], with_keys: bo
     ]
 
 
+def with_shared_schemas(openapi: Json) -> dict[str, Any]:
+    """The description with the definitions of bodies where OpenAPI wants them; they come inside each body."""
+    whole: dict[str, Any] = json.loads(json.dumps(openapi).replace('"#/$defs/', '"#/components/schemas/'))
+    for told in (told for methods in whole["paths"].values() for told in methods.values()):
+        schema = told.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+        whole.setdefault("components", {}).setdefault("schemas", {}).update(schema.pop("$defs", {}))
+    return whole
+
+
 def product_fields() -> list[FieldRow]:
     """The fields of a product: requests read products one by one, so that no operation's own description has them."""
     schema = Product.model_json_schema()
