@@ -42,8 +42,10 @@ def main(
         serve.start(http_options={"host": host, "port": port})
         serve.run(app(Arguments(workspace=workspace, surfaces=surfaces)), name="surfaces", route_prefix="/")
     url = f"http://{host}:{port}"
-    for line in example_requests(workspace, settings, url):
-        print(line, flush=True)
+    examples = example_requests(workspace, settings, url)
+    print("\n".join(examples), flush=True)
+    if not examples:
+        say(f"no release can be served yet: {url}/v1/ready says what is missing")
     say(f"{url}/explore to look around, {url}/docs for all there is; Ctrl-C ends it")
     try:
         while True:

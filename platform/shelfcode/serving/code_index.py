@@ -16,6 +16,9 @@ from shelfcode.semantic_id import Codes, pack
 
 Mask = NDArray[np.bool_]
 
+ROUNDING = 1e-6
+"""Of squared distances, in units of a vector's squared norm: float32 does not tell less from nothing."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -124,7 +127,8 @@ class CodeIndex:
         squared_R = self.norm_B[low:high] + np.float32(query_D @ query_D)
         for dots_K, code_B in zip(dots_LK, self.codes_LB, strict=True):
             squared_R -= 2 * dots_K[code_B[low:high]]
-        return np.sqrt(squared_R.clip(min=0))
+        squared_R[squared_R < ROUNDING * (self.norm_B[low:high] + 1)] = 0
+        return np.sqrt(squared_R)
 
     def similar(
         self, codes: Codes, k: int, min_level: int = 1, allowed_N: Mask | None = None, exclude: frozenset[int] = frozenset()
