@@ -139,6 +139,23 @@ def test_an_unknown_field_is_told_the_nearest_known_one(tmp_path: Path, fields: 
         loaded(tmp_path, {**RIGHT, **fields})
 
 
+@pytest.mark.parametrize(
+    ("route", "told"),
+    [
+        (5, "  surfaces.search: "),
+        ({"flavour": "precision"}, "  unknown field 'surfaces.search.flavour'"),
+        ({"flavor": "precision", "split": {"current": 0}}, "  surfaces.search.split.current: "),
+        ({}, "  surfaces.search: "),
+    ],
+    ids=str,
+)
+def test_a_wrong_route_is_told_in_one_line(tmp_path: Path, route: Any, told: str) -> None:
+    with pytest.raises(ShelfcodeError) as raised:
+        loaded(tmp_path, {**RIGHT, "surfaces": {"search": route}})
+    _, *lines = str(raised.value).splitlines()
+    assert [line[: len(told)] for line in lines] == [told]
+
+
 def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(ShelfcodeError) as raised:
         loaded(tmp_path, {**RIGHT, "poll_seconds": -1, "limits": {"page": 0}, "colour": "red"})

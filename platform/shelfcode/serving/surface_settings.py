@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WrapValidator, field_validator, model_validator
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings, Positive, Settings, read_yaml, validate_settings
@@ -47,6 +47,14 @@ class RouteSettings(Settings):
     def flavors(self) -> list[str]:
         """The flavors that it names."""
         return list(self.blend) or [str(self.flavor)]
+
+
+def _name_or_route(value: Any, _: Any) -> Any:
+    """Not left to pydantic: of two kinds that a value might be, it tells what is wrong with each."""
+    return value if isinstance(value, str) else RouteSettings.model_validate(value)
+
+
+Route = Annotated[str | RouteSettings, WrapValidator(_name_or_route)]
 
 
 class KeySettings(Settings):
@@ -125,8 +133,8 @@ class OnlineExtractionSettings(Settings):
 class SurfaceSettings(Settings):
     """All of surfaces.yaml."""
 
-    surfaces: dict[str, str | RouteSettings] = Field(min_length=1, description="surface: flavor, or how it is routed")
-    default: str | RouteSettings | None = Field(None, description="for a surface that is not named; without it that is an error 404")
+    surfaces: dict[str, Route] = Field(min_length=1, description="surface: flavor, or how it is routed")
+    default: Route | None = Field(None, description="for a surface that is not named; without it that is an error 404")
     auth: Literal["keys", "none"] = Field("keys", description="none: everybody may ask, and the server only listens on loopback")
     keys: list[KeySettings] = Field([], description="who may ask")
     limits: LimitSettings = LimitSettings()
