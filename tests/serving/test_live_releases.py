@@ -168,6 +168,7 @@ def test_a_process_that_starts_while_current_is_damaged_serves_the_newest_that_i
     deployments.damaged = {releases[2], releases[3]}
     refresh(following)
     assert following.live == {"small": releases[1]}
+    assert deployments.asked == [releases[3], releases[2], releases[1]]
     assert following.problems["small"].startswith(releases[3])
     deployments.damaged = {releases[2]}
     refresh(following)
