@@ -4,8 +4,8 @@ python jobs/serve_surfaces.py --workspace WS [--surfaces serve_apps/surfaces.yam
 """
 
 import os
+import signal
 import sys
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +32,7 @@ def main(
     if sys.platform == "linux":  # HAProxy, which Ray Serve brings along, answers several times as fast as its proxy in Python
         os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
         os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
+        os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # of 30, which another load balancer may need
     sys.path.insert(0, str(SURFACES.parents[1]))  # serve_apps lies beside jobs; Ray hands this path on to its workers
     from ray import serve  # reads the environment when it is imported
 
@@ -47,9 +48,9 @@ def main(
     if not examples:
         say(f"no release can be served yet: {url}/v1/ready says what is missing")
     say(f"{url}/explore to look around, {url}/docs for all there is; Ctrl-C ends it")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended either way, HAProxy must not stay behind on the port
     try:
-        while True:
-            time.sleep(3600)
+        signal.pause()
     except KeyboardInterrupt:
         serve.shutdown()
     return {"served": url}
