@@ -24,7 +24,7 @@ from shelfcode.workspace import Workspace
 
 SIZES = [6, 8, 8, 16]
 LATENT = 32
-ENCODER = {"backend": "torch", "device": "cpu", "cpus_per_actor": 1, "max_tokens": 24}
+ENCODER = {"backend": "torch", "device": "cpu", "cpus_per_actor": 1, "max_tokens": 24, "tokens_per_batch": 2048}
 ITEM_IDS = ('a/b "c"', "ünï/..", "<script>alert(1)</script>")
 """Of the first products: ids with whatever an address or a page could trip over."""
 BOLD_TITLE = "<b>Bold</b> & <img src=x onerror=alert(1)> Oat Drink"
