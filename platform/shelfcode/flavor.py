@@ -366,16 +366,16 @@ def validate_recipe(fields: dict[str, Any], origin: str) -> Recipe:
     Raises:
         ShelfcodeError: every field that is wrong, one a line; for an unknown one the nearest known name.
     """
-    return validate_settings(Recipe, fields, origin)
+    return validate_settings(Recipe, fields, f"recipe {origin}")
 
 
 def validate_settings(model: type[AnySettings], fields: dict[str, Any], origin: str) -> AnySettings:
-    """Any settings from plain fields; raises like `validate_recipe`."""
+    """Any settings from plain fields; `origin` is what they are, for messages. Raises like `validate_recipe`."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
         lines = [_describe(problem, model) for problem in error.errors()]
-        raise ShelfcodeError(f"recipe {origin}:\n  " + "\n  ".join(lines)) from error
+        raise ShelfcodeError(f"{origin}:\n  " + "\n  ".join(lines)) from error
 
 
 def apply_overrides(fields: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def load_student_recipe(name: str, folder: Path, overrides: Sequence[str] = ()) 
         ShelfcodeError: no such file, not YAML, or a field that is unknown or out of range; the message names it.
     """
     path = named_file("--student", name, folder)
-    return validate_settings(StudentRecipe, apply_overrides(read_yaml(path), overrides), str(path))
+    return validate_settings(StudentRecipe, apply_overrides(read_yaml(path), overrides), f"recipe {path}")
 
 
 def answer_text(attributes: Attributes) -> str:

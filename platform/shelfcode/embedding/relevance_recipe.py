@@ -121,4 +121,4 @@ def load_relevance_recipe(name: str, folder: Path, overrides: Sequence[str] = ()
         ShelfcodeError: no such file, not YAML, or a field that is unknown or out of range; the message names it.
     """
     path = named_file("--recipe", name, folder)
-    return validate_settings(RelevanceRecipe, apply_overrides(read_yaml(path), overrides), str(path))
+    return validate_settings(RelevanceRecipe, apply_overrides(read_yaml(path), overrides), f"recipe {path}")
