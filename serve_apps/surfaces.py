@@ -4,6 +4,7 @@ serve run serve_apps.surfaces:app workspace=WS surfaces=serve_apps/surfaces.yaml
 serve deploy serve_apps/config.yaml
 """
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -35,7 +36,7 @@ def app(arguments: Arguments) -> Application:
     Raises:
         ShelfcodeError: surfaces.yaml cannot be read, or a field of it is wrong.
     """
-    settings, workspace = load_surfaces(arguments.surfaces), Workspace(arguments.workspace).url
+    settings, workspace = load_surfaces(_found(arguments.surfaces)), Workspace(arguments.workspace).url
     index = _deployed(
         ItemIndexDeployment, "item-index", num_replicas=settings.index.replicas, ray_actor_options={"num_cpus": settings.index.cpus}
     ).bind(workspace, settings)
@@ -47,6 +48,12 @@ def app(arguments: Arguments) -> Application:
     return _deployed(
         INGRESS, "surfaces", num_replicas=settings.ingress.replicas, ray_actor_options={"num_cpus": settings.ingress.cpus}
     ).bind(workspace, settings, index, flavors, extractor)  # fmt: skip
+
+
+def _found(surfaces: str) -> str:
+    """The file that is meant: `serve deploy` builds the application in a folder of Ray's own, where a relative path leads nowhere."""
+    beside = Path(__file__).parents[1] / surfaces
+    return str(beside) if not Path(surfaces).exists() and beside.exists() else surfaces
 
 
 def _flavor(workspace: str, flavor: str, settings: SurfaceSettings) -> Application:

@@ -1,10 +1,14 @@
 """The application as `serve deploy` starts it, with an LLM in the path of a request."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from served import Endpoint, serve_deploy
 from test_deployments import replica
+
+from serve_apps.surfaces import Arguments, app
+from shelfcode.errors import ShelfcodeError
 
 SURFACES = {
     "surfaces": {"homepage": "discovery"},
@@ -30,6 +34,14 @@ def encode(endpoint: Endpoint, *products: dict[str, Any]) -> list[dict[str, Any]
     answer = endpoint.ask("/v1/surfaces/homepage/encode", {"products": products})
     assert answer.status == 200, answer.text
     return list(answer.json["results"])
+
+
+def test_the_shipped_surfaces_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    built = app(Arguments(workspace=str(tmp_path)))
+    assert built._bound_deployment.name == "surfaces"
+    with pytest.raises(ShelfcodeError, match=r"nowhere\.yaml"):
+        app(Arguments(workspace=str(tmp_path), surfaces="nowhere.yaml"))
 
 
 def test_the_llm_reads_a_product_that_nobody_has_attributes_of(deployed: Endpoint) -> None:
