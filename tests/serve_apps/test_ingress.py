@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,6 +64,15 @@ def published(shop: Shop, release: str) -> dict[str, str]:
 
 def product_of(shop: Shop, row: int) -> dict[str, Any]:
     return {name: shop.products[name][row].as_py() for name in ("item_id", "title", "brand", "description")}
+
+
+def test_the_lines_that_the_job_prints_work_as_they_stand(endpoint: Endpoint) -> None:
+    assert len(endpoint.printed) == 3
+    answers = [subprocess.run(shlex.split(line), capture_output=True, text=True, check=True).stdout for line in endpoint.printed]
+    encoded, found, prefixes = (json.loads(answer) for answer in answers)
+    assert [len(result["codes"]) for result in encoded["results"]] == [4, 4]
+    assert found["results"]
+    assert prefixes["children"]["prefixes"]
 
 
 # What comes out is what was published.
