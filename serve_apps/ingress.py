@@ -17,7 +17,7 @@ from serve_apps.request_metrics import RequestMetrics
 from shelfcode.serving.access import check_listening
 from shelfcode.serving.api_page import with_shared_schemas
 from shelfcode.serving.explore_page import ExplorePages
-from shelfcode.serving.http_wire import RequestLog, bearer_key, json_response, problem_response, read_body, request_id
+from shelfcode.serving.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
 from shelfcode.serving.paging import item_links, prefix_links
 from shelfcode.serving.problems import Problem, ProblemDetails
 from shelfcode.serving.questions import ItemPage, PrefixPage
@@ -149,7 +149,7 @@ class Surfaces:
         releases = [self._release(caller, release)] if release else [self._live(flavor) for flavor in self.gate.flavors(caller)]
         told = await self.answering.ask(ItemPage(item_id, tuple(releases), first, min(limit, self.settings.limits.page)))
         return json_response(
-            request, {"request_id": request_id(request), **item_links(told, str(request.url), min(limit, self.settings.limits.page))}
+            request, {"request_id": request_id(request), **item_links(told, path_of(request), min(limit, self.settings.limits.page))}
         )
 
     @api.get("/v1/flavors/{flavor}/prefixes", response_model=PrefixResponse, summary="The top of the tree of prefixes")
@@ -175,7 +175,7 @@ class Surfaces:
             raise Problem("unknown-release", f"{name} is not a release of {flavor}")
         limit = min(limit, self.settings.limits.page)
         told = await self.answering.ask(PrefixPage(name, prefix, children_from, first, limit))
-        return json_response(request, {"request_id": request_id(request), "flavor": flavor, **prefix_links(told, str(request.url), limit)})
+        return json_response(request, {"request_id": request_id(request), "flavor": flavor, **prefix_links(told, path_of(request), limit)})
 
     @api.get("/v1/health", response_model=HealthResponse, summary="The process is alive; needs no key")
     async def health(self, request: Request) -> Response:

@@ -3,15 +3,16 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
-
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from shelfcode.attributes.prompt import PROMPT_VERSION
 from shelfcode.attributes.rules import RULES_EXTRACTOR
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings
 from shelfcode.model_source import content_digest, model_path, readable_name, telling_arguments
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
+    from transformers import PreTrainedTokenizerBase
 
 
 def extractor_name(settings: ExtractorSettings) -> str:
@@ -33,13 +34,13 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def load_tokenizer(settings: ExtractorSettings) -> PreTrainedTokenizerBase:
+def load_tokenizer(settings: ExtractorSettings) -> "PreTrainedTokenizerBase":
     """The tokenizer of the extractor's model, with its chat template.
 
     Raises:
         ShelfcodeError: the model cannot be found, or cannot be talked to.
     """
-    tokenizer = _load(AutoTokenizer, settings)
+    tokenizer = _load("AutoTokenizer", settings)
     if not tokenizer.chat_template:
         raise ShelfcodeError(f"extractor.model {settings.model!r} has no chat template: choose an instruct model")
     return tokenizer
@@ -51,16 +52,18 @@ def context_length(settings: ExtractorSettings) -> int | None:
     Raises:
         ShelfcodeError: the model cannot be found.
     """
-    length = getattr(_load(AutoConfig, settings).get_text_config(), "max_position_embeddings", None)
+    length = getattr(_load("AutoConfig", settings).get_text_config(), "max_position_embeddings", None)
     return None if length is None else int(length)
 
 
-def _load(part: Any, settings: ExtractorSettings) -> Any:
-    """A part of the model, by one of transformers' Auto classes."""
+def _load(kind: str, settings: ExtractorSettings) -> Any:
+    """A part of the model, by the name of one of transformers' Auto classes."""
+    import transformers
+
     path = model_path("extractor.model", settings.model)
     trusted = bool(settings.engine_arguments.get("trust_remote_code"))
     try:
-        return part.from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
+        return getattr(transformers, kind).from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ShelfcodeError(

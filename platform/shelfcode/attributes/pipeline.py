@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 import ray
 import ray.data
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
-from transformers import PreTrainedTokenizerBase
 
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.extractor import extractor_name, load_tokenizer
@@ -33,6 +32,9 @@ from shelfcode.flavor import ExtractorSettings
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
 from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
+    from transformers import PreTrainedTokenizerBase
 
 FOLDER = "attributes/"
 EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
@@ -243,7 +245,7 @@ def _prompts(products: pa.Table, settings: ExtractorSettings, room: Room) -> pa.
 
 
 @cache
-def _tokenizer(settings: str) -> PreTrainedTokenizerBase:
+def _tokenizer(settings: str) -> "PreTrainedTokenizerBase":
     """Once a worker process."""
     return load_tokenizer(ExtractorSettings.model_validate_json(settings))
 

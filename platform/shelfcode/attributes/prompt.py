@@ -1,10 +1,14 @@
 """What an LLM is asked: one prompt a version, so that a change of wording is a change of extractor."""
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, MAX_TAGS, Own
 from shelfcode.keys import text_hash
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
+    from transformers import PreTrainedTokenizerBase
 
 PROMPT_VERSION = "v1"
 
@@ -44,7 +48,7 @@ def messages(text: str, own: Own) -> list[dict[str, str]]:
     return [{"role": "system", "content": instructions(own)}, {"role": "user", "content": text}]
 
 
-def conversation(tokenizer: PreTrainedTokenizerBase, text: str, own: Own) -> str:
+def conversation(tokenizer: "PreTrainedTokenizerBase", text: str, own: Own) -> str:
     """The messages as the model's own template writes them, up to where the answer begins."""
     # enable_thinking: models that would think aloud first are told not to; other templates do not know the word.
     written: str = tokenizer.apply_chat_template(messages(text, own), add_generation_prompt=True, tokenize=False, enable_thinking=False)

@@ -2,9 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from shelfcode.attributes.extractor import context_length, load_tokenizer
 from shelfcode.attributes.prompt import conversation, product_text
@@ -12,6 +10,9 @@ from shelfcode.attributes.schema import Own, json_schema
 from shelfcode.cut import cut
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import ExtractorSettings
+
+if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
+    from transformers import PreTrainedTokenizerBase
 
 LEAST_TEXT_TOKENS = 16
 
@@ -57,7 +58,7 @@ class Prompt:
 
 
 def write_prompt(
-    tokenizer: PreTrainedTokenizerBase, title: str, description: str | None, brand: str | None, own: Own, text_tokens: int
+    tokenizer: "PreTrainedTokenizerBase", title: str, description: str | None, brand: str | None, own: Own, text_tokens: int
 ) -> Prompt:
     """The prompt of one product.
 
@@ -73,7 +74,7 @@ def write_prompt(
     return Prompt(_prompt(tokenizer, text, own), truncated)
 
 
-def _prompt(tokenizer: PreTrainedTokenizerBase, text: str, own: Own) -> list[int]:
+def _prompt(tokenizer: "PreTrainedTokenizerBase", text: str, own: Own) -> list[int]:
     tokens: list[int] = tokenizer(conversation(tokenizer, text, own), add_special_tokens=False)["input_ids"]
     return tokens
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers.utils import cached_file
 
 from shelfcode.embedding.encoder import document_prompt, longer_than, unit_rows
 from shelfcode.embedding.published_encoder import encoder_path
@@ -70,6 +69,8 @@ class VllmEncoder:
 
 def _known_prompts(path: str, revision: str | None) -> dict[str, str]:
     """The prompts that a sentence-transformers model names, as sentence-transformers itself would read them."""
+    from transformers.utils import cached_file  # seconds to import: only the actors that embed pay for it
+
     found = cached_file(path, "config_sentence_transformers.json", revision=revision, _raise_exceptions_for_missing_entries=False)
     prompts = json.loads(Path(found).read_text()).get("prompts") if found else None
     return {name: text or "" for name, text in (prompts or {}).items()}

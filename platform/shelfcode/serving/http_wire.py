@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from pydantic_core import to_json
@@ -26,6 +27,12 @@ def request_id(request: Request) -> str:
         given = request.headers.get("x-request-id", "")
         known = request.scope["shelfcode.request_id"] = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     return known
+
+
+def path_of(request: Request) -> str:
+    """The path that was asked, a route prefix before it, without the % of addresses."""
+    path: str = request.scope["path"]
+    return path
 
 
 def bearer_key(request: Request, cookie: bool = False) -> str | None:
@@ -69,7 +76,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
     headers = {"Retry-After": "1"} if problem.status in (429, 503) else {}
     if problem.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="shelfcode"'
-    return json_response(request, problem.body(request_id(request), request.url.path), problem.status, MEDIA_TYPE, **headers)
+    return json_response(request, problem.body(request_id(request), quote(path_of(request))), problem.status, MEDIA_TYPE, **headers)
 
 
 class RequestLog:
