@@ -1,10 +1,11 @@
 """The application as `serve deploy` starts it, with an LLM in the path of a request."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import Endpoint, serve_deploy
+from served import Endpoint, serve_deploy, serve_withdraw
 from test_deployments import replica
 
 from serve_apps.surfaces import Arguments, app
@@ -25,9 +26,11 @@ OAT = {"title": "Mossy Glen Organic Oat Drink Vanilla 32 fl oz", "brand": "Mossy
 
 
 @pytest.fixture(scope="module")
-def deployed(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Endpoint:
+def deployed(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """An endpoint whose products without attributes go through a real vLLM engine."""
-    return serve_deploy(endpoint, tmp_path_factory.mktemp("deployed"), SURFACES, "deployed")
+    folder = tmp_path_factory.mktemp("deployed")
+    yield serve_deploy(endpoint, folder, SURFACES, "deployed")
+    serve_withdraw(endpoint, folder)
 
 
 def encode(endpoint: Endpoint, *products: dict[str, Any]) -> list[dict[str, Any]]:

@@ -149,6 +149,13 @@ def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name
     return deployed
 
 
+def serve_withdraw(running: Endpoint, folder: Path) -> None:
+    """End what `serve deploy` started: an engine that waits still takes a core from other tests."""
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | {"applications": []}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    _serve("deploy", "--address", running.cluster.dashboard, str(folder / "config.yaml"))
+
+
 def _status(cluster: RayCluster, name: str) -> str:
     with urllib.request.urlopen(f"{cluster.dashboard}/api/serve/applications/", timeout=60) as answer:
         return str(json.load(answer)["applications"].get(name, {}).get("status"))
