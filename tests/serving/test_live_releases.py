@@ -91,7 +91,7 @@ def test_the_first_release_makes_it_ready(following: LiveReleases, publish: Call
     refresh(following, following)
     assert following.ready
     assert (following.live, following.askable, following.problems) == ({"small": first}, {first}, {})
-    assert following.views() == {first: "attributes"}
+    assert {name: prepared.view for name, prepared in following.loaded.items()} == {first: "attributes"}
     assert deployments.asked == [first]
 
 

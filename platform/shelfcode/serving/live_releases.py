@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shelfcode.serving.questions import Prepared
@@ -107,7 +107,3 @@ class LiveReleases:
         self.problems.pop(subject, None)
         log.info("%s is loaded", release)
         return True
-
-    def views(self) -> Mapping[str, str]:
-        """Text view of each loaded release."""
-        return {name: prepared.view for name, prepared in self.loaded.items()}
