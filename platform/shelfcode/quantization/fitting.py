@@ -21,6 +21,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.learning_rate import warmup_cosine
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
+from shelfcode.quantization.parent import Parent
 from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets
@@ -82,11 +83,13 @@ def check_size(recipe: Recipe, products: int) -> None:
         )
 
 
-def start(recipe: Recipe, targets: Targets, worker: Worker) -> Fit:
-    """Model and optimizer before the first batch; the same on every worker."""
+def start(recipe: Recipe, targets: Targets, worker: Worker, parent: Parent | None = None) -> Fit:
+    """Model and optimizer before the first batch; the same on every worker. A parent's encoder and decoder are trained on from."""
     training = recipe.training
     torch.manual_seed(training.seed)
     model = new_model(recipe, targets.basis_DE.shape[1]).to(worker.device)
+    if parent:
+        model.load_state_dict(parent.model.state_dict())
     tensors = (targets.mean_E, targets.basis_DE, *targets.codewords)
     mean_E, basis_DE, *codewords = (torch.from_numpy(array).to(worker.device) for array in tensors)
     model.start_at(mean_E, basis_DE, codewords)

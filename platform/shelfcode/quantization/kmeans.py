@@ -41,7 +41,7 @@ def kmeans(x_ND: Tensor, clusters: int, iterations: int, starts: int, generator:
         x_ND: rows to cluster, at least as many as clusters.
         generator: on the CPU, whatever the device of the rows, so that every device starts alike.
     """
-    found = [_lloyd(x_ND, _spread_start(x_ND, clusters, generator), iterations) for _ in range(starts)]
+    found = [lloyd(x_ND, _spread_start(x_ND, clusters, generator), iterations) for _ in range(starts)]
     return found[0] if starts == 1 else min(found, key=lambda codewords_KD: mean_squared_distance(x_ND, codewords_KD))
 
 
@@ -58,8 +58,8 @@ def _spread_start(x_ND: Tensor, clusters: int, generator: torch.Generator) -> Te
     return sample_SD[torch.from_numpy(chosen_K).to(x_ND.device)].clone()
 
 
-def _lloyd(x_ND: Tensor, codewords_KD: Tensor, iterations: int) -> Tensor:
-    """Lloyd's iterations; a cluster that loses all its rows starts again at the row farthest from its own codeword."""
+def lloyd(x_ND: Tensor, codewords_KD: Tensor, iterations: int) -> Tensor:
+    """Lloyd's iterations from given codewords, in their order; one that loses all its rows starts anew at the row farthest from its own."""
     for _ in range(iterations):
         assigned_N = nearest(x_ND, codewords_KD)
         sums_KD = torch.zeros_like(codewords_KD).index_add_(0, assigned_N, x_ND)

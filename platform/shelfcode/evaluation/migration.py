@@ -1,0 +1,74 @@
+"""From the codes of one release to those of another: each product's old and new code, churn, and the translation of prefixes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.evaluation.churn import Churn, measure_churn
+from shelfcode.evaluation.translation import prefix_translation
+from shelfcode.keys import Keys, index_keys, item_keys
+from shelfcode.quantization.semantic_ids import table_codes
+from shelfcode.semantic_id import format_many, shared_depth
+from shelfcode.workspace import Workspace
+
+MIGRATION_FILE, TRANSLATION_FILE = "migration.parquet", "translation.parquet"
+
+
+@dataclass(frozen=True)
+class Migration:
+    """The products that two releases both coded.
+
+    Attributes:
+        item_ids_N, item_keys_N: of the products, in the order of the new release's semantic IDs.
+        old_NL, new_NL: their codes.
+        added, removed: products that only the new release coded, and only the old one.
+    """
+
+    item_ids_N: pa.ChunkedArray
+    item_keys_N: Keys
+    old_NL: NDArray[np.uint16]
+    new_NL: NDArray[np.uint16]
+    added: int
+    removed: int
+
+
+def read_migration(workspace: Workspace, old_folder: str, new_folder: str) -> Migration:
+    """Match the products of two releases, or drafts of them, by their folders."""
+    old, new = (_read_ids(workspace, f"{folder}/semantic_ids") for folder in (old_folder, new_folder))
+    old_keys, new_keys = item_keys(old["item_id"]), item_keys(new["item_id"])
+    place_N = index_keys(old_keys).get(new_keys)
+    both_N = place_N >= 0
+    return Migration(
+        new["item_id"].filter(pa.array(both_N)), new_keys[both_N], table_codes(old)[place_N[both_N]], table_codes(new)[both_N],
+        added=int((~both_N).sum()), removed=len(old_keys) - int(both_N.sum()),
+    )  # fmt: skip
+
+
+def churn_of(migration: Migration, against: str, taxonomy: Taxonomy | None = None, taxonomy_keys: Keys | None = None) -> Churn:
+    """Churn of a migration.
+
+    Args:
+        against: name of the old release.
+        taxonomy, taxonomy_keys: of any products that hold the migration's, and their item keys; left out, churn by department is too.
+    """
+    if taxonomy is not None and taxonomy_keys is not None:
+        taxonomy = taxonomy.of(index_keys(taxonomy_keys).get(migration.item_keys_N))  # every product of a release is in its snapshot
+    return measure_churn(migration.old_NL, migration.new_NL, against, migration.added, migration.removed, taxonomy)
+
+
+def write_migration(workspace: Workspace, folder: str, migration: Migration) -> None:
+    """Write migration.parquet (item_id, old, new, kept_levels) and translation.parquet into a folder of the workspace."""
+    old_NL, new_NL = migration.old_NL, migration.new_NL
+    levels = min(old_NL.shape[1], new_NL.shape[1])
+    kept_N = shared_depth(old_NL[:, :levels], new_NL[:, :levels]).astype(np.uint8)
+    old, new = (pa.array(format_many(codes_NL), pa.string()) for codes_NL in (old_NL, new_NL))
+    columns = {"item_id": migration.item_ids_N, "old": old, "new": new, "kept_levels": kept_N}
+    workspace.write_table(f"{folder}/{MIGRATION_FILE}", pa.table(columns))
+    workspace.write_table(f"{folder}/{TRANSLATION_FILE}", prefix_translation(old_NL, new_NL))
+
+
+def _read_ids(workspace: Workspace, folder: str) -> pa.Table:
+    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in workspace.parts(folder)])
