@@ -1,14 +1,13 @@
 """How much of a release's codes changed from those of the release before it: churn, and what became of the prefixes."""
 
-from collections import defaultdict
-from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.figures import Figures
+from shelfcode.evaluation.prefix_pairs import PrefixPairs, prefix_pairs
 from shelfcode.semantic_id import format_codes, shared_depth
 
 MOSTLY = 0.8
@@ -26,8 +25,13 @@ DEEPEST = 2
 SMALLEST_PART = 0.05
 """Of a prefix's products, for another prefix to be named."""
 
+DEPARTMENTS = 50
+"""Told of one by one, the largest: a flat catalog has as many first names as products, and a manifest is read often."""
+
+MOVERS = 30
+"""First codewords whose products are followed one by one, the largest."""
+
 Fate = Literal["moved", "split", "merged"]
-Flows = dict[str, dict[str, int]]
 
 
 class DepartmentChurn(Figures):
@@ -71,6 +75,22 @@ class LevelFates(Figures):
     examples: tuple[PrefixFate, ...]
 
 
+class FirstLevelMoves(Figures):
+    """Where the products of each first codeword went.
+
+    Attributes:
+        codewords: the largest, before and now together.
+        old_departments, new_departments: the commonest first name of the category path of each one's products, before and now;
+            None where there is none.
+        products: a row an old codeword, a column a new one, both in the order of `codewords`, and last all other codewords.
+    """
+
+    codewords: tuple[int, ...]
+    old_departments: tuple[str | None, ...]
+    new_departments: tuple[str | None, ...]
+    products: tuple[tuple[int, ...], ...]
+
+
 class Churn(Figures):
     """What changed between the codes of two releases.
 
@@ -78,9 +98,11 @@ class Churn(Figures):
         against: the release that is compared with.
         products: that both releases coded; all shares are of these.
         added, removed: products that only this release coded, and only the other.
-        changed: for each level, the share of products whose prefix down to it changed; the last is that of the whole semantic ID.
-        departments: the same by the first name of the category path, the largest first.
+        changed: for each level that both releases have, the share of products whose prefix down to it changed; the last is that of
+            the whole semantic ID where both have as many levels.
+        departments: the same by the first name of the category path, the largest first; products without a path are of none.
         fates: for each of the first levels, what became of the prefixes.
+        moves: of the first level, None where no product is common.
     """
 
     against: str
@@ -90,6 +112,7 @@ class Churn(Figures):
     changed: tuple[float, ...]
     departments: tuple[DepartmentChurn, ...]
     fates: tuple[LevelFates, ...]
+    moves: FirstLevelMoves | None
 
 
 def measure_churn(
@@ -104,13 +127,29 @@ def measure_churn(
     """
     levels = min(old_NL.shape[1], new_NL.shape[1])
     kept_N = shared_depth(old_NL[:, :levels], new_NL[:, :levels])
-    undefined = {} if len(kept_N) else {"changed": "the two releases have no product in common"}
+    pairs = list(prefix_pairs(old_NL, new_NL, min(DEEPEST, levels))) if len(kept_N) else []
     return Churn(
         against=against, products=len(kept_N), added=added, removed=removed, changed=_changed(kept_N, levels),
         departments=_departments(kept_N, levels, taxonomy) if taxonomy else (),
-        fates=tuple(_fates(old_NL[:, : level + 1], new_NL[:, : level + 1]) for level in range(min(DEEPEST, levels))) if len(kept_N) else (),
-        undefined=undefined,
+        fates=tuple(_fates(each) for each in pairs),
+        moves=_moves(old_NL[:, 0], new_NL[:, 0], pairs[0], taxonomy) if pairs else None,
+        undefined={} if pairs else {"changed": "the two releases have no product in common"},
     )  # fmt: skip
+
+
+def churn_columns(churn: Churn, departments: int = 12) -> dict[str, dict[str, object]]:
+    """Churn as a job shows it: name of a column -> all products, or a department -> its cell."""
+    largest = churn.departments[:departments]
+    rows = [*((each.department, each.products, each.changed) for each in largest), ("all products", churn.products, churn.changed)]
+    columns: dict[str, dict[str, object]] = {"products": {name: f"{products:,}" for name, products, _ in rows}}
+    for level in range(len(churn.changed)):
+        columns[f"L{level + 1} changed"] = {name: changed[level] for name, _, changed in rows}
+    return columns
+
+
+def fate_columns(churn: Churn) -> dict[str, dict[str, object]]:
+    """What became of prefixes as a job shows it: fate -> level -> prefixes."""
+    return {fate: {f"L{level.level}": getattr(level, fate) for level in churn.fates} for fate in ("kept", "moved", "split", "merged")}
 
 
 def _changed(kept_N: NDArray[np.integer], levels: int) -> tuple[float, ...]:
@@ -119,50 +158,76 @@ def _changed(kept_N: NDArray[np.integer], levels: int) -> tuple[float, ...]:
 
 
 def _departments(kept_N: NDArray[np.integer], levels: int, taxonomy: Taxonomy) -> tuple[DepartmentChurn, ...]:
-    top_N = taxonomy.labels_at(1)
-    name_of = {int(nodes_D[0]): path[0] for nodes_D, path in zip(taxonomy.ancestors_PD, taxonomy.paths, strict=True)}
+    top_N, name_of = taxonomy.labels_at(1), _department_names(taxonomy)
     tops, counts = np.unique(top_N[top_N >= 0], return_counts=True)
     return tuple(
         DepartmentChurn(department=name_of[int(tops[i])], products=int(counts[i]), changed=_changed(kept_N[top_N == tops[i]], levels))
-        for i in np.argsort(-counts, kind="stable")
+        for i in np.argsort(-counts, kind="stable")[:DEPARTMENTS]
     )
 
 
-def _fates(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer]) -> LevelFates:
-    """Fates of the prefixes that rows of so many levels are."""
-    to_of, from_of = _flows(old_NL, new_NL)
-    size_of = {old: sum(parts.values()) for old, parts in to_of.items()}
-    counts, examples = dict.fromkeys(("kept", "moved", "split", "merged"), 0), []
-    for old, parts in to_of.items():
-        if size_of[old] < FEWEST_PRODUCTS:
-            continue
-        target, largest = max(parts.items(), key=lambda part: part[1])
-        fate = "split" if largest < MOSTLY * size_of[old] else "kept" if target == old else "moved"
-        counts[fate] += 1
-        if fate != "kept":
-            examples.append(_told(fate, old, parts))
-    for new, parts in from_of.items():
-        if sum(2 * products > size_of[old] >= FEWEST_PRODUCTS for old, products in parts.items()) > 1:
-            counts["merged"] += 1
-            examples.append(_told("merged", new, parts))
-    examples.sort(key=lambda example: -example.products)
-    told = [example for fate in get_args(Fate) for example in [each for each in examples if each.fate == fate][:EXAMPLES]]
-    return LevelFates(level=old_NL.shape[1], **counts, examples=tuple(told))
+def _department_names(taxonomy: Taxonomy) -> dict[int, str]:
+    """Node at the top of the tree -> its name."""
+    return {int(nodes_D[0]): path[0] for nodes_D, path in zip(taxonomy.ancestors_PD, taxonomy.paths, strict=True)}
 
 
-def _flows(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer]) -> tuple[Flows, Flows]:
-    """Old prefix -> new prefix -> products, and the same from new to old."""
-    pairs_P, products_P = np.unique(np.hstack([old_NL, new_NL]).astype(np.int64), axis=0, return_counts=True)
-    to_of: Flows = defaultdict(dict)
-    from_of: Flows = defaultdict(dict)
-    for pair, products in zip(pairs_P.tolist(), products_P.tolist(), strict=True):
-        old, new = (format_codes(codes) for codes in (pair[: old_NL.shape[1]], pair[old_NL.shape[1] :]))
-        to_of[old][new] = from_of[new][old] = products
-    return to_of, from_of
+def _fates(pairs: PrefixPairs) -> LevelFates:
+    """Fates of the prefixes of one depth."""
+    large_O = pairs.old_size_O >= FEWEST_PRODUCTS
+    # Of each old prefix the new one that took most; pairs stand in the order of the old prefixes, each of which has one or more.
+    by_products_P = np.lexsort((-pairs.products_P, pairs.old_P))
+    best_O = by_products_P[np.searchsorted(pairs.old_P, np.arange(len(large_O)))]
+    mostly_O = pairs.products_P[best_O] >= MOSTLY * pairs.old_size_O
+    kept_O = large_O & mostly_O & pairs.same_P[best_O]
+    moved_O, split_O = large_O & mostly_O & ~kept_O, large_O & ~mostly_O
+    gave_P = large_O[pairs.old_P] & (2 * pairs.products_P > pairs.old_size_O[pairs.old_P])
+    merged_Q = np.bincount(pairs.new_P[gave_P], minlength=len(pairs.new_size_Q)) > 1
+    examples = (*_largest("moved", moved_O, pairs), *_largest("split", split_O, pairs), *_largest("merged", merged_Q, pairs))
+    counts = (int(fate_K.sum()) for fate_K in (kept_O, moved_O, split_O, merged_Q))
+    return LevelFates(
+        level=pairs.old_PL.shape[1], **dict(zip(("kept", "moved", "split", "merged"), counts, strict=True)), examples=examples
+    )
 
 
-def _told(fate: str, prefix: str, parts: Mapping[str, int]) -> PrefixFate:
-    products = sum(parts.values())
-    largest = sorted(parts.items(), key=lambda part: -part[1])
-    shares = tuple((other, count / products) for other, count in largest if count >= SMALLEST_PART * products)
-    return PrefixFate(fate=fate, prefix=prefix, products=products, parts=shares)
+def _largest(fate: Fate, chosen_K: NDArray[np.bool_], pairs: PrefixPairs) -> list[PrefixFate]:
+    """The largest of some prefixes, old ones or, where they merged, new ones; and where their products are now, or came from."""
+    old, new = (pairs.old_P, pairs.old_PL, pairs.old_size_O), (pairs.new_P, pairs.new_PL, pairs.new_size_Q)
+    (number_P, prefix_PL, size_K), (_, part_PL, _) = (new, old) if fate == "merged" else (old, new)
+    largest = sorted(np.flatnonzero(chosen_K).tolist(), key=lambda number: -size_K[number])[:EXAMPLES]
+    told = []
+    for number in largest:
+        rows = np.flatnonzero(number_P == number)
+        rows = rows[np.argsort(-pairs.products_P[rows], kind="stable")]
+        shares = ((format_codes(part_PL[row]), float(pairs.products_P[row] / size_K[number])) for row in rows)
+        parts = tuple(part for part in shares if part[1] >= SMALLEST_PART)
+        told.append(PrefixFate(fate=fate, prefix=format_codes(prefix_PL[rows[0]]), products=int(size_K[number]), parts=parts))
+    return told
+
+
+def _moves(old_N: NDArray[np.integer], new_N: NDArray[np.integer], pairs: PrefixPairs, taxonomy: Taxonomy | None) -> FirstLevelMoves:
+    """Of first codewords, and their pairs."""
+    old_P, new_P = pairs.old_PL[:, 0], pairs.new_PL[:, 0]
+    codewords = int(max(old_P.max(), new_P.max())) + 1
+    size_K = np.bincount(old_P, pairs.products_P, codewords) + np.bincount(new_P, pairs.products_P, codewords)
+    shown_M = np.argsort(-size_K, kind="stable")[: min(MOVERS, np.count_nonzero(size_K))]
+    place_K = np.full(codewords, len(shown_M))
+    place_K[shown_M] = np.arange(len(shown_M))
+    side = len(shown_M) + 1
+    products_S = np.bincount(place_K[old_P] * side + place_K[new_P], pairs.products_P, side * side).astype(int)
+    return FirstLevelMoves(
+        codewords=tuple(shown_M.tolist()),
+        old_departments=_commonest_departments(place_K[old_N], len(shown_M), taxonomy),
+        new_departments=_commonest_departments(place_K[new_N], len(shown_M), taxonomy),
+        products=tuple(map(tuple, products_S.reshape(side, side).tolist())),
+    )
+
+
+def _commonest_departments(place_N: NDArray[np.int64], places: int, taxonomy: Taxonomy | None) -> tuple[str | None, ...]:
+    """Of the products at each place."""
+    if taxonomy is None:
+        return (None,) * places
+    tops, top_N = np.unique(taxonomy.labels_at(1), return_inverse=True)
+    counted = np.bincount(place_N * len(tops) + top_N, minlength=(places + 1) * len(tops)).reshape(places + 1, -1)[:places]
+    counted[:, tops < 0] = 0  # products without a path
+    names = _department_names(taxonomy)
+    return tuple(names[int(tops[top])] if counts_T[top] else None for counts_T, top in zip(counted, counted.argmax(axis=1), strict=True))

@@ -4,11 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
 from shelfcode.evaluation.alignment_tables import ratio_rows
 from shelfcode.evaluation.behavioural_alignment import AlignmentComparison
+from shelfcode.evaluation.churn import Churn
 from shelfcode.evaluation.evaluate import Evaluation, headline
 from shelfcode.evaluation.figure_guide import guide_of
-from shelfcode.evaluation.report import format_figure, page_template
+from shelfcode.evaluation.report import format_figure, page_template, stability_words
 from shelfcode.evaluation.similarity_depth import SimilarityDepth
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 850, 340, 46, 44, 12
@@ -71,9 +75,13 @@ def comparison_columns(rows: Sequence[ComparisonRow], names: tuple[str, str]) ->
 
 
 def comparison_html(
-    a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison", behaviour: AlignmentComparison | None = None
-) -> str:
-    """A small self-contained page: the rows of `compare`, both similarity-depth curves, and the lifts of both. Names are escaped."""
+    a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison", behaviour: AlignmentComparison | None = None,
+    churn: Churn | None = None,
+) -> str:  # fmt: skip
+    """A self-contained page: the rows of `compare`, both similarity-depth curves, the lifts of both, and what changed. Names are escaped.
+
+    It is small without a churn, whose plots bring plotly.js along.
+    """
     levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
     curves = [
         {"name": name, "colour": colour, "points": _curve(evaluation.similarity_depth, levels)}
@@ -96,6 +104,8 @@ def comparison_html(
             width=_WIDTH,
             height=_HEIGHT,
             left=_LEFT,
+            plotly_js=Markup(get_plotlyjs()) if churn else "",
+            **stability_words(churn),
         )
     )
 

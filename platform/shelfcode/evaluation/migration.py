@@ -1,17 +1,20 @@
 """From the codes of one release to those of another: each product's old and new code, churn, and the translation of prefixes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.catalog.snapshot import load_snapshot, snapshot_item_keys, snapshot_taxonomy
+from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
+from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.churn import Churn, measure_churn
-from shelfcode.evaluation.translation import prefix_translation
+from shelfcode.evaluation.translation import code_texts, prefix_translation
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.quantization.semantic_ids import table_codes
-from shelfcode.semantic_id import format_many, shared_depth
+from shelfcode.release import Manifest
+from shelfcode.semantic_id import shared_depth
 from shelfcode.workspace import Workspace
 
 MIGRATION_FILE, TRANSLATION_FILE = "migration.parquet", "translation.parquet"
@@ -36,7 +39,11 @@ class Migration:
 
 
 def read_migration(workspace: Workspace, old_folder: str, new_folder: str) -> Migration:
-    """Match the products of two releases, or drafts of them, by their folders."""
+    """Match the products of two releases, or drafts of them, by their folders.
+
+    Raises:
+        ShelfcodeError: one of them has no semantic IDs.
+    """
     old, new = (_read_ids(workspace, f"{folder}/semantic_ids") for folder in (old_folder, new_folder))
     old_keys, new_keys = item_keys(old["item_id"]), item_keys(new["item_id"])
     place_N = index_keys(old_keys).get(new_keys)
@@ -52,11 +59,21 @@ def churn_of(migration: Migration, against: str, taxonomy: Taxonomy | None = Non
 
     Args:
         against: name of the old release.
-        taxonomy, taxonomy_keys: of any products that hold the migration's, and their item keys; left out, churn by department is too.
+        taxonomy, taxonomy_keys: of products in any order, and their item keys; left out, churn by department is too. Products of the
+            migration that they lack count as without a path.
     """
     if taxonomy is not None and taxonomy_keys is not None:
-        taxonomy = taxonomy.of(index_keys(taxonomy_keys).get(migration.item_keys_N))  # every product of a release is in its snapshot
+        place_N = index_keys(taxonomy_keys).get(migration.item_keys_N)
+        taxonomy = replace(taxonomy, leaf_of_N=np.where(place_N >= 0, taxonomy.leaf_of_N[place_N], NO_LEAF).astype(np.int32))
     return measure_churn(migration.old_NL, migration.new_NL, against, migration.added, migration.removed, taxonomy)
+
+
+def release_churn(workspace: Workspace, migration: Migration, old: Manifest, new: Manifest) -> Churn:
+    """Churn of a migration between two published releases; without departments where the newer one's snapshot is gone."""
+    snapshot = load_snapshot(workspace, new.catalog.snapshot)
+    if snapshot is None:
+        return churn_of(migration, old.name)
+    return churn_of(migration, old.name, snapshot_taxonomy(workspace, snapshot), snapshot_item_keys(workspace, snapshot))
 
 
 def write_migration(workspace: Workspace, folder: str, migration: Migration) -> None:
@@ -64,11 +81,14 @@ def write_migration(workspace: Workspace, folder: str, migration: Migration) -> 
     old_NL, new_NL = migration.old_NL, migration.new_NL
     levels = min(old_NL.shape[1], new_NL.shape[1])
     kept_N = shared_depth(old_NL[:, :levels], new_NL[:, :levels]).astype(np.uint8)
-    old, new = (pa.array(format_many(codes_NL), pa.string()) for codes_NL in (old_NL, new_NL))
+    old, new = (code_texts(codes_NL) for codes_NL in (old_NL, new_NL))
     columns = {"item_id": migration.item_ids_N, "old": old, "new": new, "kept_levels": kept_N}
     workspace.write_table(f"{folder}/{MIGRATION_FILE}", pa.table(columns))
     workspace.write_table(f"{folder}/{TRANSLATION_FILE}", prefix_translation(old_NL, new_NL))
 
 
 def _read_ids(workspace: Workspace, folder: str) -> pa.Table:
-    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in workspace.parts(folder)])
+    parts = workspace.parts(folder)
+    if not parts:
+        raise ShelfcodeError(f"{workspace.address(folder)} holds no semantic IDs")
+    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in parts])

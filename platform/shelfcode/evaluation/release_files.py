@@ -11,6 +11,7 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxo
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.evaluation.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.churn import Churn
 from shelfcode.evaluation.evaluate import Evaluation, evaluate
 from shelfcode.evaluation.prefix_rates import RESAMPLES
 from shelfcode.evaluation.relation_pairs import RelationPairs, relation_pairs
@@ -86,12 +87,15 @@ def _align(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relatio
 
 def write_evaluation(
     catalog: CodedCatalog, evaluation: Evaluation, recipe: Recipe, folder: str, title: str, facts: Mapping[str, object],
-    alignment: BehaviouralAlignment | None = None,
+    alignment: BehaviouralAlignment | None = None, churn: Churn | None = None,
 ) -> None:  # fmt: skip
-    """Write evaluation.json, report.html and, where it was measured, behavioural_alignment.json into a folder of the workspace."""
+    """Write evaluation.json, report.html and, where it was measured, behavioural_alignment.json into a folder of the workspace.
+
+    A churn is shown in the report; it is kept in the manifest.
+    """
     examples = _examples(catalog, positions_needed(evaluation, catalog.codes_NL))
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, alignment)
+    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, alignment, churn)
     catalog.workspace.write_json(f"{folder}/{EVALUATION_FILE}", evaluation.model_dump(mode="json"))
     if alignment is not None:
         catalog.workspace.write_json(f"{folder}/{ALIGNMENT_FILE}", alignment.model_dump(mode="json"))

@@ -12,6 +12,8 @@ from plotly.offline import get_plotlyjs
 
 from shelfcode.evaluation.alignment_tables import alignment_notes, lift_rows
 from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment
+from shelfcode.evaluation.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
+from shelfcode.evaluation.churn_plots import churn_plots
 from shelfcode.evaluation.codebook_health import codeword_counts
 from shelfcode.evaluation.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.evaluate import Evaluation, headline
@@ -70,6 +72,7 @@ def report_html(
     recipe_yaml: str,
     facts: Mapping[str, object],
     behaviour: BehaviouralAlignment | None = None,
+    churn: Churn | None = None,
 ) -> str:
     """The whole page as text; the caller writes it.
 
@@ -83,6 +86,7 @@ def report_html(
         recipe_yaml: the recipe as it was used.
         facts: what else to know of the release: catalog, parent release, versions; nested values are shown as JSON.
         behaviour: of these codes, where relations are known.
+        churn: against the release before, where there is one.
 
     Raises:
         KeyError: `examples` lacks a title that is needed.
@@ -98,7 +102,7 @@ def report_html(
         plots["alignment"] = alignment_plot(evaluation.taxonomy_alignment, levels)
     if behaviour is not None:
         plots["behaviour"] = lift_plot(behaviour)
-    # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots.
+    # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots and churn_plots.
     return page_template("report.html.j2").render(
         title=title,
         plotly_js=Markup(get_plotlyjs()),
@@ -115,7 +119,19 @@ def report_html(
         ],
         recipe_yaml=recipe_yaml,
         facts={name: value if isinstance(value, str) else json.dumps(value, default=str, indent=1) for name, value in facts.items()},
+        **stability_words(churn),
     )
+
+
+def stability_words(churn: Churn | None) -> dict[str, object]:
+    """What `stability.html.j2` shows; a page includes it where `churn` is not None."""
+    return {
+        "churn": churn,
+        "stability_plots": {name: Markup(plot) for name, plot in churn_plots(churn).items()} if churn else {},
+        "mostly": MOSTLY,
+        "fewest_products": FEWEST_PRODUCTS,
+        "smallest_part": SMALLEST_PART,
+    }
 
 
 def page_template(name: str) -> Template:

@@ -21,7 +21,8 @@ _LINES = ("#0f766e", "#c2410c", "#4f6bb0", "#a3428b", "#7a8b1f", "#1f2933", "#b9
 _COLUMNS = 4
 
 
-def _style(figure: go.Figure, height: int) -> go.Figure:
+def style(figure: go.Figure, height: int) -> go.Figure:
+    """Give a figure the look of the report."""
     figure.update_layout(
         height=height,
         margin={"l": 60, "r": 20, "t": 40, "b": 50},
@@ -35,7 +36,7 @@ def _style(figure: go.Figure, height: int) -> go.Figure:
     return figure
 
 
-def _level_colours(levels: int) -> list[str]:
+def level_colours(levels: int) -> list[str]:
     """Dark for level 1, lighter below."""
     dark, light = np.array([11, 79, 74]), np.array([150, 205, 196])
     return [f"rgb{tuple(int(part) for part in dark + (light - dark) * level / max(levels - 1, 1))}" for level in range(levels)]
@@ -46,7 +47,7 @@ def similarity_plot(similarity: SimilarityDepth, levels: int) -> go.Figure:
     bins = [part for part in similarity.bins if part.share_at_level is not None]
     middle = [(part.cosine_low + part.cosine_high) / 2 for part in bins]
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.52, 0.28, 0.2], vertical_spacing=0.05)
-    for level, colour in enumerate(_level_colours(levels), start=1):
+    for level, colour in enumerate(level_colours(levels), start=1):
         share = [part.share_at_level[level - 1] for part in bins if part.share_at_level is not None]
         hover = "cosine %{x:.3f}: %{y:.1%} agree down to L" + str(level) + "<extra></extra>"
         line = {"color": colour, "width": 2.5}
@@ -67,7 +68,7 @@ def similarity_plot(similarity: SimilarityDepth, levels: int) -> go.Figure:
     pairs = [part.pairs for part in bins]
     bars = {"marker_color": "#b6c2cc", "showlegend": False, "hovertemplate": "cosine %{x:.3f}: %{y:,} pairs<extra></extra>"}
     figure.add_bar(x=middle, y=pairs, **bars, row=3, col=1)
-    _style(figure, 620)
+    style(figure, 620)
     figure.update_yaxes(title_text="share of pairs", tickformat=".0%", range=[-0.02, 1.03], row=1, col=1)
     figure.update_yaxes(title_text="mean depth", range=[-0.03 * levels, levels * 1.03], dtick=1, row=2, col=1)
     figure.update_yaxes(title_text="pairs", type="log", dtick=2, range=[0, np.log10(max(pairs, default=1)) + 0.3], row=3, col=1)
@@ -108,7 +109,7 @@ def codeword_plot(counts: Sequence[NDArray[np.int64]]) -> go.Figure:
             note = {"annotation_text": f"{size - used:,} unused", "annotation_position": "top left"} if used < 0.9 * size else {}
             figure.add_vrect(x0=used + 0.5, x1=size + 0.5, fillcolor=WARNING, opacity=0.18, line_width=0, row=row, col=column, **note)
         figure.update_xaxes(range=[0, size + 1], row=row, col=column)
-    _style(figure, 60 + 270 * rows)
+    style(figure, 60 + 270 * rows)
     top = max(2.0, *(count_K.max() * len(count_K) / count_K.sum() for count_K in counts))
     bottom = min(0.5, *(count_K[count_K > 0].min() * len(count_K) / count_K.sum() for count_K in counts))
     figure.update_yaxes(type="log", dtick=1, range=[np.log10(bottom) - 0.1, np.log10(top) + 0.15])
@@ -142,7 +143,7 @@ def alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Figure:
             row=1,
             col=column,
         )
-    _style(figure, 110 + 46 * levels)
+    style(figure, 110 + 46 * levels)
     figure.update_yaxes(autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     figure.update_yaxes(title_text="prefix down to", col=1)
@@ -167,7 +168,7 @@ def lift_plot(alignment: BehaviouralAlignment) -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.add_hline(y=1, line={"color": SOFT, "dash": "dot", "width": 1})
-    _style(figure, 420)
+    style(figure, 420)
     levels = max((len(relation.depths) for relation in alignment.relations), default=1)
     figure.update_yaxes(title_text="lift over chance", type="log", dtick=1)
     figure.update_xaxes(
@@ -212,7 +213,7 @@ def map_plot(nodes: Sequence[MapNode], titles: Mapping[int, str], leaves: Mappin
             textfont={"color": INK},
         )
     )
-    _style(figure, 720)
+    style(figure, 720)
     figure.update_layout(margin={"l": 5, "r": 5, "t": 30, "b": 5})
     return figure
 

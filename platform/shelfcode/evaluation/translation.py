@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shelfcode.semantic_id import SEPARATOR, format_many, prefix
+from shelfcode.evaluation.prefix_pairs import PrefixPairs, prefix_pairs
+from shelfcode.semantic_id import SEPARATOR, prefix
 
 Direction = Literal["old_to_new", "new_to_old"]
 
@@ -30,21 +31,21 @@ def prefix_translation(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer])
         old prefix (`old_to_new`) and of the new one (`new_to_old`). A prefix's weights add up to 1 in its own direction.
     """
     levels = min(old_NL.shape[1], new_NL.shape[1])
-    return pa.concat_tables(
-        [TRANSLATION_SCHEMA.empty_table(), *(_of_level(old_NL[:, :level], new_NL[:, :level]) for level in range(1, levels + 1))]
-    )
+    tables = [_of_depth(pairs) for pairs in prefix_pairs(old_NL, new_NL, levels)]
+    return pa.concat_tables([TRANSLATION_SCHEMA.empty_table(), *tables])
 
 
-def _of_level(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer]) -> pa.Table:
-    level = old_NL.shape[1]
-    pairs_P, products_P = np.unique(np.hstack([old_NL, new_NL]).astype(np.int64), axis=0, return_counts=True)
-    sides = []
-    for codes_PL in (pairs_P[:, :level], pairs_P[:, level:]):
-        _, number_P = np.unique(codes_PL, axis=0, return_inverse=True)
-        number_P = number_P.reshape(-1)
-        sides.append((pa.array(format_many(codes_PL), pa.string()), products_P / np.bincount(number_P, products_P)[number_P]))
-    (old, old_to_new_P), (new, new_to_old_P) = sides
-    return pa.table([np.full(len(pairs_P), level, np.uint8), old, new, products_P, old_to_new_P, new_to_old_P], TRANSLATION_SCHEMA)
+def _of_depth(pairs: PrefixPairs) -> pa.Table:
+    level_P = np.full(len(pairs.products_P), pairs.old_PL.shape[1], np.uint8)
+    to_new_P = pairs.products_P / pairs.old_size_O[pairs.old_P]
+    to_old_P = pairs.products_P / pairs.new_size_Q[pairs.new_P]
+    columns = [level_P, code_texts(pairs.old_PL), code_texts(pairs.new_PL), pairs.products_P, to_new_P, to_old_P]
+    return pa.table(columns, TRANSLATION_SCHEMA)
+
+
+def code_texts(codes_NL: NDArray[np.integer]) -> pa.Array:
+    """`semantic_id.format_many` for millions of rows, which are never Python's texts."""
+    return pc.binary_join_element_wise(*(pa.array(code_N).cast(pa.string()) for code_N in codes_NL.T), SEPARATOR)
 
 
 def translate(table: pa.Table, prefixes: Iterable[str], direction: Direction = "old_to_new") -> dict[str, list[tuple[str, float]]]:
