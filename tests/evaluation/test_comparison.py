@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from shelfcode.evaluation.alignment_tables import ratio_rows
+from shelfcode.evaluation.churn import measure_churn
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.evaluate import evaluate, headline
 
@@ -79,3 +80,17 @@ def test_lifts_stand_side_by_side_with_their_ratio(evaluation, bad, alignments):
 def test_an_undefined_figure_shows_as_such(clustered, evaluation):
     collapsed = evaluate(clustered.x_ND, np.zeros_like(clustered.codes_NL), clustered.sizes, None)
     assert "not defined" in comparison_html(evaluation, collapsed, NAMES)
+
+
+def test_what_changed_stands_below_the_figures_where_it_is_known(clustered, evaluation, bad):
+    churn = measure_churn(
+        np.random.default_rng(0).permutation(clustered.codes_NL), clustered.codes_NL, "<b>old</b>", 0, 0, clustered.taxonomy
+    )
+    html = comparison_html(evaluation, bad, NAMES, churn=churn)
+    assert "Stability" not in comparison_html(evaluation, bad, NAMES)
+    assert f"down to L1 for {churn.changed[0]:.1%}" in html
+    assert html.index("<h2>Figures") < html.index("<h2>Stability")
+    assert 'id="plot-moves"' in html
+    assert "&lt;b&gt;old&lt;/b&gt;" in html
+    assert "<b>old" not in html
+    assert "<script src" not in html

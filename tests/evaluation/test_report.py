@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from shelfcode.catalog.taxonomy import taxonomy_from_paths
+from shelfcode.evaluation.churn import measure_churn
 from shelfcode.evaluation.evaluate import evaluate
 from shelfcode.evaluation.report import ReportExamples, format_figure, positions_needed, report_html
 
@@ -34,10 +36,20 @@ class Page(HTMLParser):
             self.shown.append(data)
 
 
-def render(evaluation, codes_NL, title="precision@v0001", words="product {}", leaf="tea", recipe="encoder: {}", facts=None, behaviour=None):
+def render(
+    evaluation,
+    codes_NL,
+    title="precision@v0001",
+    words="product {}",
+    leaf="tea",
+    recipe="encoder: {}",
+    facts=None,
+    behaviour=None,
+    churn=None,
+):
     needed = positions_needed(evaluation, codes_NL)
     examples = ReportExamples.from_columns(needed, [words.format(position) for position in needed], [leaf] * len(needed))
-    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour)
+    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour, churn)
 
 
 def test_the_page_says_everything(clustered, evaluation):
@@ -64,8 +76,51 @@ def test_behavioural_alignment_has_its_section_where_it_was_measured(clustered, 
     assert "plot-behaviour" in [attributes.get("id") for _, attributes in page.tags]
 
 
-def test_the_page_loads_nothing(clustered, evaluation, alignments):
-    page = Page(render(evaluation, clustered.codes_NL, behaviour=alignments.a))
+@pytest.fixture
+def churn(clustered):
+    """Everything of first codeword 0 was at 5 before, and a few products elsewhere."""
+    old_NL = clustered.codes_NL.copy()
+    old_NL[old_NL[:, 0] == 0, 0] = 5
+    old_NL[::50, 1] += 1
+    names = [[HOSTILE if path[0] == "department 0" else path[0]] for path in clustered.paths]
+    return measure_churn(old_NL, clustered.codes_NL, "precision@v0001", 12, 3456, taxonomy_from_paths(names))
+
+
+def test_what_changed_has_its_section_where_there_is_a_release_before(clustered, evaluation, churn):
+    without, page = Page(render(evaluation, clustered.codes_NL)), Page(render(evaluation, clustered.codes_NL, churn=churn))
+    assert "Stability" not in without.text
+    assert "against precision@v0001: 1,000 products are of both; 12 are new, 3,456 are gone." in page.text
+    l1, l2, l3 = churn.changed
+    assert f"changed down to L1 for {l1:.1%}, down to L2 for {l2:.1%}, down to L3 for {l3:.1%} of the products." in page.text
+    first = churn.departments[0]
+    shown = " ".join(f"{share:.1%}" for share in first.changed)
+    assert f"{first.department} {first.products} {shown}" in page.text
+    level = churn.fates[0]
+    assert f"L1 {level.kept} {level.moved} {level.split} {level.merged}" in page.text
+    (split,) = level.examples
+    parts = ", ".join(f"{prefix}\N{NO-BREAK SPACE}({share:.0%})" for prefix, share in split.parts)
+    assert " ".join(f"split 5 {split.products} {parts}".split()) in page.text
+    plots = [attributes.get("id") for _, attributes in page.tags]
+    assert {"plot-kept", "plot-changed", "plot-moves"} <= set(plots)
+
+
+def test_departments_are_text_in_what_changed_too(clustered, evaluation, churn):
+    html = render(evaluation, clustered.codes_NL, churn=churn)
+    page = Page(html)
+    assert HOSTILE in page.text
+    assert not [tag for tag, _ in page.tags if tag in ("b", "img")]
+    assert "<script>alert" not in html
+
+
+def test_without_a_common_product_the_page_says_so(clustered, evaluation):
+    nothing = measure_churn(clustered.codes_NL[:0], clustered.codes_NL[:0], "precision@v0001", 1000, 5)
+    page = Page(render(evaluation, clustered.codes_NL, churn=nothing))
+    assert "Not measured: the two releases have no product in common." in page.text
+    assert "plot-kept" not in [attributes.get("id") for _, attributes in page.tags]
+
+
+def test_the_page_loads_nothing(clustered, evaluation, alignments, churn):
+    page = Page(render(evaluation, clustered.codes_NL, behaviour=alignments.a, churn=churn))
     assert not [tag for tag in page.tags if tag[0] in ("link", "img", "iframe")]
     assert not [attributes for _, attributes in page.tags if {"src", "href"} & attributes.keys()]
 
