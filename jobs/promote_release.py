@@ -1,8 +1,7 @@
-"""List releases, show one, compare two as they were evaluated, and move a flavor's CURRENT to another one or back.
+"""List releases, show one, and move a flavor's CURRENT to another one or back. compare_releases compares two.
 
 python jobs/promote_release.py list --workspace WS [--flavor precision]
 python jobs/promote_release.py show --release precision@v0002 --workspace WS
-python jobs/promote_release.py compare --release precision@v0003 --against precision@v0002 --workspace WS
 python jobs/promote_release.py promote --release precision@v0003 --workspace WS
 python jobs/promote_release.py rollback --flavor precision --workspace WS
 """
@@ -13,37 +12,29 @@ from typing import Annotated, Any, Literal
 import typer
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.evaluation.comparison import compare, comparison_columns
-from shelfcode.evaluation.evaluate import headline
-from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
 from shelfcode.promotion import promote, roll_back
 from shelfcode.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
 from shelfcode.workspace import Workspace
 
-NEEDED = {"list": (), "show": ("release",), "compare": ("release", "against"), "promote": ("release",), "rollback": ("flavor",)}
+NEEDED = {"list": (), "show": ("release",), "promote": ("release",), "rollback": ("flavor",)}
 SHOWN = {"similarity": "similarity_depth_spearman", "purity": "purity_l2_leaf", "distinct": "distinct_share"}
 
-ActionArgument = Annotated[Literal["list", "show", "compare", "promote", "rollback"], typer.Argument(help="What to do.")]
-ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001. For show, compare and promote.")]
-AgainstFlag = Annotated[str | None, typer.Option("--against", help="The release to compare with. For compare.")]
+ActionArgument = Annotated[Literal["list", "show", "promote", "rollback"], typer.Argument(help="What to do.")]
+ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001. For show and promote.")]
 FlavorFlag = Annotated[
     str | None, typer.Option("--flavor", help="Name of a flavor with a release. For rollback, and for list if you like.")
 ]
 
 
-def main(
-    action: ActionArgument, workspace: WorkspaceFlag, release: ReleaseFlag = None, against: AgainstFlag = None, flavor: FlavorFlag = None
-) -> dict[str, Any]:
-    """List, show and compare releases; promote one, or roll a flavor back to the release that was current before."""
-    home, flags = Workspace(workspace), given_flags(action, release=release, against=against, flavor=flavor)
+def main(action: ActionArgument, workspace: WorkspaceFlag, release: ReleaseFlag = None, flavor: FlavorFlag = None) -> dict[str, Any]:
+    """List and show releases; promote one, or roll a flavor back to the release that was current before."""
+    home, flags = Workspace(workspace), given_flags(action, release=release, flavor=flavor)
     match action:
         case "list":
             return list_releases(home, published_releases(home, flavor))
         case "show":
             return show_release(home, load_manifest(home, flags["release"]))
-        case "compare":
-            return compare_releases(home, load_manifest(home, flags["release"]), load_manifest(home, flags["against"]))
         case "promote":
             return tell_current(home, promote(home, flags["release"]))
         case "rollback":
@@ -82,12 +73,6 @@ def show_release(home: Workspace, manifest: Manifest) -> dict[str, Any]:
     )
     current = manifest.name == current_name(home, manifest.flavor)
     return account(home, manifest) | {"current": current, **manifest.facts(), "history": history}
-
-
-def compare_releases(home: Workspace, a: Manifest, b: Manifest) -> dict[str, Any]:
-    names, of_a, of_b = (a.name, b.name), read_evaluation(home, a.folder), read_evaluation(home, b.folder)
-    show_figures(" against ".join(names), comparison_columns(compare(of_a, of_b, names), names))
-    return account(home, a) | {"metrics": headline(of_a), "against": b.name, "metrics_against": headline(of_b)}
 
 
 def tell_current(home: Workspace, manifest: Manifest) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """What jobs tell their users of a catalog's attributes, and what they ask of Ray."""
 
 import io
+import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.schema import attributes_schema
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.flavor import OwnAttribute
-from shelfcode.job import has_gpu, say_embedded, show_attributes, show_figures
+from shelfcode.job import has_gpu, run_job, say_embedded, show_attributes, show_figures
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace
 
@@ -108,3 +110,22 @@ def test_on_a_narrow_screen_a_name_goes_on_below_and_loses_nothing(monkeypatch: 
     rows = cells_of(told)[1:]
     assert len(rows) > 1
     assert ["".join(cells) for cells in zip(*rows, strict=True)] == ["share", "precision@v0001"]
+
+
+@pytest.mark.parametrize(
+    ("gates", "code"),
+    [(None, None), ({}, None), ({"a": {"held": True}}, None), ({"a": {"held": True}, "b": {"held": False}}, 1)],
+)
+def test_a_gate_that_does_not_hold_fails_a_job_after_its_last_line(
+    gates: dict[str, dict[str, bool]] | None, code: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {"release": "precision@v0002"} if gates is None else {"release": "precision@v0002", "gates": gates}
+    monkeypatch.setattr(sys, "argv", ["job.py"])
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    if code is None:
+        run_job(lambda: result)
+    else:
+        with pytest.raises(SystemExit) as stop:
+            run_job(lambda: result)
+        assert stop.value.code == code
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result

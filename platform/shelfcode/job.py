@@ -25,6 +25,10 @@ from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import first_copies, row_keys
+from shelfcode.layout import check_layout
+from shelfcode.lease import Lease, hold_lease
+from shelfcode.pipeline import count_retries
+from shelfcode.release import Manifest
 from shelfcode.workspace import Workspace
 
 CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON Lines; local or s3://.")]
@@ -35,6 +39,9 @@ JudgmentsFlag = Annotated[
 RecipeFlag = Annotated[str, typer.Option("--recipe", help="Of an encoder: name under jobs/encoders/, or the path of a YAML file.")]
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name under jobs/flavors/, or the path of a YAML file.")]
 SetFlag = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value: any recipe field; may be given several times.")]
+
+HoldFlag = Annotated[bool, typer.Option("--hold", help="Publish the release and leave CURRENT where it is; promote_release moves it.")]
+WaitFlag = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another run that writes the same.")]
 
 SAY_EVERY_SECONDS = 10
 HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
@@ -47,7 +54,8 @@ screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty()
 def run_job(main: Callable[..., dict[str, Any]]) -> None:
     """Run a job's main function as a command; its result becomes the last line on stdout.
 
-    Exit code 0 only when the job did all it was asked to; 2 for an error that the user can mend, told without a traceback.
+    Exit code 0 only when the job did all it was asked to; 1 when one of its result's `gates` does not hold; 2 for an error that the
+    user can mend, told without a traceback.
     """
     joined = ray.is_initialized()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -73,6 +81,8 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
         if not joined:
             ray.shutdown()  # whatever workers still had to say is said before the last line
         print(json.dumps(results[0], ensure_ascii=False), flush=True)
+        if not all(gate["held"] for gate in results[0].get("gates", {}).values()):
+            sys.exit(1)
 
 
 def start_ray() -> None:
@@ -90,6 +100,26 @@ def start_ray() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.raise_original_map_exception = True  # else the error that a user can mend is lost in one of Ray's
+
+
+@contextlib.contextmanager
+def open_workspace(url: str, lease: str, run: str, wait: float = 0) -> Iterator[tuple[Workspace, Lease]]:
+    """The workspace of a job that writes, and the lease that it holds meanwhile; tells at the end how often a bucket was asked again.
+
+    Args:
+        lease: name of what nobody else may write at the same time: a flavor; or the run itself, to keep out only whoever deletes.
+        wait: seconds to wait for whoever holds it.
+
+    Raises:
+        ShelfcodeError: the workspace has another layout, or another run holds the lease.
+    """
+    retries = count_retries()
+    workspace = Workspace(url, on_retry=retries)
+    check_layout(workspace)
+    with hold_lease(workspace, lease, run, wait) as held:
+        yield workspace, held
+    if number := retries.read():
+        say(f"the object store failed to answer {number:,} requests; all were asked again")
 
 
 def has_gpu() -> bool:
@@ -152,6 +182,15 @@ def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
     for prefix, titles in prefixes:
         table.add_row(prefix, escape("\n".join(titles)))
     screen.print(table)
+
+
+def show_release(release: Manifest, prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Tables on stderr: some prefixes of a release just published, its figures, and what changed against its parent."""
+    show_prefixes(prefixes)
+    rows = {f"rows {name}": count for name, count in release.rows.model_dump().items()}
+    churn = release.churn or {"changed": ()}
+    changed = {f"changed down to L{level}, of {churn['against']}": share for level, share in enumerate(churn["changed"], start=1)}
+    show_figures(release.name, {"value": {**release.metrics, **rows, **changed}})
 
 
 def show_attributes(workspace: Workspace, extracted: ExtractedCatalog, products: int = 8) -> None:

@@ -34,7 +34,6 @@ def workspace(trained: Trained, tmp_path: Path) -> Path:
         shutil.copytree(trained.release, folder / version)
         edit(folder / version / "manifest.json", lambda manifest: manifest.update(version=version))  # noqa: B023
     edit(folder / "v0002/manifest.json", lambda manifest: manifest["metrics"].update(distinct_share=0.25))
-    edit(folder / "v0002/evaluation.json", lambda evaluation: evaluation["collisions"].update(distinct_share=0.25))
     for version in ("v0001", "v0002"):
         move_current(Workspace(str(tmp_path)), "releases/precision", version, "published")
     return tmp_path
@@ -108,19 +107,6 @@ def test_a_release_is_shown_with_the_moves_of_its_flavor(trained: Trained, promo
     assert promote("show", "--release", "precision").result["release"] == "precision@v0003"
 
 
-def test_two_releases_are_compared_as_they_were_published(trained: Trained, workspace: Path, promote: Promote) -> None:
-    shutil.rmtree(workspace / "releases/precision/v0001/semantic_ids")
-    job = promote("compare", "--release", "precision@v0001", "--against", "precision@v0002")
-    assert job.code == 0, job.told
-    published = trained.job.result["metrics"]
-    assert (job.result["release"], job.result["against"]) == ("precision@v0001", "precision@v0002")
-    assert job.result["metrics"] == published
-    assert job.result["metrics_against"] == {**published, "distinct_share": 0.25}
-    share = published["distinct_share"]
-    assert rows_of(job.told)["Distinct IDs"] == [f"{share:.4f}", "0.2500", f"{0.25 - share:.4f}", "precision@v0001"]
-    assert not (workspace / "evaluations").exists()
-
-
 def test_current_moves_to_a_release_and_back(workspace: Path, promote: Promote) -> None:
     there = promote("promote", "--release", "precision@v0003")
     assert there.code == 0, there.told
@@ -155,8 +141,7 @@ def test_a_damaged_release_is_not_promoted(workspace: Path, promote: Promote) ->
         ("promote --flavor precision", "promote needs --release"),
         ("rollback", "rollback needs --flavor"),
         ("rollback --flavor precision --release precision@v0001", "rollback takes no --release"),
-        ("compare", "compare needs --release and --against"),
-        ("compare --release precision@v0001", "compare needs --against"),
+        ("compare --release precision@v0001", "'compare' is not one of"),
         ("list --release precision@v0001", "list takes no --release"),
         ("promote --release precision", "precision does not say which release"),
         ("promote --release precision@v0042", "there are precision@v0001, precision@v0002, precision@v0003"),
