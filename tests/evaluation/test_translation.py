@@ -1,4 +1,6 @@
+import re
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -86,3 +88,12 @@ def test_texts_of_codes_are_those_of_semantic_ids():
     codes_NL = np.random.default_rng(0).integers(0, 65536, (50, 4)).astype(np.uint16)
     assert code_texts(codes_NL).to_pylist() == format_many(codes_NL)
     assert code_texts(codes_NL[:, :1]).to_pylist() == format_many(codes_NL[:, :1])
+
+
+def test_the_examples_of_the_documentation_give_what_it_says():
+    text = (Path(__file__).parents[2] / "docs/stability.md").read_text()
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert names["rates"] == pytest.approx({"5": 0.04, "7": 0.02})
+    assert names["seen"] == pytest.approx({"5_2": 2 / 3, "5_3": 1 / 3, "7_0": 1})
