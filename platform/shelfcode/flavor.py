@@ -291,7 +291,11 @@ class Recipe(Settings):
     encoder: EncoderSettings = EncoderSettings()
     quantizer: QuantizerSettings = QuantizerSettings()
     training: TrainingSettings = TrainingSettings()
-    stability: Literal["free"] = Field("free", description="free: a new release owes nothing to its parent's codes")
+    stability: Literal["free", "warm", "frozen_coarse"] = Field(
+        "free",
+        description="what a new release owes to the codes of the current one; free: nothing; warm: training starts from it, and codewords "
+        "are named so that most products keep their code; frozen_coarse: warm, and the first two levels stay as they are",
+    )
     without_gpu: dict[str, Any] = Field(
         {}, description="field by its full name: value; what changes on hardware without a GPU, under what --set says"
     )

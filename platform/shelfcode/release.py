@@ -38,7 +38,13 @@ class RowCounts(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a release says of itself; `embeddings` and `catalog.snapshot` are paths within the workspace."""
+    """What a release says of itself; `embeddings` and `catalog.snapshot` are paths within the workspace.
+
+    Attributes:
+        parent: the release that was current before.
+        model_from: the release whose model this one has, where it was not trained itself but its products were coded again.
+        churn: what changed against the parent (evaluation/churn.py); None without one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -52,6 +58,8 @@ class Manifest(BaseModel):
     rows: RowCounts
     metrics: dict[str, float]
     libraries: dict[str, str]
+    model_from: str | None = None
+    churn: dict[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -63,7 +71,7 @@ class Manifest(BaseModel):
 
     def facts(self) -> dict[str, object]:
         """What a report tells of a release besides its recipe and its figures."""
-        return self.model_dump(mode="json", include={"catalog", "parent", "embeddings", "rows", "libraries"})
+        return self.model_dump(mode="json", include={"catalog", "parent", "model_from", "embeddings", "rows", "libraries"})
 
 
 def release_folder(flavor: str, version: str) -> str:
@@ -84,6 +92,12 @@ def current_name(workspace: Workspace, flavor: str) -> str | None:
     """The release that CURRENT points to, such as `precision@v0001`; None before the first."""
     version = current_version(workspace, flavor)
     return f"{flavor}@{version}" if version else None
+
+
+def current_release(workspace: Workspace, flavor: str) -> Manifest | None:
+    """Manifest of the release that CURRENT points to; None before the first."""
+    name = current_name(workspace, flavor)
+    return load_manifest(workspace, name) if name else None
 
 
 def previous_version(workspace: Workspace, flavor: str) -> str | None:
@@ -139,15 +153,16 @@ def load_manifest(workspace: Workspace, name: str) -> Manifest:
 
 
 def draft_manifest(
-    recipe: Recipe, snapshot: Snapshot, embedded: EmbeddedCatalog, metrics: dict[str, float], parent: str | None
-) -> Manifest:
+    recipe: Recipe, snapshot: Snapshot, embedded: EmbeddedCatalog, metrics: dict[str, float], parent: str | None,
+    model_from: str | None = None, churn: BaseModel | None = None,
+) -> Manifest:  # fmt: skip
     """The manifest of a release before it has a version."""
     coded = len(embedded.keys_N)
     return Manifest(
         flavor=recipe.name, version="", created="", recipe=recipe.model_dump(mode="json"),
         catalog=CatalogRecord(snapshot=snapshot.folder, source=snapshot.source, fingerprint=snapshot.fingerprint),
         parent=parent, embeddings=embedded.folder, rows=RowCounts(read=snapshot.read, coded=coded, rejected=snapshot.read - coded),
-        metrics=metrics, libraries=library_versions(),
+        metrics=metrics, libraries=library_versions(), model_from=model_from, churn=churn and churn.model_dump(mode="json"),
     )  # fmt: skip
 
 
@@ -167,6 +182,20 @@ def release_recipe(manifest: Manifest, overrides: Sequence[str] = ()) -> Recipe:
             "train a new release instead"
         )
     return changed
+
+
+def check_encoder(manifest: Manifest, recipe: Recipe) -> None:
+    """Refuse to code with a release whose encoder is no longer what it was.
+
+    Raises:
+        ShelfcodeError: the recipe's encoder and view give other embeddings than those that the release was trained on.
+    """
+    now = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
+    if now != manifest.embeddings:
+        raise ShelfcodeError(
+            f"{manifest.name} was trained on {manifest.embeddings}, and encoder.model {recipe.encoder.model} gives {now} now: the encoder "
+            "changed. Put the old one back, or train a new release"
+        )
 
 
 def publish(workspace: Workspace, draft: str, manifest: Manifest, make_current: bool = True) -> Manifest:

@@ -9,24 +9,27 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
     <workspace>/releases/<flavor>/        one folder a version, CURRENT and history/
+    <workspace>/leases/<name>/            who writes now
+    <workspace>/layout.json               version of this layout
 """
 
 import json
 import os
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.store_retries import OnRetry, retry_options, tell_retries
 
 
 def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
@@ -37,7 +40,7 @@ def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     if "://" not in url:
         url = str(Path(url).expanduser().absolute())
     # Other processes write here too: a cached listing would hide their files.
-    options = {"use_listings_cache": False} if url.startswith(("s3://", "s3a://")) else {}
+    options = {"use_listings_cache": False, **retry_options()} if url.startswith(("s3://", "s3a://")) else {}
     try:
         fs, path = url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
@@ -51,10 +54,29 @@ def new_run(job: str) -> str:
 
 
 @dataclass(frozen=True)
+class StoredFile:
+    """A file of a workspace: its path within it, its size, and when it was written, by the clock of the store."""
+
+    path: str
+    bytes: int
+    written: float
+
+
+def _written(info: dict[str, Any]) -> float:
+    """fsspec's facts about a file name the time as the store does."""
+    return float(info["mtime"]) if "mtime" in info else float(info["LastModified"].timestamp())
+
+
+@dataclass(frozen=True)
 class Workspace:
-    """A folder or bucket prefix. Holds only its URL, so that it travels to any worker; paths given to it are relative."""
+    """A folder or bucket prefix. Holds only its URL, so that it travels to any worker; paths given to it are relative.
+
+    Attributes:
+        on_retry: called each time that a bucket's store is asked again, in whichever process; has to travel too.
+    """
 
     url: str
+    on_retry: OnRetry | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if "://" not in self.url:  # workers run in folders of their own, where a relative path means another place
@@ -62,11 +84,14 @@ class Workspace:
 
     @property
     def fs(self) -> AbstractFileSystem:
-        return open_filesystem(self.url)[0]
+        fs = open_filesystem(self.url)[0]
+        if self.on_retry and not isinstance(fs, LocalFileSystem):
+            tell_retries(fs, self.on_retry)
+        return fs
 
     @property
     def is_local(self) -> bool:
-        return isinstance(self.fs, fsspec.implementations.local.LocalFileSystem)
+        return "://" not in self.url or isinstance(self.fs, LocalFileSystem)
 
     @property
     def arrow_filesystem(self) -> pafs.FileSystem:
@@ -148,16 +173,35 @@ class Workspace:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
             self.fs.put_file(str(path), target)
 
-    def claim(self, relative: str) -> bool:
-        """Create an empty file that did not exist; False when somebody else was first."""
+    def files(self, folder: str) -> list["StoredFile"]:
+        """All files below a folder, those whose names begin with a dot too, sorted by path; empty when there is no such folder."""
+        root = self.path("")
+        found = self.fs.find(self.path(folder), detail=True, withdirs=False)
+        return [StoredFile(path[len(root) :].lstrip("/"), int(info["size"]), _written(info)) for path, info in sorted(found.items())]
+
+    def written_at(self, relative: str) -> float:
+        """When a file was written, in seconds since 1970, by the clock of the store."""
+        return _written(self.fs.info(self.path(relative)))
+
+    def clock(self) -> float:
+        """What time it is by the clock of the store: that of a machine may differ."""
+        probe = f".clock-{uuid.uuid4().hex}"
+        self.write_bytes(probe, b"")
+        try:
+            return self.written_at(probe)
+        finally:
+            self.remove(probe)
+
+    def claim(self, relative: str, data: bytes = b"") -> bool:
+        """Create a file that did not exist; False when somebody else was first."""
         path = self.path(relative)
-        if self.is_local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
         try:
             if self.is_local:
-                Path(path).touch(exist_ok=False)
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                with Path(path).open("xb") as file:
+                    file.write(data)
             else:
-                self.fs.pipe_file(path, b"", mode="create")  # a conditional put
+                self.fs.pipe_file(path, data, mode="create")  # a conditional put
         except FileExistsError:
             return False
         return True

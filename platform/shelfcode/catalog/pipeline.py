@@ -125,7 +125,9 @@ def _drop_duplicates(
         rows = [RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row) for row in later]
         name = part.path.rsplit("part-", 1)[-1].removesuffix(".parquet")
         write_rejected(workspace, run, f"duplicate-{name}", rows)
-        workspace.write_table(part.path, table.filter(pa.array(keep)))
-        kept.append(SnapshotPart(path=part.path, rows=int(keep.sum())))
+        # Under another name: a second job that reads the same files at this moment writes the first one again, duplicates and all.
+        path = f"{part.path.removesuffix('.parquet')}-distinct.parquet"
+        workspace.write_table(path, table.filter(pa.array(keep)))
+        kept.append(SnapshotPart(path=path, rows=int(keep.sum())))
         dropped += len(rows)
     return kept, dropped

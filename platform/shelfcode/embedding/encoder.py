@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import EncoderSettings, TextViewSettings
-from shelfcode.model_source import readable_name, telling_arguments
+from shelfcode.model_source import content_digest, readable_name, telling_arguments
 from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -180,10 +181,12 @@ def _known_prompt(known: dict[str, str], names: Sequence[str]) -> str:
 
 
 def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
-    """Name of the folder for embeddings: readable, and different whenever the vectors would be."""
+    """Name of the folder for embeddings: readable, and different whenever the vectors would be. A model's folder counts by its content."""
+    folder = Path(encoder.model)
+    model = content_digest(folder) if folder.is_dir() else encoder.model
     backend = f"int8 {INT8_VECTORS}" if encoder.chosen_backend == "int8" else encoder.chosen_backend
     parts = (
-        encoder.model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), backend, encoder.dtype,
+        model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), backend, encoder.dtype,
         encoder.prompt, encoder.dimensions, encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None,
         view.max_characters,
     )  # fmt: skip

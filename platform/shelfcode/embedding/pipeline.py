@@ -5,13 +5,14 @@ it stopped: the next one finds those rows stored and embeds the others.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
+from numpy.typing import NDArray
 
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.pipeline import check_extractor, extract_attributes
@@ -68,16 +69,20 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
     recipe = recipe.model_copy(update={"encoder": pin_encoder(recipe.encoder, workspace)})  # vectors are kept under a version's name
-    folder = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
-    before = stored_rows(workspace, workspace.parts(folder))
+    folder = embeddings_folder(recipe)
+    before = workspace.parts(folder)
+    known = stored_rows(workspace, before)
     source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)
     item_keys_N = snapshot_item_keys(workspace, snapshot)
     keys_N = _row_keys(source, item_keys_N)
-    reused = int((before.get(keys_N) >= 0).sum())
+    stored_N = known.get(keys_N) >= 0
+    reused = int(stored_N.sum())
     progress(reused)
-    known = stored_rows(workspace, workspace.parts(folder))
-    rejected = _embed_missing(source, known, recipe.encoder, folder, run, progress) if (known.get(keys_N) < 0).any() else 0
-    stored_N = stored_rows(workspace, workspace.parts(folder)).get(keys_N) >= 0
+    stored_N |= _stored_since(workspace, folder, before, keys_N)  # while attributes were extracted
+    rejected = 0
+    if not stored_N.all():
+        rejected = _embed_missing(source, index_keys(keys_N[stored_N]), recipe.encoder, folder, run, progress)
+        stored_N |= _stored_since(workspace, folder, before, keys_N)
     if int((~stored_N).sum()) != rejected:
         raise RuntimeError(f"{int((~stored_N).sum())} products have no embedding, but {rejected} were rejected")
     if not stored_N.any():
@@ -106,6 +111,11 @@ def _text_source(
     return TextSource(workspace, extracted.parts, view, own, extracted.owner), extracted
 
 
+def embeddings_folder(recipe: Recipe) -> str:
+    """Where the embeddings of a recipe's encoder and text view are, within the workspace."""
+    return f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
+
+
 def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
     """Row key of each product of the snapshot, in its order."""
     found = list(_each_part(source, _text_keys, {"source": ray.put(source)}).iter_rows())
@@ -115,6 +125,12 @@ def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
     if (place_N < 0).any():
         raise RuntimeError(f"{int((place_N < 0).sum())} products have no text view")
     return rows[place_N]
+
+
+def _stored_since(workspace: Workspace, folder: str, before: Sequence[str], keys_N: Keys) -> NDArray[np.bool_]:
+    """Which rows are in parts that were not there before."""
+    known = set(before)
+    return stored_rows(workspace, [part for part in workspace.parts(folder) if part not in known]).get(keys_N) >= 0
 
 
 def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings, folder: str, run: str, progress: Progress) -> int:
@@ -130,12 +146,17 @@ def _embed(
 
     Args:
         run: under which rejected rows are kept; None where another try at them follows.
+
+    Raises:
+        ShelfcodeError: the encoder cannot be loaded, or gives vectors of another dimension than those that are stored.
     """
+    stored = workspace.parts(folder)[:1]
+    dimensions = workspace.read_schema(stored[0]).field("embedding").type.list_size if stored else None
     done = texts.map_batches(
         EmbeddingActor,
         batch_size=encoder.rows_per_part,
         batch_format="pyarrow",
-        fn_constructor_args=(encoder, workspace, folder, run),
+        fn_constructor_args=(encoder, workspace, folder, run, dimensions),
         compute=ray.data.ActorPoolStrategy(min_size=encoder.actors_min, max_size=max(encoder.actors_min, encoder.actors_max)),
         num_cpus=encoder.cpus_per_actor,
         num_gpus=encoder.gpus_per_actor or None,
@@ -190,14 +211,16 @@ def _texts_of(table: pa.Table, source: TextSource) -> pa.Table:
 class EmbeddingActor:
     """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts, or why there are none."""
 
-    def __init__(self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str | None) -> None:
+    def __init__(
+        self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str | None, dimensions: int | None = None
+    ) -> None:
         # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
         self.problem = ""
         try:
             self.encoder: TextEncoder = (VllmEncoder if settings.engine == "vllm" else Encoder)(settings, workspace)
         except ShelfcodeError as error:
             self.problem = str(error)
-        self.workspace, self.folder, self.run = workspace, folder, run
+        self.settings, self.workspace, self.folder, self.run, self.dimensions = settings, workspace, folder, run, dimensions
 
     def __call__(self, texts: pa.Table) -> pa.Table:
         if self.problem:
@@ -205,6 +228,12 @@ class EmbeddingActor:
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
         name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
         x_ND = self.encoder.embed(texts["text"].to_pylist())
+        if self.dimensions and x_ND.shape[1] != self.dimensions and len(x_ND):
+            self.problem = (
+                f"encoder.model {self.settings.model} gives {x_ND.shape[1]} dimensions, and the embeddings in {self.folder} have "
+                f"{self.dimensions}: it is another encoder than before. Name it otherwise and train a new release with it"
+            )
+            return self(texts)
         finite_N = np.isfinite(x_ND).all(axis=1)
         rejected = [
             RejectedRow(row["item_id"], "embedding", "embedding is not finite", row)

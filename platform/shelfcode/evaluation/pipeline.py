@@ -1,15 +1,31 @@
-"""Evaluating a release that is already published: its products' embeddings are found in the workspace, by Ray Data."""
+"""Evaluating a release, on a worker of Ray: as a draft before it is published, or once more when it has long been there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from shelfcode.catalog.snapshot import load_snapshot
+import ray
+import torch
+
+from shelfcode.catalog.snapshot import Snapshot, load_snapshot, snapshot_taxonomy
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.evaluate import Evaluation
+from shelfcode.evaluation.churn import Churn
+from shelfcode.evaluation.evaluate import Evaluation, headline
+from shelfcode.evaluation.migration import churn_of, read_migration, write_migration
 from shelfcode.evaluation.relations import Relations
-from shelfcode.evaluation.release_files import CodedCatalog, align_catalog, evaluate_catalog, read_coded_catalog, write_evaluation
-from shelfcode.release import Manifest, release_recipe
+from shelfcode.evaluation.release_files import (
+    CodedCatalog,
+    align_catalog,
+    evaluate_catalog,
+    example_prefixes,
+    read_coded_catalog,
+    write_evaluation,
+)
+from shelfcode.flavor import Recipe
+from shelfcode.quantization.semantic_ids import write_coded_texts
+from shelfcode.release import Manifest, draft_manifest, release_recipe
+from shelfcode.release_check import check_semantic_ids
 from shelfcode.workspace import Workspace, new_run
 
 
@@ -20,6 +36,56 @@ class EvaluatedRelease:
     catalog: CodedCatalog
     evaluation: Evaluation
     alignment: BehaviouralAlignment | None
+
+
+@dataclass(frozen=True)
+class EvaluatedDraft:
+    """What is known of a draft once it was evaluated: the manifest that it is to have, and some prefixes to show."""
+
+    manifest: Manifest
+    prefixes: list[tuple[str, list[str]]]
+
+
+def evaluate_draft(
+    workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
+    model_from: str | None = None,
+) -> EvaluatedDraft:  # fmt: skip
+    """Check a draft's semantic IDs, evaluate them, hold them against those of the parent, and write what a release tells of itself.
+
+    Runs in a task: it takes memory that grows with the catalog, and a driver may sit on a small head node.
+
+    Args:
+        parent: the release that this one follows.
+        model_from: the release whose model this is; None for one that was just trained.
+
+    Raises:
+        ShelfcodeError: a file of the draft is damaged.
+    """
+    task = ray.remote(num_cpus=recipe.training.cpus_per_worker)(_evaluate_draft)
+    lean = replace(embedded, extracted=None)
+    return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
+
+
+def _evaluate_draft(
+    workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
+    model_from: str | None,
+) -> EvaluatedDraft:  # fmt: skip
+    torch.set_num_threads(recipe.training.cpus_per_worker)
+    check_semantic_ids(workspace, f"{draft}/semantic_ids", len(embedded.keys_N), recipe.quantizer.codebook_sizes)
+    write_coded_texts(workspace, draft, embedded.keys_N)
+    catalog = read_coded_catalog(workspace, snapshot, embedded, draft)
+    evaluation = evaluate_catalog(catalog, recipe)
+    churn = _write_churn(catalog, draft, parent) if parent else None
+    manifest = draft_manifest(recipe, snapshot, embedded, headline(evaluation), parent.name if parent else None, model_from, churn)
+    write_evaluation(catalog, evaluation, recipe, draft, recipe.name, manifest.facts(), churn=churn)
+    return EvaluatedDraft(manifest, example_prefixes(catalog))
+
+
+def _write_churn(catalog: CodedCatalog, draft: str, parent: Manifest) -> Churn:
+    migration = read_migration(catalog.workspace, parent.folder, draft)
+    write_migration(catalog.workspace, draft, migration)
+    taxonomy = snapshot_taxonomy(catalog.workspace, catalog.snapshot).of(catalog.embedded.positions_N)
+    return churn_of(migration, parent.name, taxonomy, catalog.item_keys_N)
 
 
 def evaluate_release(workspace: Workspace, manifest: Manifest, seed: int, relations: Relations | None = None) -> EvaluatedRelease:

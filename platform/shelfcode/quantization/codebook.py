@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shelfcode.quantization.kmeans import nearest, two_nearest
@@ -20,6 +22,12 @@ class ResidualCodebooks(nn.Module):
     def codewords(self, level: int) -> Tensor:
         """float[K, D] of one level."""
         return self.get_buffer(f"codewords_{level}")
+
+    def rename(self, names: Sequence[NDArray[np.int64]]) -> None:
+        """Give the codewords of each level other numbers: codeword k of level l becomes names[l][k]."""
+        for level, name_K in enumerate(names):
+            codewords_KD = self.codewords(level)
+            codewords_KD[torch.from_numpy(name_K)] = codewords_KD.clone()
 
     @torch.no_grad()
     def assign(self, z_LBD: Sequence[Tensor]) -> Tensor:

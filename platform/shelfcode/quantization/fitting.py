@@ -21,10 +21,9 @@ from shelfcode.flavor import Recipe
 from shelfcode.learning_rate import warmup_cosine
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
-from shelfcode.quantization.parent import Parent
 from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.targets import Targets, frozen_levels
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,23 @@ def check_size(recipe: Recipe, products: int) -> None:
         )
 
 
-def start(recipe: Recipe, targets: Targets, worker: Worker, parent: Parent | None = None) -> Fit:
-    """Model and optimizer before the first batch; the same on every worker. A parent's encoder and decoder are trained on from."""
+def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None = None) -> Fit:
+    """Model and optimizer before the first batch; the same on every worker.
+
+    Args:
+        parent: encoder and decoder to train on from; whatever decides over its frozen levels is not trained.
+    """
     training = recipe.training
     torch.manual_seed(training.seed)
     model = new_model(recipe, targets.basis_DE.shape[1]).to(worker.device)
     if parent:
-        model.load_state_dict(parent.model.state_dict())
+        model.load_state_dict(parent.state_dict())
+        model.freeze_levels(frozen_levels(recipe))
     tensors = (targets.mean_E, targets.basis_DE, *targets.codewords)
     mean_E, basis_DE, *codewords = (torch.from_numpy(array).to(worker.device) for array in tensors)
     model.start_at(mean_E, basis_DE, codewords)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
     return Fit(model, optimizer)
 
 

@@ -24,6 +24,11 @@ def save_model(workspace: Workspace, folder: str, weights: dict[str, Tensor]) ->
     workspace.write_bytes(f"{folder}/{MODEL_FILE}", save(plain))
 
 
+def copy_model(workspace: Workspace, source: str, target: str) -> None:
+    """The same weights for another release."""
+    workspace.write_bytes(f"{target}/{MODEL_FILE}", workspace.read_bytes(f"{source}/{MODEL_FILE}"))
+
+
 def load_model(workspace: Workspace, folder: str, recipe: Recipe) -> RQVAE:
     """The model of a release, ready to encode.
 

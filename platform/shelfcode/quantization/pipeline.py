@@ -1,19 +1,24 @@
 """Embeddings -> semantic IDs, by Ray Data: the frozen model codes every product, part by part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
 import torch
+from numpy.typing import NDArray
 
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.flavor import Recipe
-from shelfcode.keys import KeyIndex, first_copies, owners, row_keys
+from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.workspace import Workspace
+
+PARTS_TOGETHER = 32
+"""Parts of a release whose codes are gathered in one part of the next: many small runs do not leave many small files."""
 
 
 def encode_embeddings(
@@ -44,6 +49,37 @@ def encode_embeddings(
         coded += int(row["coded"])
         progress(int(row["coded"]))
     return coded
+
+
+def recode(
+    embedded: EmbeddedCatalog, item_keys_N: Keys, new_N: NDArray[np.bool_], recipe: Recipe, workspace: Workspace, release: str, target: str,
+    progress: Callable[[int], None],
+) -> None:  # fmt: skip
+    """Code the new products of a catalog with the model of a release, take over the codes of all others, and write `target`/part-*.parquet.
+
+    Args:
+        item_keys_N, new_N: of the products in `embedded`: item key, and whether it has to be coded.
+        release: folder of the release.
+    """
+    if new_N.any():
+        new = replace(embedded, positions_N=embedded.positions_N[new_N], keys_N=embedded.keys_N[new_N])
+        encode_embeddings(new, recipe, workspace, release, target, progress)
+    parts = workspace.parts(f"{release}/semantic_ids")
+    groups = [{"number": first, "paths": parts[first : first + PARTS_TOGETHER]} for first in range(0, len(parts), PARTS_TOGETHER)]
+    arguments = {"workspace": workspace, "kept": ray.put(index_keys(item_keys_N[~new_N])), "target": target}
+    dataset = ray.data.from_items(groups, override_num_blocks=len(groups))
+    for row in dataset.map_batches(_keep_codes, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments).iter_rows():
+        progress(int(row["kept"]))
+
+
+def _keep_codes(item: pa.Table, workspace: Workspace, kept: "ray.ObjectRef[KeyIndex]", target: str) -> Iterator[pa.Table]:
+    """Write the codes that are taken over from some parts as one part, named by their place: a task may run twice."""
+    group = item.to_pylist()[0]
+    table = pa.concat_tables([workspace.read_table(path) for path in group["paths"]])
+    table = table.filter(pa.array(ray.get(kept).get(item_keys(table["item_id"])) >= 0))
+    if len(table):
+        workspace.write_table(f"{target}/part-kept-{group['number']:06d}.parquet", table)
+    yield pa.table({"kept": [len(table)]})
 
 
 class QuantizerActor:

@@ -46,6 +46,23 @@ class RQVAE(nn.Module):
         self.decoder = mlp([latent_size, *reversed(hidden_sizes), dimensions])
         self.expansion = nn.Linear(latent_size, dimensions).requires_grad_(False)
 
+    def freeze_levels(self, levels: int) -> None:
+        """Keep the latents of the first levels what they are: of the encoder only its last layer goes on learning, for the other levels."""
+        if not levels:
+            return
+        *shared, last = self.encoder
+        for layer in shared:
+            layer.requires_grad_(False)
+        frozen = levels * self.projection.out_features
+
+        def without_frozen(gradient: Tensor) -> Tensor:
+            kept = gradient.clone()
+            kept[:frozen] = 0
+            return kept
+
+        for weights in last.parameters():
+            weights.register_hook(without_frozen)
+
     def latents(self, x_BE: Tensor) -> list[Tensor]:
         """float[B, D] of each level."""
         projected_BD = self.projection(x_BE)

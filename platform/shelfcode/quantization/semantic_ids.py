@@ -1,12 +1,17 @@
 """The semantic IDs of a catalog's products, as a table in the workspace."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.semantic_id import format_many
 from shelfcode.workspace import Workspace
+
+CODED_TEXTS_FILE = "coded_texts.npy"
 
 
 def semantic_ids_table(item_ids: pa.ChunkedArray, codes_NL: NDArray[np.integer]) -> pa.Table:
@@ -19,6 +24,39 @@ def table_codes(table: pa.Table) -> NDArray[np.uint16]:
     """Codes of such rows, in their order: uint16[N, L]."""
     codes_NL: NDArray[np.uint16] = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return codes_NL.reshape(-1, table["codes"].type.list_size)
+
+
+def write_coded_texts(workspace: Workspace, folder: str, row_keys_N: Keys) -> None:
+    """Keep with a release which texts its products were coded from: their row keys, in rising order, as coded_texts.npy."""
+    file = io.BytesIO()
+    np.save(file, np.sort(row_keys_N))
+    workspace.write_bytes(f"{folder}/{CODED_TEXTS_FILE}", file.getvalue())
+
+
+def read_coded_texts(workspace: Workspace, folder: str) -> Keys:
+    """What `write_coded_texts` wrote; none for a release that was published before they were kept."""
+    path = f"{folder}/{CODED_TEXTS_FILE}"
+    return np.load(io.BytesIO(workspace.read_bytes(path)), allow_pickle=False) if workspace.exists(path) else np.empty(0, np.uint64)
+
+
+def read_all_codes(workspace: Workspace, folder: str) -> tuple[Keys, NDArray[np.uint16]]:
+    """Item keys and codes of all products in a folder, in no order that means anything: uint64[N], uint16[N, L].
+
+    Raises:
+        ShelfcodeError: the folder has none.
+    """
+    parts = workspace.parts(folder)
+    if not parts:
+        raise ShelfcodeError(f"{workspace.address(folder)} holds no semantic IDs")
+    tables = (workspace.read_table(part, columns=["item_id", "codes"]) for part in parts)
+    keys, codes = zip(*((item_keys(table["item_id"]), table_codes(table)) for table in tables), strict=True)
+    return np.concatenate(keys), np.concatenate(codes)
+
+
+def read_item_keys(workspace: Workspace, folder: str) -> Keys:
+    """Item keys alone of all products in a folder, in no order that means anything: uint64[N]."""
+    parts = (workspace.read_table(part, columns=["item_id"]) for part in workspace.parts(folder))
+    return np.concatenate([np.empty(0, np.uint64), *(item_keys(table["item_id"]) for table in parts)])
 
 
 def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[np.uint16]:

@@ -19,9 +19,12 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.kmeans import kmeans, lloyd, nearest
 from shelfcode.quantization.neighbours import nearest_neighbours
-from shelfcode.quantization.parent import Parent
 from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, torch_stream
+from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.smoothing import neighbour_weights, smooth
+
+REFINEMENTS = 2
+"""Iterations of k-means from a parent's codewords: enough to follow the catalog, too few to wander off."""
 
 COARSE_STARTS = 5
 """k-means is run from so many starts at the first level: its few borders decide over every prefix."""
@@ -63,20 +66,41 @@ def unpack_targets(data: bytes) -> Targets:
         return Targets(arrays["rows_M"], arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
 
 
+VL = 1
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a parent's model brings: codewords, float[K_l, D] of each level, and the codes that it gives, int64[M, L]."""
+
+    codewords: tuple[Tensor, ...]
+    codes_ML: Tensor
+
+
+def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device) -> Inherited:
+    """The codewords of a parent's model, and its codes of all products, those among them that it was not trained on."""
+    chunks = (torch.from_numpy(np.array(x_ME[first : first + 8192])) for first in range(0, len(x_ME), 8192))
+    codes_ML = torch.cat([parent.encode(x_BE.to(parent.projection.weight.device)) for x_BE in chunks])
+    return Inherited(tuple(parent.codebooks.codewords(level).to(device) for level in range(codes_ML.shape[1])), codes_ML.to(device))
+
+
 @torch.no_grad()
 def find_targets(
-    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: Parent | None = None
+    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None
 ) -> Targets:
     """Targets of a catalog, or of a sample of it where it has more than training.products_max products.
 
     Args:
         x_NE: of unit norm, memory-mapped or in memory; products in the order of `taxonomy.leaf_of_N`.
-        parent: projection, codewords and codes to start from.
+        parent: a published model; projection and codewords start from its own.
     """
     training, settings = recipe.training, recipe.quantizer.neighbourhood
     rows_M = sample_rows(len(x_NE), training.products_max, training.seed)
     x_ME = x_NE if len(rows_M) == len(x_NE) else x_NE[rows_M]
-    mean_E, basis_DE = parent.projection(device) if parent else principal_components(recipe, x_ME, device)
+    if parent:
+        mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
+    else:
+        mean_E, basis_DE = principal_components(recipe, x_ME, device)
     chunks = (torch.from_numpy(np.array(x_ME[first : first + 8192])).to(device) for first in range(0, len(x_ME), 8192))
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
     rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
@@ -85,9 +109,11 @@ def find_targets(
         smoothed = smooth(z_MD, near, neighbour_weights(near, taxonomy.of(rows_M), settings), rounds)
     else:
         smoothed = [z_MD] * len(rounds)
-    codewords, codes_ML, spread_L = residual_kmeans(recipe, smoothed, parent and parent.of(rows_M))
+    inherited = inherit(parent, x_ME, device) if parent else None
+    codewords, codes_ML, spread = residual_kmeans(recipe, smoothed, inherited)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
-    return Targets(rows_M, codes_ML, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, spread_L)
+    codes = codes_ML.cpu().numpy().astype(np.uint16)
+    return Targets(rows_M, codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
 
 
 def sample_rows(rows: int, at_most: int, seed: int) -> NDArray[np.int64]:
@@ -111,47 +137,37 @@ def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torc
     return mean_E, basis_DE.contiguous()
 
 
-def residual_kmeans(
-    recipe: Recipe, smoothed: list[Tensor], parent: Parent | None = None
-) -> tuple[list[Tensor], NDArray[np.uint16], NDArray[np.float32]]:
+def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited | None = None) -> tuple[list[Tensor], Tensor, list[float]]:
     """Codebooks and codes, level by level: each clusters what its own smoothing leaves over of the levels before.
 
-    From a parent, each level's codewords start where the parent's were, and a product leaves the codeword that it had only for
-    one that is clearly nearer.
+    Inherited codewords are only refined. At frozen levels, they and the parent's codes are taken as they are.
 
     Returns:
-        float[K_l, D] of each level, uint16[M, L] codes, float32[L] mean squared distance to the codeword.
+        float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level.
     """
     quantizer, seed = recipe.quantizer, recipe.training.seed
     generator = torch_stream(seed, SETUP)
     sample = torch.from_numpy(sample_rows(len(smoothed[0]), quantizer.kmeans_sample, seed)).to(smoothed[0].device)
     prefix_MD = torch.zeros_like(smoothed[0])
     codewords, codes, spread = [], [], []
-    stayed_M = torch.ones(len(prefix_MD), dtype=torch.bool, device=prefix_MD.device)
     for level, (size, z_MD) in enumerate(zip(quantizer.codebook_sizes, smoothed, strict=True)):
         residual_MD = z_MD - prefix_MD
-        if parent is None:
-            codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, COARSE_STARTS if level == 0 else 1, generator)
-            code_M = nearest(residual_MD, codewords_KD)
+        if inherited and level < frozen_levels(recipe):
+            codewords_KD, code_M = inherited.codewords[level], inherited.codes_ML[:, level]
         else:
-            codewords_KD = lloyd(residual_MD[sample], parent.codewords(level, prefix_MD.device), ITER)
-            own_M = torch.from_numpy(parent.codes_NL[:, level].astype(np.int64)).to(prefix_MD.device)
-            code_M = nearest_or_own(residual_MD, codewords_KD, torch.where(stayed_M, own_M, -1), REL)
-            stayed_M &= code_M == own_M
+            if inherited:
+                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS)
+            else:
+                starts = COARSE_STARTS if level == 0 else 1
+                codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, starts, generator)
+            code_M = nearest(residual_MD, codewords_KD)
         prefix_MD = prefix_MD + codewords_KD[code_M]
         codewords.append(codewords_KD)
-        codes.append(code_M.cpu().numpy().astype(np.uint16))
+        codes.append(code_M)
         spread.append(float((z_MD - prefix_MD).square().sum(dim=1).mean()))
-    return codewords, np.stack(codes, axis=1), np.array(spread, dtype=np.float32)
+    return codewords, torch.stack(codes, dim=1), spread
 
 
-ITER, REL = 5, 0.2
-
-
-def nearest_or_own(x_ND: Tensor, codewords_KD: Tensor, own_N: Tensor, reluctance: float) -> Tensor:
-    """The nearest codeword, or the one that a product had, unless its squared distance is greater by more than `reluctance`."""
-    near_N = nearest(x_ND, codewords_KD)
-    to_near_N = (x_ND - codewords_KD[near_N]).square().sum(dim=1)
-    to_own_N = (x_ND - codewords_KD[own_N.clamp(min=0)]).square().sum(dim=1)
-    stays_N = (own_N >= 0) & (to_own_N <= (1 + reluctance) * to_near_N)
-    return torch.where(stays_N, own_N, near_N)
+def frozen_levels(recipe: Recipe) -> int:
+    """Levels at which a new release gives every product the code that its parent gives it."""
+    return 2 if recipe.stability == "frozen_coarse" else 0

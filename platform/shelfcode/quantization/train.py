@@ -21,9 +21,12 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
-from shelfcode.keys import Keys
+from shelfcode.keys import Keys, index_keys
+from shelfcode.quantization.alignment import align_codewords
 from shelfcode.quantization.fitting import Worker, check_size, fit, start
-from shelfcode.quantization.targets import find_targets, unpack_targets
+from shelfcode.quantization.model_file import load_model, new_model
+from shelfcode.quantization.semantic_ids import read_all_codes
+from shelfcode.quantization.targets import find_targets, sample_rows, unpack_targets
 from shelfcode.train import read_state, report_state, run_config
 from shelfcode.workspace import Workspace
 
@@ -34,20 +37,27 @@ TARGETS_FILE = "targets.npz"
 log = logging.getLogger(__name__)
 
 
-def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy) -> str:
-    """Folder of a training run under the workspace, named after what decides its outcome."""
-    decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode()
+def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None) -> str:
+    """Folder of a training run under the workspace, named after what decides its outcome.
+
+    Args:
+        parent: folder of the release that training starts from.
+    """
+    decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode() + (parent or "").encode()
     arrays = (embedded.keys_N, taxonomy.leaf_of_N, taxonomy.ancestors_PD)
     digest = hashlib.blake2b(decides + b"".join(array.tobytes() for array in arrays), digest_size=6).hexdigest()
     return f"runs/{recipe.name}-{digest}"
 
 
-def prepare_targets(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str) -> None:
+def prepare_targets(
+    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str, parent: str | None = None
+) -> None:
     """Find what the encoder is to learn and keep it in the run's folder; nothing to do where an earlier start did.
 
     Args:
         taxonomy: of the products that have an embedding, in their order.
         folder: of the run, from `training_run`.
+        parent: folder of the release that training starts from.
 
     Raises:
         ShelfcodeError: a codebook is larger than the catalog.
@@ -58,14 +68,17 @@ def prepare_targets(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonom
         return
     workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", _pack(embedded.keys_N, taxonomy))
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(_find_targets)
-    ray.get(task.remote(recipe, workspace, folder, embedded.folder))
+    ray.get(task.remote(recipe, workspace, folder, embedded.folder, parent))
 
 
-def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, workspace: Workspace, folder: str) -> dict[str, Tensor]:
+def train_quantizer(
+    recipe: Recipe, embedded: EmbeddedCatalog, workspace: Workspace, folder: str, parent: str | None = None
+) -> dict[str, Tensor]:
     """Fit the quantizer to the embeddings of a catalog; the weights of the trained model.
 
     Args:
         folder: of the run, after `prepare_targets`; checkpoints in it are taken up.
+        parent: folder of the release that training starts from, as for `prepare_targets`.
 
     Raises:
         ray.train.TrainingFailedError: workers failed more often than training.max_failures.
@@ -75,7 +88,7 @@ def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, workspace: Worksp
     trainer = TorchTrainer(
         _train_worker,
         train_loop_config={
-            "recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder, "embeddings": embedded.folder,
+            "recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder, "embeddings": embedded.folder, "parent": parent,
         },
         torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
         scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker=resources),
@@ -88,11 +101,42 @@ def train_quantizer(recipe: Recipe, embedded: EmbeddedCatalog, workspace: Worksp
     return weights
 
 
-def _find_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str) -> None:
+def name_codewords(
+    recipe: Recipe, embedded: EmbeddedCatalog, item_keys_N: Keys, workspace: Workspace, weights: dict[str, Tensor], parent: str
+) -> dict[str, Tensor]:
+    """The weights of a trained model with its codewords renamed, so that as many products as possible keep the code they have.
+
+    Args:
+        item_keys_N: of the products in `embedded`.
+        parent: folder of the release whose codes are to be kept, whatever model or encoder it has.
+    """
+    task = ray.remote(num_cpus=recipe.training.cpus_per_worker, max_retries=recipe.training.max_failures)(_name_codewords)
+    return ray.get(task.remote(recipe, workspace, embedded.folder, embedded.keys_N, item_keys_N, weights, parent))
+
+
+def _name_codewords(
+    recipe: Recipe, workspace: Workspace, embeddings: str, keys_N: Keys, item_keys_N: Keys, weights: dict[str, Tensor], parent: str
+) -> dict[str, Tensor]:
+    torch.set_num_threads(recipe.training.cpus_per_worker)
+    coded_K, old_KL = read_all_codes(workspace, f"{parent}/semantic_ids")
+    place_N = index_keys(coded_K).get(item_keys_N)
+    both_M = sample_rows(int((place_N >= 0).sum()), recipe.training.products_max, recipe.training.seed)
+    rows_M = np.flatnonzero(place_N >= 0)[both_M]
+    model = new_model(recipe, weights["projection.weight"].shape[1]).eval()
+    model.load_state_dict(weights)
+    x_NE = embedding_matrix(workspace, embeddings, keys_N)
+    chunks = (torch.from_numpy(np.array(x_NE[rows_M[first : first + 8192]])) for first in range(0, len(rows_M), 8192))
+    new_ML = np.concatenate([np.empty((0, len(model.codebooks.sizes)), np.int64), *(model.encode(x_BE).numpy() for x_BE in chunks)])
+    model.codebooks.rename(align_codewords(old_KL[place_N[rows_M]], new_ML, model.codebooks.sizes))
+    return dict(model.state_dict())
+
+
+def _find_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None) -> None:
     torch.set_num_threads(recipe.training.cpus_per_worker)
     device = torch.device("cuda" if recipe.training.use_gpu else "cpu")
     keys_N, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
-    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_N), taxonomy, device)
+    model = load_model(workspace, parent, recipe) if parent else None
+    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_N), taxonomy, device, model)
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
 
@@ -104,7 +148,7 @@ def _train_worker(config: dict[str, Any]) -> None:
     keys_N, taxonomy = _unpack(workspace.read_bytes(f"{config['run']}/{TRAINING_SET_FILE}"))
     targets = unpack_targets(workspace.read_bytes(f"{config['run']}/{TARGETS_FILE}"))
     x_NE = embedding_matrix(workspace, config["embeddings"], keys_N)
-    state = start(recipe, targets, worker)
+    state = start(recipe, targets, worker, load_model(workspace, config["parent"], recipe) if config["parent"] else None)
     if checkpoint := ray.train.get_checkpoint():
         state.load(read_state(checkpoint))
         _say(worker, f"training goes on from step {state.step} of {recipe.training.steps}")

@@ -1,0 +1,102 @@
+"""Bring a flavor's semantic IDs up to date with a catalog: only what changed is extracted, embedded, and coded by the release's model.
+
+python jobs/reembed_catalog.py --flavor precision --catalog CATALOG --workspace WS [--allow-removals] [--hold] [--wait SECONDS]
+"""
+
+from typing import Annotated, Any
+
+import typer
+
+from shelfcode.catalog.changes import check_removals, compare_products
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.snapshot import snapshot_item_keys
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.evaluation.pipeline import evaluate_draft
+from shelfcode.flavor import Recipe
+from shelfcode.job import (
+    CatalogFlag,
+    HoldFlag,
+    SetFlag,
+    WaitFlag,
+    WorkspaceFlag,
+    open_workspace,
+    run_job,
+    say,
+    say_embedded,
+    show_figures,
+    show_rejected,
+    show_release,
+    stage,
+    start_ray,
+)
+from shelfcode.lease import Lease
+from shelfcode.quantization.model_file import copy_model
+from shelfcode.quantization.pipeline import recode
+from shelfcode.quantization.semantic_ids import read_coded_texts, read_item_keys
+from shelfcode.release import Manifest, check_encoder, load_manifest, publish, release_recipe
+from shelfcode.workspace import Workspace, new_run
+
+FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name of a flavor with a current release.")]
+RemovalsFlag = Annotated[bool, typer.Option("--allow-removals", help="Remove products that the catalog lacks, however many they are.")]
+
+
+def main(
+    flavor: FlavorFlag,
+    catalog: CatalogFlag,
+    workspace: WorkspaceFlag,
+    set_: SetFlag = None,
+    allow_removals: RemovalsFlag = False,
+    hold: HoldFlag = False,
+    wait: WaitFlag = 0,
+) -> dict[str, Any]:
+    """Publish a release with the current one's model and the catalog's products. --set reaches catalog.* and how the models run."""
+    start_ray()
+    run = new_run(f"reembed-{flavor}")
+    with open_workspace(workspace, flavor, run, wait) as (home, lease):
+        parent = load_manifest(home, f"{flavor}@current")
+        recipe = pin_models(release_recipe(parent, set_ or []), home)
+        check_encoder(parent, recipe)
+        return reembed(parent, recipe, catalog, home, lease, run, allow_removals, hold)
+
+
+def reembed(
+    parent: Manifest, recipe: Recipe, catalog: str, home: Workspace, lease: Lease, run: str, allow_removals: bool, hold: bool
+) -> dict[str, Any]:
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
+    item_keys_N = snapshot_item_keys(home, snapshot)
+    coded_K = read_item_keys(home, f"{parent.folder}/semantic_ids")
+    check_removals(coded_K, item_keys_N, allow_removals)
+
+    with stage("embedding", snapshot.products) as progress:
+        embedded = embed_catalog(snapshot, recipe, home, run, progress)
+    say_embedded(embedded)
+    item_keys_N = item_keys_N[embedded.positions_N]
+    changes = compare_products(coded_K, read_coded_texts(home, parent.folder), item_keys_N, embedded.keys_N)
+    counts = changes.counts(rejected=snapshot.read - len(item_keys_N))
+    show_figures(f"since {parent.name}", {"products": counts})
+    show_rejected(home, snapshot, run)
+    told = {"changes": counts, "embedded": embedded.embedded}
+    if not changes.any and snapshot.fingerprint == parent.catalog.fingerprint:
+        say(f"nothing changed: {parent.name} stays as it is")
+        rows = {"read": snapshot.read, "coded": len(item_keys_N), "rejected": counts["rejected"]}
+        return {"release": parent.name, "path": home.address(parent.folder), "rows": rows, "metrics": parent.metrics, **told}
+
+    draft = f"runs/reembed-{recipe.name}"  # what an earlier run left there was not published
+    home.remove(draft)
+    copy_model(home, parent.folder, draft)
+    with stage("encoding", len(item_keys_N)) as progress:
+        recode(embedded, item_keys_N, changes.new_N, recipe, home, parent.folder, f"{draft}/semantic_ids", progress)
+    with stage("evaluating"):
+        evaluated = evaluate_draft(home, snapshot, embedded, recipe, draft, parent, model_from=parent.model_from or parent.name)
+
+    lease.check()
+    release = publish(home, draft, evaluated.manifest, make_current=not hold)
+    show_release(release, evaluated.prefixes)
+    say(f"report: {home.address(release.folder)}/report.html")
+    rows = release.rows.model_dump()
+    return {"release": release.name, "path": home.address(release.folder), "rows": rows, "metrics": release.metrics, **told}
+
+
+if __name__ == "__main__":
+    run_job(main)
