@@ -23,7 +23,7 @@ from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, t
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.smoothing import neighbour_weights, smooth
 
-REFINEMENTS = 2
+REFINEMENTS = (0, 2, 2, 2)
 """Iterations of k-means from a parent's codewords: enough to follow the catalog, too few to wander off."""
 
 COARSE_STARTS = 5
@@ -156,7 +156,7 @@ def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited
             codewords_KD, code_M = inherited.codewords[level], inherited.codes_ML[:, level]
         else:
             if inherited:
-                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS)
+                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS[min(level, 3)])
             else:
                 starts = COARSE_STARTS if level == 0 else 1
                 codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, starts, generator)
