@@ -66,6 +66,11 @@ def test_half_of_a_prefix_is_not_most_of_it():
     assert measure((30, (0, 0), (5, 0)), (11, (1, 0), (5, 0)), (10, (1, 0), (6, 0))).fates[0].merged == 1
 
 
+def test_a_prefix_of_few_products_does_not_merge_with_another():
+    assert measure((30, (0, 0), (5, 0)), (9, (1, 0), (5, 0))).fates[0].merged == 0
+    assert measure((30, (0, 0), (5, 0)), (10, (1, 0), (5, 0))).fates[0].merged == 1
+
+
 def test_a_prefix_that_stayed_and_took_another_in_has_merged():
     level = measure((20, (0, 0), (0, 0)), (10, (1, 0), (0, 0))).fates[0]
     assert (level.kept, level.moved, level.merged) == (1, 1, 1)
