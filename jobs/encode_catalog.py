@@ -11,10 +11,12 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
+from shelfcode.flavor import Recipe
 from shelfcode.job import (
     CatalogFlag,
     SetFlag,
     WorkspaceFlag,
+    open_workspace,
     run_job,
     say,
     say_embedded,
@@ -25,7 +27,7 @@ from shelfcode.job import (
     start_ray,
 )
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.release import RowCounts, load_manifest, release_recipe
+from shelfcode.release import Manifest, RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name of a flavor with a release in the workspace.")]
@@ -44,7 +46,11 @@ def main(
     recipe = pin_models(recipe, home)
     start_ray()
     run = new_run(f"encode-{flavor}")
+    with open_workspace(workspace, run, run) as (home, _):
+        return encode(manifest, recipe, catalog, home, run)
 
+
+def encode(manifest: Manifest, recipe: Recipe, catalog: str, home: Workspace, run: str) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
     with stage("embedding", snapshot.products) as progress:

@@ -1,6 +1,7 @@
 """Evaluate a release again, or two side by side, and against the pairs of products that belong together.
 
 python jobs/evaluate_flavor.py --release precision@v0001 --workspace WS [--against precision@v0002] [--pairs PATH] [--seed 1]
+    [--set encoder.gpus_per_actor=0]
 """
 
 from typing import Annotated, Any
@@ -11,11 +12,11 @@ from shelfcode.evaluation.alignment_tables import alignment_notes, lift_columns,
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
-from shelfcode.evaluation.relations import read_relations
+from shelfcode.evaluation.relations import Relations, read_relations
 from shelfcode.evaluation.release_files import compare_alignment
-from shelfcode.job import WorkspaceFlag, run_job, say, show_figures, stage, start_ray
-from shelfcode.release import load_manifest
-from shelfcode.workspace import Workspace
+from shelfcode.job import SetFlag, WorkspaceFlag, open_workspace, run_job, say, show_figures, stage, start_ray
+from shelfcode.release import Manifest, load_manifest
+from shelfcode.workspace import Workspace, new_run
 
 ReleaseFlag = Annotated[str, typer.Option("--release", help="precision@v0001, or a flavor for its current release.")]
 AgainstFlag = Annotated[str | None, typer.Option("--against", help="A second release, to be shown beside the first.")]
@@ -27,17 +28,28 @@ PairsFlag = Annotated[
 
 
 def main(
-    release: ReleaseFlag, workspace: WorkspaceFlag, against: AgainstFlag = None, pairs: PairsFlag = None, seed: SeedFlag = 0
+    release: ReleaseFlag,
+    workspace: WorkspaceFlag,
+    against: AgainstFlag = None,
+    pairs: PairsFlag = None,
+    seed: SeedFlag = 0,
+    set_: SetFlag = None,
 ) -> dict[str, Any]:
-    """Evaluate a published release again, or two side by side; releases are not touched."""
+    """Evaluate a published release again, or two side by side; releases are not touched. --set reaches how their encoders run."""
     home = Workspace(workspace)
     manifests = [load_manifest(home, name) for name in (release, against) if name]
     relations = read_relations(pairs) if pairs else None
     start_ray()
+    run = new_run("evaluate")
+    with open_workspace(workspace, run, run) as (home, _):
+        return evaluate(manifests, home, relations, seed, set_ or [])
+
+
+def evaluate(manifests: list[Manifest], home: Workspace, relations: Relations | None, seed: int, overrides: list[str]) -> dict[str, Any]:
     evaluated: list[EvaluatedRelease] = []
     for manifest in manifests:
         with stage(f"evaluating {manifest.name}"):
-            evaluated.append(evaluate_release(home, manifest, seed, relations))
+            evaluated.append(evaluate_release(home, manifest, seed, relations, overrides))
         if alignment := evaluated[-1].alignment:
             show_figures(f"behavioural alignment of {manifest.name}", lift_columns(alignment))
             say("\n".join(alignment_notes(alignment)))
@@ -48,7 +60,7 @@ def main(
     result["metrics"] = figures
     if alignment := evaluated[0].alignment:
         result["behavioural_alignment"] = alignment.model_dump(mode="json")
-    if not against:
+    if len(manifests) == 1:
         show_figures(first.name, {"published": first.metrics, "now": figures})
         return result
     a, b = evaluated

@@ -9,13 +9,14 @@ from typing import Any
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.pipeline import check_extractor, count_rows, extract_attributes
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.flavor import load_recipe
+from shelfcode.flavor import Recipe, load_recipe
 from shelfcode.job import (
     CatalogFlag,
     FlavorFlag,
     SetFlag,
     WorkspaceFlag,
     has_gpu,
+    open_workspace,
     run_job,
     say,
     show_attributes,
@@ -31,10 +32,14 @@ FLAVORS = Path(__file__).parent / "flavors"
 def main(catalog: CatalogFlag, workspace: WorkspaceFlag, flavor: FlavorFlag = "discovery", set_: SetFlag = None) -> dict[str, Any]:
     """Extract the attributes of a catalog into the workspace, where training the flavor finds them."""
     start_ray()
-    recipe, home = load_recipe(flavor, FLAVORS, set_ or [], has_gpu()), Workspace(workspace)
+    recipe = load_recipe(flavor, FLAVORS, set_ or [], has_gpu())
     check_extractor(recipe.extractor)
     run = new_run("extract")
+    with open_workspace(workspace, run, run) as (home, _):
+        return extract(recipe, catalog, home, run)
 
+
+def extract(recipe: Recipe, catalog: str, home: Workspace, run: str) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
     name = extractor_name(recipe.extractor)

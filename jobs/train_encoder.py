@@ -14,11 +14,24 @@ from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
 from shelfcode.embedding.judgments import read_judgments
 from shelfcode.embedding.published_encoder import EncoderCard, check_name, pin_encoder, publish_encoder
-from shelfcode.embedding.relevance_recipe import load_relevance_recipe
+from shelfcode.embedding.relevance_recipe import RelevanceRecipe, load_relevance_recipe
 from shelfcode.embedding.relevance_set import gather_set, split_queries
 from shelfcode.embedding.train import finish_encoder, mine_catalog, train_encoder, training_run
 from shelfcode.evaluation.ranking import compare_rankings, comparison_columns, ranking_headline
-from shelfcode.job import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
+from shelfcode.job import (
+    CatalogFlag,
+    JudgmentsFlag,
+    RecipeFlag,
+    SetFlag,
+    WorkspaceFlag,
+    open_workspace,
+    run_job,
+    say,
+    show_figures,
+    stage,
+    start_ray,
+)
+from shelfcode.lease import Lease
 from shelfcode.train import has_checkpoint
 from shelfcode.workspace import Workspace, new_run
 
@@ -40,7 +53,13 @@ def main(
     settings = settings.model_copy(update={"encoder": pin_encoder(settings.encoder, home)})
     start_ray()
     run = new_run(f"encoder-{name}")
+    with open_workspace(workspace, f"encoder-{name}", run) as (home, lease):
+        return train(settings, name, catalog, judgments, test, home, lease, run)
 
+
+def train(
+    settings: RelevanceRecipe, name: str, catalog: str, judgments: str, test: str | None, home: Workspace, lease: Lease, run: str
+) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, settings.catalog, home, run, progress)
     keys_N = snapshot_item_keys(home, snapshot)
@@ -77,6 +96,7 @@ def main(
         training={"kept_step": tuned.kept_step, "steps": tuned.steps, "evaluations": tuned.evaluations},
         figures={split: comparison.model_dump(mode="json") for split, comparison in figures.items()},
     )  # fmt: skip
+    lease.check()
     encoder = publish_encoder(home, f"{folder}/draft", card)
     home.remove(folder)
     for split, comparison in figures.items():

@@ -1,5 +1,6 @@
 """Evaluating a release, on a worker of Ray: as a draft before it is published, or once more when it has long been there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import ray
@@ -88,13 +89,18 @@ def _write_churn(catalog: CodedCatalog, draft: str, parent: Manifest) -> Churn:
     return churn_of(migration, parent.name, taxonomy, catalog.item_keys_N)
 
 
-def evaluate_release(workspace: Workspace, manifest: Manifest, seed: int, relations: Relations | None = None) -> EvaluatedRelease:
+def evaluate_release(
+    workspace: Workspace, manifest: Manifest, seed: int, relations: Relations | None = None, overrides: Sequence[str] = ()
+) -> EvaluatedRelease:
     """Evaluate a release on the catalog that it was trained on, and write its report; embeddings that are gone are made again.
 
+    Args:
+        overrides: `key=value`, of how its encoder is run.
+
     Raises:
-        ShelfcodeError: the catalog of the release is no longer in the workspace.
+        ShelfcodeError: the catalog of the release is no longer in the workspace, or an override would give other codes.
     """
-    recipe = release_recipe(manifest)
+    recipe = release_recipe(manifest, overrides)
     snapshot = load_snapshot(workspace, manifest.catalog.snapshot)
     if snapshot is None:
         raise ShelfcodeError(f"{manifest.name} was trained on {manifest.catalog.snapshot}, which {workspace.url} no longer holds")
