@@ -23,8 +23,8 @@ from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, t
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.smoothing import neighbour_weights, smooth
 
-REFINEMENTS = (0, 2, 2, 2)
-"""Iterations of k-means from a parent's codewords: enough to follow the catalog, too few to wander off."""
+REFINEMENTS = 1
+"""Iterations of k-means from a parent's codewords: they follow the catalog by a step, and products stay with them (docs/stability.md)."""
 
 COARSE_STARTS = 5
 """k-means is run from so many starts at the first level: its few borders decide over every prefix."""
@@ -156,7 +156,7 @@ def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited
             codewords_KD, code_M = inherited.codewords[level], inherited.codes_ML[:, level]
         else:
             if inherited:
-                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS[min(level, 3)])
+                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS)
             else:
                 starts = COARSE_STARTS if level == 0 else 1
                 codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, starts, generator)
