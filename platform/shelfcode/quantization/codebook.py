@@ -1,6 +1,6 @@
 """The codebooks of all levels, and the greedy assignment through them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ class ResidualCodebooks(nn.Module):
     def codewords(self, level: int) -> Tensor:
         """float[K, D] of one level."""
         return self.get_buffer(f"codewords_{level}")
+
+    @torch.no_grad()
+    def start_at(self, codewords: Iterable[Tensor]) -> None:
+        """Codebooks as given: float[K_l, D] of each level."""
+        for level, codewords_KD in enumerate(codewords):
+            self.codewords(level).copy_(codewords_KD)
 
     def rename(self, names: Sequence[NDArray[np.int64]]) -> None:
         """Give the codewords of each level other numbers: codeword k of level l becomes names[l][k]."""

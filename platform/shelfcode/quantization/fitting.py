@@ -91,14 +91,18 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
     training = recipe.training
     torch.manual_seed(training.seed)
     model = new_model(recipe, targets.basis_DE.shape[1]).to(worker.device)
-    if parent:
-        model.load_state_dict(parent.state_dict())
-        model.freeze_levels(frozen_levels(recipe))
     tensors = (targets.mean_E, targets.basis_DE, *targets.codewords)
     mean_E, basis_DE, *codewords = (torch.from_numpy(array).to(worker.device) for array in tensors)
-    model.start_at(mean_E, basis_DE, codewords)
+    if parent:
+        model.load_state_dict(parent.state_dict())
+        model.codebooks.start_at(codewords)
+        model.freeze_levels(frozen_levels(recipe))
+    else:
+        model.start_at(mean_E, basis_DE, codewords)
+    # AdamW makes weights smaller whether they have a gradient or not.
+    decay = 0.0 if parent and frozen_levels(recipe) else training.weight_decay
     trained = [weights for weights in model.parameters() if weights.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=decay, fused=True)
     return Fit(model, optimizer)
 
 

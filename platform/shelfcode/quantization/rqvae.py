@@ -116,8 +116,7 @@ class RQVAE(nn.Module):
         self.projection.bias.copy_(-basis_DE @ mean_E)
         self.expansion.weight.copy_(basis_DE.T)
         self.expansion.bias.copy_(mean_E)
-        for level, codewords_KD in enumerate(codewords):
-            self.codebooks.codewords(level).copy_(codewords_KD)
+        self.codebooks.start_at(codewords)
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:

@@ -66,9 +66,6 @@ def unpack_targets(data: bytes) -> Targets:
         return Targets(arrays["rows_M"], arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
 
 
-VL = 1
-
-
 @dataclass(frozen=True)
 class Inherited:
     """What a parent's model brings: codewords, float[K_l, D] of each level, and the codes that it gives, int64[M, L]."""
