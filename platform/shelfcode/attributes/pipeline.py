@@ -97,7 +97,7 @@ def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspac
         ShelfcodeError: the extractor's model or engine cannot be had.
     """
     folder = FOLDER + extractor_name(settings)
-    texts = _texts(snapshot, workspace)
+    texts = snapshot_texts(snapshot, workspace)
     before = workspace.parts(folder)
     known = _stored_texts(workspace, before)
     first_N = np.zeros(len(texts.rows_N), dtype=bool)
@@ -273,7 +273,8 @@ def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
     workspace.write_table(f"{folder}/part-{name}.parquet", table)
 
 
-def _texts(snapshot: Snapshot, workspace: Workspace) -> Texts:
+def snapshot_texts(snapshot: Snapshot, workspace: Workspace) -> Texts:
+    """Keys of every product of a snapshot, in its order."""
     dataset = ray.data.from_items(
         [{"number": number, "path": part.path} for number, part in enumerate(snapshot.parts)], override_num_blocks=len(snapshot.parts)
     )

@@ -1,0 +1,143 @@
+"""Gathering the parts of tables, by Ray Data: a task reads a group of parts, one after another, and writes their live rows as one."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import ray
+import ray.data
+
+from shelfcode.attributes.pipeline import snapshot_texts
+from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
+from shelfcode.release import Manifest
+from shelfcode.retention.compaction import TablePlan, plan_table
+from shelfcode.retention.references import TableUses, coded_texts, snapshots_of
+from shelfcode.retention.stored_files import Inventory, remove_files
+from shelfcode.workspace import Workspace
+
+PARTS_TOGETHER = 32
+"""Parts whose keys one task reads: there may be a great many of a few rows each."""
+
+PART = re.compile(r"part-[^/]*\.parquet")
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What became of the tables that had parts worth writing again."""
+
+    tables: int
+    parts_before: int
+    parts_after: int
+    rows_dropped: int
+
+
+def plan_compaction(workspace: Workspace, inventory: Inventory, uses: TableUses, older_than: float, progress: Progress) -> list[TablePlan]:
+    """Look through the tables that are in use; those of which nothing is worth writing again are left out.
+
+    Args:
+        progress: called with the number of parts looked at.
+    """
+    plans = []
+    for folder, users in uses.users.items():
+        files = [file for file in inventory.below(folder) if PART.fullmatch(file.path[len(folder) + 1 :])]
+        old = [inventory.are_old([file], older_than) for file in files]
+        paths = [file.path for wanted in (False, True) for file, is_old in zip(files, old, strict=True) if is_old == wanted]
+        if not any(old):
+            continue
+        plan = plan_table(folder, paths, _part_keys(workspace, paths, progress), old.count(False), _referred(workspace, folder, users))
+        plans += [plan] if plan.replaced else []
+    return plans
+
+
+def compact(workspace: Workspace, plans: Sequence[TablePlan], check: Callable[[], None], progress: Progress) -> None:
+    """Write new parts, and when all of a table's are there, delete those which they replace.
+
+    A run that is killed in between leaves rows twice, which every reader of these tables allows.
+
+    Args:
+        check: raises where nothing may be deleted.
+        progress: called with the number of rows written.
+    """
+    for plan in plans:
+        written = _gather_groups(workspace, plan, progress)
+        check()
+        replaced = {part.path for part in plan.replaced} - written
+        remove_files(workspace, plan.folder, sorted(replaced), check)
+
+
+def tell_compacted(plans: Sequence[TablePlan]) -> Compacted:
+    """Sums over all tables."""
+    return Compacted(
+        tables=len(plans),
+        parts_before=sum(plan.parts for plan in plans),
+        parts_after=sum(plan.parts_after for plan in plans),
+        rows_dropped=sum(plan.rows_dropped for plan in plans),
+    )
+
+
+def _referred(workspace: Workspace, folder: str, users: Sequence[Manifest]) -> Keys | None:
+    """Row keys of a table that its users refer to; None where that cannot be told of all of them."""
+    if folder.startswith("embeddings/"):
+        return coded_texts(workspace, users)
+    keys = []
+    for snapshot in snapshots_of(workspace, users).values():
+        if snapshot is None:
+            return None
+        keys.append(snapshot_texts(snapshot, workspace).rows_N)
+    return np.unique(np.concatenate(keys))
+
+
+def _part_keys(workspace: Workspace, paths: Sequence[str], progress: Progress) -> list[Keys]:
+    """Row keys of each part."""
+    groups = [{"first": first, "paths": paths[first : first + PARTS_TOGETHER]} for first in range(0, len(paths), PARTS_TOGETHER)]
+    dataset = ray.data.from_items(groups, override_num_blocks=len(groups))
+    found: dict[int, Keys] = {}
+    for row in dataset.map_batches(_read_keys, batch_size=1, batch_format="pyarrow", fn_kwargs={"workspace": workspace}).iter_rows():
+        found[int(row["number"])] = np.frombuffer(row["keys"], dtype=np.uint64)
+        progress(1)
+    return [found[number] for number in range(len(paths))]
+
+
+def _read_keys(item: pa.Table, workspace: Workspace) -> Iterator[pa.Table]:
+    group = item.to_pylist()[0]
+    for number, path in enumerate(group["paths"], start=group["first"]):
+        table = workspace.read_table(path, columns=["item_id", "text_hash"])
+        keys = row_keys(table["item_id"], table["text_hash"]).tobytes()
+        yield pa.table({"number": [number], "keys": pa.array([keys], pa.large_binary())})
+
+
+def _gather_groups(workspace: Workspace, plan: TablePlan, progress: Progress) -> set[str]:
+    """Write the new parts of a table; their paths."""
+    if not plan.groups:
+        return set()
+    groups = [
+        {"folder": plan.folder, "numbers": [part.number for part in group], "paths": [part.path for part in group]} for group in plan.groups
+    ]
+    dataset = ray.data.from_items(groups, override_num_blocks=len(groups))
+    arguments = {"workspace": workspace, "owner": ray.put(plan.owner)}
+    written, rows = set(), 0
+    for row in dataset.map_batches(_gather, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments).iter_rows():
+        written.add(str(row["path"]))
+        rows += int(row["rows"])
+        progress(int(row["rows"]))
+    if rows != len(plan.owner):
+        raise RuntimeError(f"{rows} rows of {plan.folder} were gathered, and {len(plan.owner)} should have been; nothing of it was deleted")
+    return written
+
+
+def _gather(item: pa.Table, workspace: Workspace, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
+    """Write the rows of some parts as one, under a name that is the same when the task runs twice."""
+    group, known, kept = item.to_pylist()[0], ray.get(owner), []
+    for number, path in zip(group["numbers"], group["paths"], strict=True):
+        table = workspace.read_table(path)
+        kept.append(table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), known, number))))
+    rows = pa.concat_tables(kept)
+    name = hashlib.blake2b(row_keys(rows["item_id"], rows["text_hash"]).tobytes(), digest_size=8).hexdigest()
+    path = f"{group['folder']}/part-{name}.parquet"
+    workspace.write_table(path, rows)
+    return pa.table({"path": [path], "rows": [len(rows)]})

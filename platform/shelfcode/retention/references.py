@@ -1,0 +1,140 @@
+"""Which releases of a workspace stay, why, and what they refer to."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shelfcode.attributes.extractor import extractor_name
+from shelfcode.catalog.snapshot import Snapshot, load_snapshot
+from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import Keys
+from shelfcode.quantization.semantic_ids import CODED_TEXTS_FILE, read_coded_texts
+from shelfcode.release import Manifest, current_name, known_releases, previous_version, published_releases, release_recipe
+from shelfcode.retention.stored_files import Inventory
+from shelfcode.workspace import Workspace
+from shelfcode.workspace_layout import LAYOUT_FILE, check_layout
+
+
+@dataclass(frozen=True)
+class KeepRules:
+    """What stays, as whoever sweeps asked for it.
+
+    Attributes:
+        newest: releases of each flavor, held ones among them.
+        named, pinned: releases that stay besides, such as precision@v0002: by name, and because a surface is served from them.
+        older_than: seconds; nothing younger goes.
+    """
+
+    newest: int
+    older_than: float
+    named: tuple[str, ...] = ()
+    pinned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The releases that stay, each with the reason, and those that go."""
+
+    releases: Mapping[str, Manifest]
+    why: Mapping[str, str]
+    going: Sequence[Manifest]
+
+
+@dataclass(frozen=True)
+class TableUses:
+    """Which of the releases that stay use which table of attributes or embeddings, by its folder.
+
+    Attributes:
+        unnamed: releases whose table of attributes is not in the workspace under the name that its extractor has here. Another
+            machine may name it otherwise (a model's folder counts by its content), so no such table can be said to be unused.
+    """
+
+    users: Mapping[str, Sequence[Manifest]]
+    unnamed: Sequence[str]
+
+
+def check_workspace(workspace: Workspace) -> None:
+    """Refuse a folder that is no workspace, before anything is written or deleted there.
+
+    Raises:
+        ShelfcodeError: it holds no layout.json and no release; or its layout is another.
+    """
+    if workspace.exists(LAYOUT_FILE):
+        check_layout(workspace)
+    elif not published_releases(workspace):
+        raise ShelfcodeError(f"{workspace.url} is no workspace: it has neither {LAYOUT_FILE} nor a release. Nothing was touched")
+
+
+def choose_kept(workspace: Workspace, rules: KeepRules, inventory: Inventory) -> Kept:
+    """Say of every release whether it stays. One that is too young to go stays whole, with all that it refers to.
+
+    Raises:
+        ShelfcodeError: a release that was to be kept is not there; lists those that are.
+    """
+    manifests = {manifest.name: manifest for manifest in published_releases(workspace)}
+    why = _newest(list(manifests.values()), rules.newest)
+    for flavor in {manifest.flavor for manifest in manifests.values()}:
+        why |= _current(workspace, flavor)
+    for source, names in (("--keep", rules.named), ("--surfaces", rules.pinned)):
+        if strangers := [name for name in names if name not in manifests]:
+            raise ShelfcodeError(f"{source}: no release {', '.join(strangers)} in {workspace.url}; {known_releases(workspace)}")
+        why |= dict.fromkeys(names, source)
+    for manifest in manifests.values():
+        if manifest.name not in why and not inventory.are_old(inventory.below(manifest.folder), rules.older_than):
+            why[manifest.name] = "too young to go"
+    kept = {name: manifest for name, manifest in manifests.items() if name in why}
+    return Kept(kept, {name: why[name] for name in kept}, [manifest for name, manifest in manifests.items() if name not in why])
+
+
+def _newest(manifests: Sequence[Manifest], number: int) -> dict[str, str]:
+    """The newest releases of each flavor; they come oldest first."""
+    names: dict[str, list[str]] = {}
+    for manifest in manifests:
+        names.setdefault(manifest.flavor, []).append(manifest.name)
+    return {name: f"of the newest {number}" for flavor in names.values() for name in flavor[-number:]}
+
+
+def _current(workspace: Workspace, flavor: str) -> dict[str, str]:
+    current, previous = current_name(workspace, flavor), previous_version(workspace, flavor)
+    return ({f"{flavor}@{previous}": "current before"} if previous else {}) | ({current: "current"} if current else {})
+
+
+def table_uses(manifests: Iterable[Manifest], inventory: Inventory) -> TableUses:
+    """What the releases that stay use of attributes/ and embeddings/."""
+    users: dict[str, list[Manifest]] = {}
+    unnamed, there = [], set(inventory.children("attributes"))
+    for manifest in manifests:
+        users.setdefault(manifest.embeddings, []).append(manifest)
+        if release_recipe(manifest).text_view.kind != "attributes":
+            continue
+        if (folder := _attributes_folder(manifest)) in there:
+            users.setdefault(str(folder), []).append(manifest)
+        else:
+            unnamed.append(manifest.name)
+    return TableUses(users, unnamed)
+
+
+def _attributes_folder(manifest: Manifest) -> str | None:
+    """None where the extractor has no name here: its package is not installed."""
+    try:
+        return f"attributes/{extractor_name(release_recipe(manifest).extractor)}"
+    except ShelfcodeError:
+        return None
+
+
+def coded_texts(workspace: Workspace, manifests: Sequence[Manifest]) -> Keys | None:
+    """Row keys of the embeddings that some releases were coded from; None where one of them does not say."""
+    keys = []
+    for manifest in manifests:
+        if not workspace.exists(f"{manifest.folder}/{CODED_TEXTS_FILE}"):
+            return None
+        keys.append(read_coded_texts(workspace, manifest.folder))
+        if len(keys[-1]) != manifest.rows.coded:
+            return None
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *keys]))
+
+
+def snapshots_of(workspace: Workspace, manifests: Iterable[Manifest]) -> dict[str, Snapshot | None]:
+    """The snapshots that some releases name, each once, by folder; None for one that is gone."""
+    return {folder: load_snapshot(workspace, folder) for folder in sorted({manifest.catalog.snapshot for manifest in manifests})}

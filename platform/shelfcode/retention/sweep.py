@@ -1,0 +1,146 @@
+"""What nothing refers to any more: told as a plan, and carried out. Nothing goes that is not in the plan, file by file.
+
+Left alone whatever happens: encoders/, encoded/, leases/, the history of CURRENT, CURRENT itself, layout.json, and all that is
+not known to be of a workspace.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.release import Manifest
+from shelfcode.retention.references import Kept, TableUses, snapshots_of
+from shelfcode.retention.stored_files import Inventory, remove_files
+from shelfcode.versions import VERSION, current_of
+from shelfcode.workspace import StoredFile, Workspace
+
+DAY = 86_400.0
+DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
+"""What a process that was killed leaves beside other files."""
+
+SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "rejected", "releases", "runs")
+EVALUATION = re.compile(r"([^@]+@v\d{4,})(-against-.+)?")
+
+
+@dataclass(frozen=True)
+class Removal:
+    """Files that go together, all or none.
+
+    Attributes:
+        path: the folder or file, within the workspace.
+        stored: those of its files that go.
+    """
+
+    path: str
+    reason: str
+    stored: tuple[StoredFile, ...]
+
+    @property
+    def files(self) -> int:
+        return len(self.stored)
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.bytes for file in self.stored)
+
+    def told(self) -> dict[str, Any]:
+        return {"path": self.path, "reason": self.reason, "files": self.files, "bytes": self.bytes}
+
+
+def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: TableUses, older_than: float) -> list[Removal]:
+    """All that may go, in the order in which it should: whatever refers to something goes before it."""
+    candidates = [
+        *_releases(inventory, kept.going),
+        *_broken_versions(inventory),
+        *_evaluations(inventory, kept),
+        *_snapshots(workspace, inventory, kept),
+        *_tables(inventory, uses),
+        *_whole(inventory, "runs", "a training or coding that was broken off"),
+    ]
+    removals = [removal for removal in candidates if removal.stored and inventory.are_old(removal.stored, older_than)]
+    told = {file.path for removal in removals for file in removal.stored}
+    drafts = (removal for removal in _drafts(inventory) if inventory.are_old(removal.stored, min(older_than, DAY)))
+    return [*removals, *(removal for removal in drafts if removal.path not in told)]
+
+
+def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable[[], None], progress: Callable[[int], None]) -> None:
+    """Delete what was planned.
+
+    Args:
+        check: raises where nothing more may be deleted.
+        progress: called with the number of files deleted.
+
+    Raises:
+        ShelfcodeError: a release that was to go was promoted in the meantime, or the store refuses.
+    """
+    for removal in removals:
+        _check_not_current(workspace, removal.path)
+        remove_files(workspace, removal.path, [file.path for file in removal.stored], check)
+        progress(removal.files)
+
+
+def _check_not_current(workspace: Workspace, path: str) -> None:
+    """Ask once more: a promotion takes no lease. Once the manifest is gone, no promotion finds the release."""
+    folder, _, version = path.rpartition("/")
+    if VERSION.fullmatch(version) and current_of(workspace, folder) == version:
+        raise ShelfcodeError(f"{workspace.address(path)} became current in the meantime; start the same command again")
+
+
+def _releases(inventory: Inventory, going: Sequence[Manifest]) -> Iterator[Removal]:
+    for manifest in going:
+        yield Removal(manifest.folder, "a release that nothing keeps", inventory.below(manifest.folder))
+
+
+def _broken_versions(inventory: Inventory) -> Iterator[Removal]:
+    """Versions without a manifest. The highest number stays taken, so that none is ever given out again."""
+    for flavor in inventory.children("releases"):
+        versions = [path for path in inventory.children(flavor) if VERSION.fullmatch(path.rsplit("/", 1)[-1])]
+        versions.sort(key=lambda path: int(path.rsplit("/v", 1)[-1]))
+        for folder in versions[:-1]:
+            if not inventory.has(f"{folder}/manifest.json"):
+                yield Removal(folder, "a version without a manifest", inventory.below(folder))
+
+
+def _evaluations(inventory: Inventory, kept: Kept) -> Iterator[Removal]:
+    for path in inventory.children("evaluations"):
+        match = EVALUATION.fullmatch(path.rsplit("/", 1)[-1])
+        if match and match[1] not in kept.releases:
+            yield Removal(path, "the evaluation of a release that is gone", inventory.below(path))
+
+
+def _snapshots(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iterator[Removal]:
+    """Snapshots that no release names, parts that were written again without duplicates, and rejected rows of neither."""
+    named, rejected = snapshots_of(workspace, kept.releases.values()), set()
+    for folder in inventory.children("catalog"):
+        if folder not in named:
+            yield Removal(folder, "a snapshot that no release names", inventory.below(folder))
+        elif snapshot := named[folder]:
+            rejected.add(snapshot.rejected_folder)
+            listed = {part.path for part in snapshot.parts}
+            for file in inventory.below(folder):
+                if file.path not in listed and re.fullmatch(r"part-[^/]*\.parquet", file.path[len(folder) + 1 :]):
+                    yield Removal(file.path, "a part that its snapshot does not list", (file,))
+    for removal in _whole(inventory, "rejected", "rejected rows of no snapshot that is kept"):
+        if removal.path not in rejected:
+            yield removal
+
+
+def _tables(inventory: Inventory, uses: TableUses) -> Iterator[Removal]:
+    for kind in ("embeddings", *(() if uses.unnamed else ("attributes",))):
+        for removal in _whole(inventory, kind, "a table that no release uses"):
+            if removal.path not in uses.users:
+                yield removal
+
+
+def _whole(inventory: Inventory, folder: str, reason: str) -> Iterator[Removal]:
+    for path in inventory.children(folder):
+        yield Removal(path, reason, inventory.below(path))
+
+
+def _drafts(inventory: Inventory) -> Iterator[Removal]:
+    for file in inventory.files:
+        *folders, name = file.path.split("/")
+        if DRAFT.fullmatch(name) and (not folders or folders[0] in SWEPT) and "history" not in folders:
+            yield Removal(file.path, "left by a process that was killed", (file,))
