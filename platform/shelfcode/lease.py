@@ -10,11 +10,12 @@ Ages are differences between times that the store itself gave to two files, so c
 
 import json
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,17 @@ EXPIRES_AFTER = 60.0
 BEAT = 10.0
 """Seconds between two signs of life."""
 
+DAMAGED = (ValueError, KeyError, TypeError)
+"""What reading half a file of a lease raises."""
+
 
 @dataclass(frozen=True)
 class Holder:
     """Which run a lease belongs to, and the process: on the same machine one can see whether it is alive.
 
     Attributes:
-        machine: host name and process namespace, so that two containers of one host are two machines.
-        started: of the process, in seconds, since process numbers are used again.
+        machine: host name, start of its kernel and process namespace: two containers of one host are two machines.
+        started: of the process, in seconds since the machine was started, since process numbers are used again.
     """
 
     run: str
@@ -54,7 +58,8 @@ class Holder:
         if self.machine != _machine():
             return False
         try:
-            return abs(psutil.Process(self.process).create_time() - self.started) > 1
+            process = psutil.Process(self.process)
+            return process.status() == psutil.STATUS_ZOMBIE or abs(_started(process) - self.started) > 2
         except psutil.NoSuchProcess:
             return True
 
@@ -66,7 +71,8 @@ class Lease:
         self._workspace, self._name, self._number, self._holder = workspace, name, number, holder
         self._lost = ""
         self._done = threading.Event()
-        self._seen = time.monotonic()
+        self._seen = _uptime()
+        self._rivals = _rivals(workspace, name)
         self._thread = threading.Thread(target=self._keep_alive, name=f"lease-{name}", daemon=True)
         self._thread.start()
 
@@ -77,7 +83,7 @@ class Lease:
             ShelfcodeError: another run has taken the lease over, or nothing was heard of the store for as long as a lease lasts.
         """
         self._beat()
-        if not self._lost and time.monotonic() - self._seen > EXPIRES_AFTER:
+        if not self._lost and _uptime() - self._seen > EXPIRES_AFTER:
             self._lost = f"the workspace could not be reached for {EXPIRES_AFTER:g} s"
         if self._lost:
             raise ShelfcodeError(f"the lease on {self._name} is lost: {self._lost}. Nothing was published; start the same command again")
@@ -86,8 +92,9 @@ class Lease:
         """Let the next run in at once."""
         self._done.set()
         self._thread.join()
-        if not self._lost:
-            _write(self._workspace, self._name, self._number, self._holder, released=True)
+        with suppress(Exception):  # a store that is out of reach now does not undo what was published; the lease ends by itself
+            if not self._lost:
+                _write(self._workspace, self._name, self._number, self._holder, released=True)
 
     def _keep_alive(self) -> None:
         while not self._done.wait(BEAT):
@@ -96,13 +103,17 @@ class Lease:
     def _beat(self) -> None:
         if self._lost:
             return
+        asked = _uptime()
         try:
+            _write(self._workspace, self._name, self._number, self._holder)  # whoever wants the lease creates a file first, then looks here
             if (newest := _newest(self._workspace, self._name)) > self._number:
+                self._lost = "another run took it over"
                 self._lost = f"{_read(self._workspace, self._name, newest)[0].run} took it over"
-                return
-            _write(self._workspace, self._name, self._number, self._holder)
-            self._seen = time.monotonic()
-        except OSError:  # the store is out of reach for now; `check` counts for how long
+            elif asked - self._seen > EXPIRES_AFTER and _rivals(self._workspace, self._name) != self._rivals:
+                self._lost = f"it was not heard of for {EXPIRES_AFTER:g} s, and another run came that it keeps out"
+            else:
+                self._seen = asked
+        except Exception:  # the store is out of reach for now, and each has its own way to say so; `check` counts for how long
             return
 
 
@@ -118,7 +129,7 @@ def hold_lease(workspace: Workspace, name: str, run: str, wait: float = 0) -> It
         ShelfcodeError: another run holds it, or deletes; says which and since when it has shown no sign of life.
     """
     until = time.monotonic() + wait
-    holder = Holder(run, _machine(), os.getpid(), psutil.Process().create_time())
+    holder = Holder(run, _machine(), os.getpid(), _started(psutil.Process()))
     while True:
         number, hindrance = _take(workspace, name, holder)
         if number:
@@ -135,19 +146,34 @@ def hold_lease(workspace: Workspace, name: str, run: str, wait: float = 0) -> It
 
 def _take(workspace: Workspace, name: str, holder: Holder) -> tuple[int, str]:
     """The number under which the lease is ours now; or 0, and who is in the way."""
-    newest = _newest(workspace, name)
-    if newest and (hindrance := _hindrance(workspace, name, newest)):
+    earlier = _numbers(workspace, name)
+    number = max(earlier, default=0) + 1
+    if hindrance := _hindrance(workspace, name, number - 1) or _excluded(workspace, name):
         return 0, hindrance
-    number = newest + 1
     if not _create(workspace, name, number, holder):
         return 0, f"another run took the lease on {name} in this moment"
-    for other in workspace.names(LEASES):
-        if other != name and SWEEP in (name, other) and (hindrance := _hindrance(workspace, other, _newest(workspace, other))):
-            _write(workspace, name, number, holder, released=True)
-            return 0, hindrance
-    for earlier in range(max(1, number - 5), number):
-        workspace.remove(_path(name, earlier))
+    # Of two that come at the same time, at least one sees the other's file now: for names that exclude each other, and where an
+    # earlier holder woke up. And whoever was slow may have created a number again that a later holder has cleared away.
+    hindrance = _hindrance(workspace, name, number - 1) or _excluded(workspace, name)
+    if _newest(workspace, name) > number:
+        hindrance = f"another run took the lease on {name} in this moment"
+    if hindrance:
+        _write(workspace, name, number, holder, released=True)
+        return 0, hindrance
+    for each in earlier:
+        workspace.remove(_path(name, each))
     return number, ""
+
+
+def _rivals(workspace: Workspace, name: str) -> dict[str, int]:
+    """Leases that do not go together with this one, and the highest number of each: SWEEP goes with none."""
+    return {other: _newest(workspace, other) for other in workspace.names(LEASES) if other != name and SWEEP in (name, other)}
+
+
+def _excluded(workspace: Workspace, name: str) -> str:
+    """Which of them is held."""
+    found = (_hindrance(workspace, other, number) for other, number in _rivals(workspace, name).items())
+    return next(filter(None, found), "")
 
 
 def _hindrance(workspace: Workspace, name: str, number: int) -> str:
@@ -159,7 +185,7 @@ def _hindrance(workspace: Workspace, name: str, number: int) -> str:
         if age > EXPIRES_AFTER:
             return ""
         holder, released = _read(workspace, name, number)
-    except (FileNotFoundError, ValueError):  # cleared away by a later holder, or not yet written
+    except (FileNotFoundError, *DAMAGED):  # cleared away by a later holder, or not yet written
         return f"another run took the lease on {name} in this moment"
     if released or holder.is_dead():
         return ""
@@ -171,7 +197,11 @@ def _hindrance(workspace: Workspace, name: str, number: int) -> str:
 
 def _newest(workspace: Workspace, name: str) -> int:
     """The highest number of a lease; 0 where nobody held it yet."""
-    return max((int(file.removesuffix(".json")) for file in workspace.names(f"{LEASES}/{name}")), default=0)
+    return max(_numbers(workspace, name), default=0)
+
+
+def _numbers(workspace: Workspace, name: str) -> list[int]:
+    return [int(file.removesuffix(".json")) for file in workspace.names(f"{LEASES}/{name}") if re.fullmatch(r"\d+\.json", file)]
 
 
 def _create(workspace: Workspace, name: str, number: int, holder: Holder) -> bool:
@@ -180,7 +210,7 @@ def _create(workspace: Workspace, name: str, number: int, holder: Holder) -> boo
         return True
     try:  # an answer that got lost on its way lets the store be asked again, which then finds our own file
         return _read(workspace, name, number)[0] == holder
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, *DAMAGED):
         return False
 
 
@@ -202,6 +232,17 @@ def _path(name: str, number: int) -> str:
     return f"{LEASES}/{name}/{number:06d}.json"
 
 
+def _started(process: psutil.Process) -> float:
+    """When a process started, in seconds since its machine did: times of day change when a clock is set right."""
+    return process.create_time() - psutil.boot_time()
+
+
+def _uptime() -> float:
+    """Seconds that pass while a machine sleeps, too."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 def _machine() -> str:
-    namespace = Path("/proc/self/ns/pid")
-    return f"{socket.gethostname()} {namespace.readlink() if namespace.exists() else ''}".strip()
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    kernel = boot.read_text().strip() if boot.exists() else ""
+    return " ".join(filter(None, [socket.gethostname(), kernel, str(namespace.readlink()) if namespace.exists() else ""]))
