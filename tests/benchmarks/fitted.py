@@ -12,6 +12,7 @@ from shelfcode.evaluation.pairs import draw_pairs
 from shelfcode.evaluation.similarity_depth import SimilarityDepth, similarity_depth
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Fit, Worker, fit, start
+from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.targets import Targets, find_targets
 
 
@@ -23,12 +24,17 @@ class Fitted:
     targets: Targets
 
 
-def train(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, change: Callable[[Fit], None] | None = None) -> Fitted:
-    """Targets and training by one worker, with the recipe's number of threads; `change` may alter the untrained model."""
+def train(
+    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, change: Callable[[Fit], None] | None = None, parent: RQVAE | None = None
+) -> Fitted:
+    """Targets and training by one worker, with the recipe's number of threads, from a parent where there is one.
+
+    `change` may alter the untrained model.
+    """
     torch.set_num_threads(recipe.training.cpus_per_worker)
     taxonomy = taxonomy.without_leaves(recipe.catalog.no_leaf_names)
-    targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
-    state = start(recipe, targets, Worker())
+    targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"), parent)
+    state = start(recipe, targets, Worker(), parent)
     if change:
         change(state)
     for _ in fit(recipe, x_NE, taxonomy, targets, state, Worker()):

@@ -17,10 +17,10 @@ from shelfcode.attributes.schema import attributes_schema
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, embeddings_folder, pin_models
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings
@@ -307,3 +307,15 @@ def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path
         embed(snapshot, recipe, workspace)
     with pytest.raises(ShelfcodeError, match="the package no-such-model is not installed"):
         embed(snapshot, Recipe(name="mine", encoder=EncoderSettings(model="package:no-such-model", **ACTOR)), workspace)
+
+
+def test_vectors_of_another_dimension_than_those_stored_are_refused(tiny: Path, tmp_path: Path) -> None:
+    """A hub model goes by its name: what that stands for may change."""
+    workspace, recipe = Workspace(str(tmp_path / "workspace")), tiny_recipe(tiny)
+    snapshot = snap(workspace, products(TITLES), tmp_path / "source")
+    stored = pa.table({"item_id": ["other"], "text_hash": ["0" * 32]})
+    other = embeddings_table(stored, np.full((1, 48), 48**-0.5, np.float32))
+    workspace.write_table(f"{embeddings_folder(recipe)}/part-other.parquet", other)
+    with pytest.raises(ShelfcodeError, match=r"gives 32 dimensions, and the embeddings in .* have 48"):
+        embed(snapshot, recipe, workspace)
+    assert workspace.parts(embeddings_folder(recipe)) == [f"{embeddings_folder(recipe)}/part-other.parquet"]
