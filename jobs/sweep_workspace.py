@@ -55,7 +55,8 @@ def sweep(home: Workspace, rules: KeepRules, lease: Lease | None) -> dict[str, A
         plans = plan_compaction(home, inventory, uses, rules.older_than, progress)
     if uses.unnamed:
         say(f"no table of attributes goes: that of {', '.join(uses.unnamed)} is not there under the name that its extractor has here")
-    show_plan(removals, plans)
+    show_removals(removals)
+    show_tables(plans)
     if lease:
         with stage("deleting", sum(removal.files for removal in removals), unit="files") as progress:
             carry_out(home, removals, lease.check, progress)
@@ -70,7 +71,10 @@ def sweep(home: Workspace, rules: KeepRules, lease: Lease | None) -> dict[str, A
     }  # fmt: skip
 
 
-def show_plan(removals: list[Removal], plans: list[TablePlan]) -> None:
+def show_removals(removals: list[Removal]) -> None:
+    if not removals:
+        say("nothing goes")
+        return
     shown = sorted(removals, key=lambda removal: -removal.bytes)[:SHOWN]
     columns: dict[str, dict[str, object]] = {
         "why": {removal.path: removal.reason for removal in shown},
@@ -78,7 +82,13 @@ def show_plan(removals: list[Removal], plans: list[TablePlan]) -> None:
         "size": {removal.path: megabytes(removal.bytes) for removal in shown},
     }
     show_figures(f"what goes: the largest {len(shown)} of {len(removals)}", columns, row="path")
-    columns = {
+
+
+def show_tables(plans: list[TablePlan]) -> None:
+    if not plans:
+        say("no table has parts to gather")
+        return
+    columns: dict[str, dict[str, object]] = {
         "parts": {plan.folder: f"{plan.parts:,}" for plan in plans},
         "afterwards": {plan.folder: f"{plan.parts_after:,}" for plan in plans},
         "rows dropped": {plan.folder: f"{plan.rows_dropped:,}" for plan in plans},
