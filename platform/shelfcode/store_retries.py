@@ -60,5 +60,5 @@ class _BodyFailed(logging.Filter):
 
 
 def _tell() -> None:
-    for listener in _listeners:
+    for listener in tuple(_listeners):  # another thread may open a workspace meanwhile
         listener()

@@ -123,7 +123,9 @@ class Workspace:
         return [f"{folder}/{name}" for name in self.names(folder) if name.startswith("part-") and name.endswith(".parquet")]
 
     def read_bytes(self, relative: str) -> bytes:
-        data: bytes = self.fs.cat_file(self.path(relative))
+        # s3fs reads large files in pieces side by side, and fails when the connection of one of them breaks; as a whole it asks again.
+        options = {} if self.is_local else {"max_concurrency": 1}
+        data: bytes = self.fs.cat_file(self.path(relative), **options)
         return data
 
     def read_json(self, relative: str) -> Any:
