@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,6 +84,53 @@ def test_names_are_sorted_and_leave_out_hidden_files(workspace: Workspace) -> No
         workspace.write_bytes(path, b"1")
     assert workspace.names("t") == ["a", "b.txt"]
     assert workspace.names("nowhere") == []
+
+
+def test_a_claim_may_say_who_made_it_and_the_first_one_stays(workspace: Workspace) -> None:
+    assert workspace.claim("a/b/.claim", b"first")
+    assert not workspace.claim("a/b/.claim", b"second")
+    assert workspace.read_bytes("a/b/.claim") == b"first"
+    workspace.write_bytes("a/written", b"there")
+    assert not workspace.claim("a/written", b"second")
+    assert workspace.read_bytes("a/written") == b"there"
+
+
+def test_files_are_all_below_a_folder_with_their_sizes_hidden_ones_too(workspace: Workspace) -> None:
+    sizes = {"t/a": 3, "t/b/c/d": 0, "t/b/.hidden": 1, "t/.claim": 2, "t2/x": 1}
+    for path, size in sizes.items():
+        workspace.write_bytes(path, b"x" * size)
+    found = workspace.files("t")
+    assert [(file.path, file.bytes) for file in found] == sorted((path, size) for path, size in sizes.items() if path.startswith("t/"))
+    assert [file.path for file in workspace.files("")] == sorted(sizes)
+    assert workspace.files("nowhere") == []
+    assert all(file.written == workspace.written_at(file.path) for file in found)
+
+
+def test_the_clock_is_that_of_the_store_and_leaves_nothing_behind(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace.write_bytes("t/a", b"1")
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: 0.0)
+        assert abs(workspace.clock() - workspace.written_at("t/a")) < 60
+    assert [file.path for file in workspace.files("")] == ["t/a"]
+    assert workspace.clock() >= workspace.written_at("t/a")
+
+
+def test_a_file_that_is_written_again_is_younger(workspace: Workspace) -> None:
+    workspace.write_bytes("a", b"1")
+    before = workspace.written_at("a")
+    time.sleep(0.01 if workspace.is_local else 1.1)  # a bucket tells whole seconds
+    workspace.write_bytes("a", b"1")
+    assert workspace.written_at("a") > before
+    with pytest.raises(FileNotFoundError):
+        workspace.written_at("nowhere")
+
+
+def test_whoever_counts_retries_travels_with_the_workspace_and_is_no_part_of_what_it_is(workspace: Workspace) -> None:
+    told = Workspace(workspace.url, on_retry=print)
+    assert told == workspace
+    assert hash(told) == hash(workspace)
+    assert pickle.loads(pickle.dumps(told)).on_retry is print
+    assert "print" not in repr(told)
 
 
 def test_parts_leave_out_what_is_no_part_file(workspace: Workspace) -> None:

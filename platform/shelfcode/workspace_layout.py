@@ -18,7 +18,10 @@ def check_layout(workspace: Workspace) -> None:
     if not workspace.exists(LAYOUT_FILE):
         workspace.write_json(LAYOUT_FILE, {"layout": LAYOUT})
         return
-    found = workspace.read_json(LAYOUT_FILE).get("layout")
+    try:
+        found = workspace.read_json(LAYOUT_FILE)["layout"]
+    except (ValueError, KeyError, TypeError):
+        found = None
     if found == LAYOUT:
         return
     address = workspace.address(LAYOUT_FILE)
