@@ -131,7 +131,7 @@ def test_a_sweep_keeps_everything_out_and_everything_keeps_a_sweep_out(workspace
 
 def test_a_run_without_a_sign_of_life_loses_its_lease_and_may_not_publish(workspace: Workspace) -> None:
     with hold_lease(workspace, "precision", "cut off") as old, hold_lease(Later(workspace.url), "precision", "new") as new:
-        with pytest.raises(ShelfcodeError, match="the lease on precision is lost: new took it over. Nothing was published"):
+        with pytest.raises(ShelfcodeError, match=r"the lease on precision is lost: new took it over\. Nothing was published"):
             old.check()
         new.check()
         old.give_back()
@@ -318,7 +318,7 @@ def test_a_run_that_was_away_keeps_its_lease_only_where_nobody_came_meanwhile(wo
                     held.check()
 
 
-class Gone(Exception):
+class GoneError(Exception):
     """As botocore has it: no OSError."""
 
 
@@ -328,7 +328,7 @@ def test_a_store_out_of_reach_lets_nobody_publish_once_the_lease_has_ended(works
     class Cut(Workspace):
         def names(self, folder: str) -> list[str]:
             if away.is_set():
-                raise Gone
+                raise GoneError
             return super().names(folder)
 
     uptime, errors = lease._uptime, []
