@@ -1,5 +1,6 @@
 """The greedy assignment, by hand and against brute force, where every level has a latent of its own."""
 
+import numpy as np
 import torch
 
 from shelfcode.quantization.codebook import ResidualCodebooks
@@ -48,3 +49,14 @@ def test_codewords_are_saved_but_not_trained():
     codebooks = filled(torch.ones(2, 3), torch.ones(4, 3))
     assert list(codebooks.parameters()) == []
     assert [tensor.shape for tensor in codebooks.state_dict().values()] == [(2, 3), (4, 3)]
+
+
+def test_renamed_codewords_keep_their_products():
+    codebooks, z_LBD = filled(*(random_rows(size, seed) for seed, size in enumerate(SIZES))), [random_rows(50, 7)] * 3
+    before_BL = codebooks.assign(z_LBD)
+    names = [np.random.default_rng(level).permutation(size) for level, size in enumerate(SIZES)]
+    codebooks.rename(names)
+    after_BL = codebooks.assign(z_LBD)
+    for level, name_K in enumerate(names):
+        assert after_BL[:, level].tolist() == name_K[before_BL[:, level]].tolist()
+    assert not torch.equal(after_BL, before_BL)

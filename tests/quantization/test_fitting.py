@@ -15,6 +15,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe, validate_recipe
 from shelfcode.quantization.fitting import Fit, StepReport, Worker, check_size, contrast_possible, fit, start
 from shelfcode.quantization.losses import contrastive_loss, graded_pairs
+from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
 
@@ -282,6 +283,116 @@ def test_settings_that_would_fail_in_the_middle_of_training_are_refused_at_once(
         changed(recipe, **fields)
 
 
+def with_stability(recipe: Recipe, stability: str, **fields) -> Recipe:
+    return changed(recipe, **fields).model_copy(update={"stability": stability})
+
+
+@pytest.fixture(scope="module")
+def followed(planted, trained) -> dict[str, tuple[Recipe, Targets, Fit]]:
+    """The trained model's heirs on the same catalog, under each stability that has them."""
+    recipe, _, parent, _ = trained
+    found = {}
+    for stability in ("warm", "frozen_coarse"):
+        heir = with_stability(recipe, stability, steps=40, learning_rate=3e-3, weight_decay=0.1, seed=8)
+        targets = find_targets(heir, planted.x_NE, planted.taxonomy, torch.device("cpu"), parent.model)
+        state = start(heir, targets, Worker(), parent.model)
+        list(fit(heir, planted.x_NE, planted.taxonomy, targets, state, Worker()))
+        found[stability] = (heir, targets, state)
+    return found
+
+
+def test_frozen_levels_give_every_product_the_code_that_the_parent_gives_it(planted, trained, followed):
+    """Products that neither has seen, too; and the levels below went on learning."""
+    parent, heir = trained[2], followed["frozen_coarse"][2]
+    strange_NE = np.random.default_rng(5).standard_normal((2000, 32)).astype(np.float32)
+    for x_NE in (planted.x_NE, strange_NE / np.linalg.norm(strange_NE, axis=1, keepdims=True)):
+        old_NL, new_NL = codes_of(parent, x_NE), codes_of(heir, x_NE)
+        np.testing.assert_array_equal(new_NL[:, :2], old_NL[:, :2])
+        assert (new_NL[:, 2] != old_NL[:, 2]).mean() > 0.001
+
+
+def test_weights_that_decide_over_frozen_levels_stay_what_they_are_to_the_bit(followed, trained):
+    """Weight decay moves a weight whose gradient is zero."""
+    recipe, _, heir = followed["frozen_coarse"]
+    frozen = 2 * recipe.quantizer.latent_size
+    old, new = trained[2].model.state_dict(), heir.model.state_dict()
+    last = len(heir.model.encoder) - 1
+    for name in (f"encoder.{last}.weight", f"encoder.{last}.bias"):
+        assert torch.equal(new[name][:frozen], old[name][:frozen]), name
+    for name in ("projection.weight", "projection.bias", "codebooks.codewords_0", "codebooks.codewords_1", "encoder.0.weight"):
+        assert torch.equal(new[name], old[name]), name
+    assert not torch.equal(new["decoder.0.weight"], old["decoder.0.weight"])
+
+
+def test_frozen_weights_are_frozen_in_a_resumed_run_too(planted, trained, followed):
+    recipe, targets, whole = followed["frozen_coarse"]
+    first = start(recipe, targets, Worker(), trained[2].model)
+    list(fit(recipe, planted.x_NE, planted.taxonomy, targets, first, Worker(), stop_at=17))
+    file = io.BytesIO()
+    torch.save(first.state(), file)
+    file.seek(0)
+    second = start(recipe, targets, Worker(), trained[2].model)
+    second.load(torch.load(file, map_location="cpu", weights_only=True))
+    list(fit(recipe, planted.x_NE, planted.taxonomy, targets, second, Worker()))
+    assert same_weights(second, whole)
+
+
+def test_a_level_between_the_frozen_ones_and_the_last_goes_on_learning(planted):
+    recipe = validate_recipe(
+        {
+            "name": "small",
+            "quantizer": {"codebook_sizes": [8, 12, 16, 24], "hidden_sizes": [32], "latent_size": 8, "kmeans_iterations": 5},
+            "training": {"steps": 20, "batch_size": 128, "cpus_per_worker": 1, "learning_rate": 3e-3, "weight_decay": 0.1},
+            "stability": "frozen_coarse",
+        },
+        "of a test",
+    )
+    first = targets_of(recipe, planted)
+    parent, _ = train(recipe, planted, first)
+    moved = replace(planted, x_NE=planted.x_NE[:1200], taxonomy=planted.taxonomy.of(np.arange(1200)))
+    targets = find_targets(recipe, moved.x_NE, moved.taxonomy, torch.device("cpu"), parent.model)
+    heir = start(recipe, targets, Worker(), parent.model)
+    list(fit(recipe, moved.x_NE, moved.taxonomy, targets, heir, Worker()))
+    old_NL, new_NL = codes_of(parent, planted.x_NE), codes_of(heir, planted.x_NE)
+    np.testing.assert_array_equal(new_NL[:, :2], old_NL[:, :2])
+    assert (new_NL[:, 2:] != old_NL[:, 2:]).any(axis=0).all()
+    rows = heir.model.encoder[-1].weight
+    assert not torch.equal(rows[16:], parent.model.encoder[-1].weight[16:])
+
+
+def test_a_warm_start_trains_on_from_the_parents_weights(planted, trained, followed):
+    recipe, targets, heir = followed["warm"]
+    parent = trained[2]
+    begun = start(recipe, targets, Worker(), parent.model)
+    for name, tensor in begun.model.state_dict().items():
+        if not name.startswith("codebooks"):
+            torch.testing.assert_close(tensor, parent.model.state_dict()[name], atol=1e-6, rtol=0, msg=name)
+    assert not any(
+        torch.equal(weights, begun.model.get_parameter(name)) for name, weights in heir.model.encoder.named_parameters("encoder")
+    )
+    afresh = start(recipe, targets, Worker())
+    assert agreement(begun, planted.x_NE, targets)[1] > agreement(afresh, planted.x_NE, targets)[1]
+    assert (codes_of(heir, planted.x_NE)[:, 0] == codes_of(parent, planted.x_NE)[:, 0]).mean() > 0.9
+
+
+def test_a_model_that_is_started_from_stays_what_it_was(planted, trained):
+    recipe, _, parent, _ = trained
+    before = {name: tensor.clone() for name, tensor in parent.model.state_dict().items()}
+    heir = with_stability(recipe, "warm", steps=3)
+    targets = find_targets(heir, planted.x_NE, planted.taxonomy, torch.device("cpu"), parent.model)
+    list(fit(heir, planted.x_NE, planted.taxonomy, targets, start(heir, targets, Worker(), parent.model), Worker()))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in parent.model.state_dict().items())
+
+
+def test_without_a_parent_every_weight_is_trained(planted, targets, recipe):
+    """Whatever the recipe's stability: there is nothing to freeze."""
+    state = start(with_stability(recipe, "frozen_coarse", steps=3), targets, Worker())
+    before = {name: weights.clone() for name, weights in state.model.named_parameters() if weights.requires_grad}
+    assert set(before) == {name for name, _ in state.model.named_parameters() if name.startswith(("encoder", "decoder"))}
+    list(fit(changed(recipe, steps=3), planted.x_NE, planted.taxonomy, targets, state, Worker()))
+    assert not any(torch.equal(state.model.get_parameter(name), weights) for name, weights in before.items())
+
+
 def train_half_of_every_batch(rank: int, folder: Path) -> dict[str, torch.Tensor]:
     recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
     targets = unpack_targets((folder / "targets.npz").read_bytes())
@@ -313,3 +424,33 @@ def test_two_workers_train_the_model_of_one(in_two_workers, tmp_path, planted, t
         expected_S = torch.tensor([getattr(report, name) for report in reports])
         torch.testing.assert_close((first[name] + second[name]) / 2, expected_S, atol=1e-3, rtol=1e-2)
     assert (first["codes"].numpy() == codes_of(alone, planted.x_NE)).all(axis=1).mean() > 0.995
+
+
+def train_frozen_levels(rank: int, folder: Path) -> dict[str, torch.Tensor]:
+    recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
+    parent = new_model(recipe, 32)
+    parent.load_state_dict(torch.load(folder / "parent.pt", weights_only=True))
+    with np.load(folder / "planted.npz") as arrays:
+        x_NE = arrays["x_NE"]
+        taxonomy = Taxonomy(arrays["leaf_of_N"], (), arrays["ancestors_PD"], arrays["parent_P"])
+    worker = Worker(rank, 2)
+    targets = find_targets(recipe, x_NE, taxonomy, worker.device, parent)
+    state = start(recipe, targets, worker, parent)
+    list(fit(recipe, x_NE, taxonomy, targets, state, worker))
+    return {**state.model.state_dict(), "codes": state.model.encode(torch.from_numpy(x_NE))}
+
+
+def test_frozen_levels_stay_frozen_with_two_workers(in_two_workers, tmp_path, planted, trained):
+    recipe = with_stability(trained[0], "frozen_coarse", steps=10, workers=2, weight_decay=0.1, learning_rate=3e-3)
+    parent = trained[2].model
+    (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
+    torch.save(parent.state_dict(), tmp_path / "parent.pt")
+    tree = planted.taxonomy
+    np.savez(tmp_path / "planted.npz", x_NE=planted.x_NE, leaf_of_N=tree.leaf_of_N, ancestors_PD=tree.ancestors_PD, parent_P=tree.parent_P)
+    first, second = in_two_workers(train_frozen_levels)
+    last = len(parent.encoder) - 1
+    for name in (f"encoder.{last}.weight", f"encoder.{last}.bias", "encoder.0.weight", "codebooks.codewords_1"):
+        assert torch.equal(first[name], parent.state_dict()[name]), name
+    assert not torch.equal(first["decoder.0.weight"], parent.state_dict()["decoder.0.weight"])
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    np.testing.assert_array_equal(first["codes"][:, :2], codes_of(trained[2], planted.x_NE)[:, :2])

@@ -180,3 +180,18 @@ def test_any_shape_of_encoder_fits_any_number_of_levels(hidden, sizes):
     (out.reconstruction + out.commitment).backward()
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.requires_grad)
     assert model.encode(rows(4, 5)).shape == (4, len(sizes))
+
+
+@pytest.mark.parametrize("frozen", [0, 1, 2])
+def test_frozen_levels_get_no_gradient_and_keep_their_latents(frozen):
+    model, x_BE = stirred(), rows(64, seed=1)
+    before = [z_BD.detach().clone() for z_BD in model.latents(x_BE)]
+    model.freeze_levels(frozen)
+    optimizer = torch.optim.AdamW((weights for weights in model.parameters() if weights.requires_grad), lr=0.1, weight_decay=0)
+    for _ in range(3):
+        out = model(x_BE, some_codes(64), TEMPERATURES)
+        optimizer.zero_grad()
+        (out.commitment + out.reconstruction).backward()
+        optimizer.step()
+    same = [torch.equal(z_BD, old_BD) for z_BD, old_BD in zip(model.latents(x_BE), before, strict=True)]
+    assert same == [True] * frozen + [False] * (3 - frozen) + [True]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Worker, start
+from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
 
 SIZES = (8, 16, 32)
@@ -159,3 +160,57 @@ def test_a_catalog_of_copies_has_finite_targets(recipe):
     found = targets_of(recipe, x_NE, taxonomy_from_paths([["a", "b"], ["c", "d"]] * 32))
     assert all(np.isfinite(array).all() for array in (found.mean_E, found.basis_DE, found.spread_L, *found.codewords))
     assert len(np.unique(found.codes_ML, axis=0)) == 1
+
+
+def heir_of(recipe: Recipe, stability: str) -> Recipe:
+    """The recipe as one that starts from a parent, and with another seed."""
+    return recipe_with(recipe, seed=77).model_copy(update={"stability": stability})
+
+
+@pytest.fixture
+def parent(recipe, targets) -> RQVAE:
+    return start(recipe, targets, Worker()).model
+
+
+def followed(planted, recipe: Recipe, parent: RQVAE, stability: str, rows: slice = slice(None)) -> Targets:
+    taxonomy = planted.taxonomy.of(np.arange(len(planted.x_NE))[rows])
+    return find_targets(heir_of(recipe, stability), planted.x_NE[rows], taxonomy, torch.device("cpu"), parent)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 1200)], ids=["the same catalog", "three in four of its products"])
+def test_with_a_parent_the_projection_is_its_own_and_codewords_follow_by_a_step(planted, recipe, targets, parent, rows):
+    found = followed(planted, recipe, parent, "warm", rows)
+    np.testing.assert_array_equal(found.basis_DE, targets.basis_DE)
+    np.testing.assert_array_equal(found.mean_E, targets.mean_E)
+    afresh = targets_of(recipe_with(recipe, seed=77), planted.x_NE[rows], planted.taxonomy.of(np.arange(1600)[rows]))
+    for level in range(3):
+        spread = np.linalg.norm(targets.codewords[level] - targets.codewords[level].mean(axis=0), axis=1).mean()
+        moved, other = (np.linalg.norm(each.codewords[level] - targets.codewords[level], axis=1).mean() for each in (found, afresh))
+        assert moved < 0.35 * spread
+        assert moved < 0.5 * other
+
+
+def test_products_of_an_unchanged_catalog_mostly_keep_the_codes_of_their_parent(planted, recipe, targets, parent):
+    found = followed(planted, recipe, parent, "warm")
+    kept_L = (found.codes_ML == targets.codes_ML).mean(axis=0)
+    assert kept_L[0] > 0.97
+    assert (found.codes_ML == targets.codes_ML).all(axis=1).mean() > 0.75
+    afresh = targets_of(recipe_with(recipe, seed=77), planted.x_NE, planted.taxonomy)
+    assert (afresh.codes_ML == targets.codes_ML).all(axis=1).mean() < 0.2
+
+
+def test_frozen_levels_have_the_codewords_and_the_codes_of_the_parent(planted, recipe, targets, parent):
+    torch.nn.init.normal_(parent.encoder[-1].weight, std=0.05, generator=torch.Generator().manual_seed(0))  # as if it had been trained
+    found = followed(planted, recipe, parent, "frozen_coarse", slice(0, 1200))
+    codes_ML = parent.encode(torch.from_numpy(planted.x_NE[:1200])).numpy()
+    assert (codes_ML[:, 0] != targets.codes_ML[:1200, 0]).any(), "codes that no smoothing of targets could give"
+    np.testing.assert_array_equal(found.codes_ML[:, :2], codes_ML[:, :2])
+    for level in (0, 1):
+        np.testing.assert_array_equal(found.codewords[level], targets.codewords[level])
+    assert not np.array_equal(found.codewords[2], targets.codewords[2])
+
+
+def test_a_parent_is_not_moved_by_what_its_heir_starts_from(planted, recipe, targets, parent):
+    followed(planted, recipe, parent, "warm")
+    for level, codewords_KD in enumerate(targets.codewords):
+        np.testing.assert_array_equal(parent.codebooks.codewords(level), codewords_KD)
