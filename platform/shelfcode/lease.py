@@ -93,7 +93,9 @@ class Lease:
         self._done.set()
         self._thread.join()
         with suppress(Exception):  # a store that is out of reach now does not undo what was published; the lease ends by itself
-            if not self._lost:
+            if self._name == self._holder.run:  # nobody else will ever want it
+                self._workspace.remove(f"{LEASES}/{self._name}")
+            elif not self._lost:
                 _write(self._workspace, self._name, self._number, self._holder, released=True)
 
     def _keep_alive(self) -> None:

@@ -97,30 +97,48 @@ def test_a_release_that_is_held_is_published_and_not_current(trained: Trained, t
 def test_a_run_killed_in_training_goes_on_to_the_same_codes(
     trained: Trained, sample: Path, start_job: Callable[..., "subprocess.Popen[str]"], run_job: Callable[..., Done], tmp_path: Path
 ) -> None:
-    """Catches a checkpoint that forgets something: optimizer, codebook averages, place in the order of batches."""
-    settings = (*SMALL, "training.steps=400")
-    flags = {name: ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / name)) for name in ("whole", "killed")}
-    for name in flags:
-        for folder in ("catalog", "embeddings"):
-            shutil.copytree(trained.workspace / folder, tmp_path / name / folder)
-    job = start_job("train_flavor", *flags["killed"], settings=settings)
-    runs = tmp_path / "killed" / "runs"
+    """Catches a checkpoint that forgets something: optimizer, place in the order of batches. The release that nothing disturbed tells."""
+    settings = (*SMALL, "training.checkpoint_every=10")
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
+    for folder in ("catalog", "embeddings"):
+        shutil.copytree(trained.workspace / folder, tmp_path / folder)
+    job = start_job("train_flavor", *flags, settings=settings)
     deadline = time.monotonic() + 300
-    while len(list(runs.glob("*/train/checkpoint_*/state.pt"))) < 2:
+    while len(list((tmp_path / "runs").glob("*/train/checkpoint_*/state.pt"))) < 2:
         assert job.poll() is None, "training ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(signal.SIGKILL)
     job.communicate()
-    assert not (tmp_path / "killed" / "releases").exists(), "half a release is visible"
+    assert not (tmp_path / "releases").exists(), "half a release is visible"
 
-    resumed = run_job("train_flavor", *flags["killed"], settings=settings)
+    resumed = run_job("train_flavor", *flags, settings=settings)
     assert resumed.code == 0, resumed.told
     assert "going on from its last checkpoint" in resumed.told
-    whole = run_job("train_flavor", *flags["whole"], settings=settings)
-    assert whole.code == 0, whole.told
-    assert "going on from its last checkpoint" not in whole.told
-    assert codes_of(Path(resumed.result["path"])) == codes_of(Path(whole.result["path"]))
+    assert codes_of(Path(resumed.result["path"])) == codes_of(trained.release)
+
+
+def test_trained_warm_most_products_keep_their_code_and_the_release_says_which_did_not(
+    trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path: Path
+) -> None:
+    for folder in ("catalog", "embeddings", "releases/precision/v0001"):
+        shutil.copytree(trained.workspace / folder, tmp_path / folder)
+    (tmp_path / "releases/precision/CURRENT").write_text('{"version": "v0001", "previous": null}')
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, "stability=warm", "training.seed=7"))
+    assert job.code == 0, job.told
+    assert "training starts from precision@v0001" in job.told
+    old, new = codes_of(trained.release), codes_of(tmp_path / "releases/precision/v0002")
+    changed = {depth: sum(old[i].split("_")[:depth] != new[i].split("_")[:depth] for i in old) / len(old) for depth in (1, 4)}
+    assert 0 < changed[4] < 0.5, "a free retraining changes nearly all"
+    assert changed[1] < 0.1
+    manifest = json.loads((tmp_path / "releases/precision/v0002/manifest.json").read_text())
+    assert manifest["churn"]["against"] == "precision@v0001"
+    assert [manifest["churn"]["changed"][depth - 1] for depth in (1, 4)] == pytest.approx([changed[1], changed[4]])
+    assert job.result["churn"]["changed"] == manifest["churn"]["changed"]
+    moved = pq.read_table(tmp_path / "releases/precision/v0002/migration.parquet").to_pylist()
+    assert {row["item_id"]: (row["old"], row["new"]) for row in moved} == {i: (old[i], new[i]) for i in old}
+    assert "Stability" in (tmp_path / "releases/precision/v0002/report.html").read_text()
 
 
 def test_catalog_and_workspace_in_a_bucket(s3: str, sample: Path, run_job: Callable[..., Done], trained: Trained) -> None:
