@@ -51,10 +51,8 @@ def main(
         Console(width=140).print(table)
     fixed = seconds[one]
     print(f"fixed cost of a night that publishes: {fixed:.1f} s; all products on top of it: {seconds[every] - fixed:.1f} s")
-    print(
     of_share = embedded[some] / (share * embedded[every])
     print(f"{some}: {of_share:.2f} x its share of embeddings, {seconds[some] - fixed:.1f} s on top of the fixed cost")
-    )
 
 
 def rewritten(products: pa.Table, share: float, path: Path) -> Path:
