@@ -9,7 +9,7 @@ from typing import Any
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.pipeline import check_extractor, count_rows, extract_attributes
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.job import (
     CatalogFlag,
     FlavorFlag,
@@ -24,6 +24,7 @@ from shelfcode.job import (
     stage,
     start_ray,
 )
+from shelfcode.recipe_file import load_recipe
 from shelfcode.workspace import Workspace, new_run
 
 FLAVORS = Path(__file__).parent / "flavors"

@@ -10,7 +10,7 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
 from shelfcode.embedding.pipeline import embed_catalog, embeddings_folder, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.job import (
     CatalogFlag,
     FlavorFlag,
@@ -33,6 +33,7 @@ from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, training_run
+from shelfcode.recipe_file import load_recipe
 from shelfcode.release import current_name, current_release, publish
 from shelfcode.train import has_checkpoint
 from shelfcode.warm_start import choose_start

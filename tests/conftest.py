@@ -104,9 +104,9 @@ def publish_small() -> "Callable[..., Manifest]":
     import numpy as np
     import pyarrow as pa
 
-    from shelfcode.flavor import validate_recipe
     from shelfcode.quantization.model_file import new_model, save_model
     from shelfcode.quantization.semantic_ids import semantic_ids_table
+    from shelfcode.recipe_file import validate_recipe
     from shelfcode.release import Manifest, publish
 
     recipe = validate_recipe({"name": "small", "quantizer": {"codebook_sizes": [8, 16], "hidden_sizes": [8], "latent_size": 4}}, "small")

@@ -17,7 +17,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import start as ray_start
 from ray.serve.schema import ServeDeploySchema
 
-from shelfcode.flavor import load_recipe
+from shelfcode.recipe_file import load_recipe
 
 ROOT = Path(__file__).parents[1]
 KUBERAY = ROOT / "docs" / "kuberay"

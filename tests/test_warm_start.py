@@ -4,7 +4,8 @@ import pytest
 
 from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import Recipe, validate_recipe
+from shelfcode.flavor import Recipe
+from shelfcode.recipe_file import validate_recipe
 from shelfcode.release import Manifest
 from shelfcode.warm_start import Start, choose_start
 

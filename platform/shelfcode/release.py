@@ -11,8 +11,9 @@ from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import Recipe, apply_overrides, validate_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.libraries import library_versions
+from shelfcode.recipe_file import apply_overrides, validate_recipe
 from shelfcode.versions import Move, current_of, previous_of, publish_version, published_versions, read_history
 from shelfcode.workspace import Workspace
 

@@ -28,8 +28,9 @@ from shelfcode.attributes.rules import RULES_EXTRACTOR
 from shelfcode.attributes.schema import attributes_of, attributes_schema
 from shelfcode.attributes.small_extractor import get_model_path
 from shelfcode.catalog.sample import sample_chunk
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.job import has_gpu
+from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs" / "flavors"
 SAMPLE_PRODUCTS = 300

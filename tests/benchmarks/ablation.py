@@ -25,9 +25,10 @@ from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.evaluate import evaluate
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Fit
 from shelfcode.quantization.rqvae import RQVAE
+from shelfcode.recipe_file import load_recipe
 
 Codes = Callable[[Recipe, NDArray[np.float32], Taxonomy, NDArray[np.int64]], NDArray[np.int64]]
 """Fits to the products at some positions and codes all."""

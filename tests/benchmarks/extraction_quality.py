@@ -25,8 +25,9 @@ from shelfcode.attributes.pipeline import count_rows, extract_attributes
 from shelfcode.attributes.schema import attributes_of
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.sample import sample_chunk
-from shelfcode.flavor import CatalogSettings, ExtractorSettings, Recipe, load_recipe
+from shelfcode.flavor import CatalogSettings, ExtractorSettings, Recipe
 from shelfcode.job import start_ray
+from shelfcode.recipe_file import load_recipe
 from shelfcode.workspace import Workspace
 
 FLAVORS = Path(__file__).parents[2] / "jobs" / "flavors"

@@ -24,8 +24,8 @@ from rich.table import Table
 from shelfcode.attributes.extractor import load_tokenizer
 from shelfcode.attributes.requests import engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
 from shelfcode.catalog.sample import sample_chunk
-from shelfcode.flavor import load_recipe
 from shelfcode.model_source import model_path
+from shelfcode.recipe_file import load_recipe
 
 WARM = 64
 RATE = "products/s:"

@@ -28,7 +28,8 @@ from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.evaluation.evaluate import evaluate
-from shelfcode.flavor import Recipe, TextViewSettings, load_recipe
+from shelfcode.flavor import Recipe, TextViewSettings
+from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 WORKLOADS = {"ESCI, full texts": ("esci", 512), "Instacart, titles": ("instacart", 4096)}

@@ -23,8 +23,9 @@ from rich.table import Table
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.evaluate import Evaluation, evaluate
 from shelfcode.evaluation.similarity_depth import SimilarityDepth
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 COLUMNS = (

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 from synthetic import synthetic_products
 
-from shelfcode.flavor import load_recipe
 from shelfcode.quantization.fitting import Worker, fit, start
 from shelfcode.quantization.targets import find_targets
+from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 DIMENSIONS = 384

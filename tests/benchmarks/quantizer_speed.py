@@ -23,10 +23,11 @@ from rich.table import Table
 from synthetic import synthetic_products
 from torch import Tensor
 
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Fit, Worker, fit, start
 from shelfcode.quantization.kmeans import CHUNK
 from shelfcode.quantization.targets import find_targets
+from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 PRODUCTS, DIMENSIONS = 50_000, 384

@@ -22,9 +22,10 @@ from rich.table import Table
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.evaluate import evaluate
-from shelfcode.flavor import Recipe, load_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.quantization.alignment import align_codewords, rename
 from shelfcode.quantization.rqvae import RQVAE
+from shelfcode.recipe_file import load_recipe
 from shelfcode.semantic_id import shared_depth
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

@@ -14,10 +14,11 @@ from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_tab
 from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import EvaluatedDraft, evaluate_draft
-from shelfcode.flavor import Recipe, validate_recipe
+from shelfcode.flavor import Recipe
 from shelfcode.keys import row_keys
 from shelfcode.quantization.model_file import new_model, save_model
 from shelfcode.quantization.semantic_ids import read_coded_texts, semantic_ids_table
+from shelfcode.recipe_file import validate_recipe
 from shelfcode.release import Manifest, publish
 from shelfcode.workspace import Workspace
 

@@ -21,7 +21,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from shelfcode.attributes.schema import Attributes
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import OwnAttribute, Positive, Settings, apply_overrides, named_file, read_yaml, validate_settings
+from shelfcode.flavor import OwnAttribute, Positive, Settings
+from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 
 PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (

@@ -6,17 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from shelfcode.flavor import (
-    CatalogSettings,
-    EncoderSettings,
-    Positive,
-    Settings,
-    TextViewSettings,
-    apply_overrides,
-    named_file,
-    read_yaml,
-    validate_settings,
-)
+from shelfcode.flavor import CatalogSettings, EncoderSettings, Positive, Settings, TextViewSettings
+from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 
 
 class DataSettings(Settings):
