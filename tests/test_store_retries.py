@@ -33,6 +33,7 @@ def _as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     log = logging.getLogger("s3fs")
     level, filters = log.level, list(log.filters)
     log.filters = []
+    log.setLevel(logging.NOTSET)  # jobs that ran in this process before may have changed it
     monkeypatch.setattr(store_retries, "_listeners", set())
     monkeypatch.setattr(store_retries, "_watched", WeakSet())
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.001)

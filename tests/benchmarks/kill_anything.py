@@ -2,8 +2,9 @@
 
 python tests/benchmarks/kill_anything.py [--moments 5] [--products 20000] [--seed 0]
 
-Each night runs on a cluster of its own, of a head and one node, made by ray.cluster_utils; after a killed driver the same
-command is started once more. Right: each product once, none lost, and the code that a night without disturbance gives it.
+Each night runs on a cluster of its own, of a head and a node, made by ray.cluster_utils; a job that ended with an error is
+started once more. Moments are while the night embeds: after a random number of its parts was stored. Right: each product once, none
+lost, and the code that a night without disturbance gives it.
 """
 
 import random
@@ -25,6 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 KINDS = ("embedding actor", "worker process", "node", "driver")
+ROWS_A_PART = 128
 NODE = {"num_cpus": 3, "object_store_memory": 256 * 2**20}
 
 
@@ -44,10 +46,11 @@ def main(
         )
         table.add_row("nothing", "", "1", f"{products - BASE_PRODUCTS:,}", f"{seconds:.0f}", "right")
         wrong = 0
-        for kind, after in track([(kind, rng.uniform(0.15, 0.95) * seconds) for kind in KINDS for _ in range(moments)], "nights"):
+        parts = (products - BASE_PRODUCTS) // ROWS_A_PART
+        for kind, after in track([(kind, rng.randrange(1, round(0.9 * parts))) for kind in KINDS for _ in range(moments)], "nights"):
             row, problems = disturbed(kind, after, base, catalog, codes, folder)
             wrong += bool(problems)
-            table.add_row(kind, f"{after:.1f} s", *row, ", ".join(problems) or "right")
+            table.add_row(kind, f"{after} of {parts}", *row, ", ".join(problems) or "right")
         Console(width=140).print(table)
     print(f"{wrong} of {moments * len(KINDS)} nights ended with wrong rows")
     raise typer.Exit(int(wrong > 0))
@@ -68,7 +71,7 @@ def undisturbed(base: Path, catalog: Path, folder: Path) -> tuple[float, dict[st
 
 
 def disturbed(
-    kind: str, after: float, base: Path, catalog: Path, codes: dict[str, str], folder: Path
+    kind: str, after: int, base: Path, catalog: Path, codes: dict[str, str], folder: Path
 ) -> tuple[tuple[str, str, str], list[str]]:
     """One night in which something is killed: how often it was started, what the last start embedded, seconds; and what is wrong."""
     workspace = folder / "disturbed"
@@ -78,7 +81,7 @@ def disturbed(
     started, starts = time.perf_counter(), 1
     try:
         job = start_night(catalog, workspace, cluster)
-        time.sleep(after)
+        wait_for_parts(job, workspace, after)
         strike(kind, job, cluster)
         ended = finish(job)
         while ended.code != 0 and starts < 3:
@@ -90,8 +93,17 @@ def disturbed(
         end_cluster(cluster)
 
 
+def wait_for_parts(job: "subprocess.Popen[str]", workspace: Path, count: int) -> None:
+    """Until so many parts were stored beside those that there were."""
+    folder = next((workspace / "embeddings").iterdir())
+    before = len(list(folder.glob("part-*")))
+    while len(list(folder.glob("part-*"))) < before + count:
+        assert job.poll() is None, f"the night ended before it could be disturbed: {job.communicate()[1][-500:]}"
+        time.sleep(0.02)
+
+
 def strike(kind: str, job: "subprocess.Popen[str]", cluster: Cluster) -> None:
-    """Kill one of a kind; a node is replaced by another, as an autoscaler would. Nothing happens where none is there at that moment."""
+    """Kill one of a kind; a node is replaced by another, as an autoscaler would."""
     if kind == "driver":
         job.send_signal(signal.SIGKILL)
     elif kind == "node":
@@ -100,8 +112,7 @@ def strike(kind: str, job: "subprocess.Popen[str]", cluster: Cluster) -> None:
     else:
         names = {"embedding actor": lambda name: "EmbeddingActor" in name, "worker process": lambda name: name.startswith("ray::")}
         victims = [process for process in workers_of(cluster) if names[kind](process.info["cmdline"][0])]
-        if victims:
-            random.choice(victims).kill()
+        random.choice(victims).kill()
 
 
 def workers_of(cluster: Cluster) -> list[psutil.Process]:
@@ -113,7 +124,7 @@ def workers_of(cluster: Cluster) -> list[psutil.Process]:
 
 def start_night(catalog: Path, workspace: Path, cluster: Cluster) -> "subprocess.Popen[str]":
     flags = ["--flavor", "precision", "--catalog", str(catalog), "--workspace", str(workspace)]
-    settings = ("encoder.rows_per_part=256", "encoder.actors_max=2")
+    settings = (f"encoder.rows_per_part={ROWS_A_PART}", "encoder.actors_max=2")
     return start("reembed_catalog", flags, settings, RAY_ADDRESS=cluster.address, RAY_worker_niceness="0")
 
 

@@ -224,7 +224,7 @@ class EmbeddingActor:
 
     def __call__(self, texts: pa.Table) -> pa.Table:
         if self.problem:
-            return pa.table({"embedded": [0], "rejected": [0], "problem": [self.problem]})
+            return self._told(problem=self.problem)
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
         name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
         x_ND = self.encoder.embed(texts["text"].to_pylist())
@@ -233,7 +233,7 @@ class EmbeddingActor:
                 f"encoder.model {self.settings.model} gives {x_ND.shape[1]} dimensions, and the embeddings in {self.folder} have "
                 f"{self.dimensions}: it is another encoder than before. Name it otherwise and train a new release with it"
             )
-            return self(texts)
+            return self._told(problem=self.problem)
         finite_N = np.isfinite(x_ND).all(axis=1)
         rejected = [
             RejectedRow(row["item_id"], "embedding", "embedding is not finite", row)
@@ -245,4 +245,7 @@ class EmbeddingActor:
             self.workspace.write_table(
                 f"{self.folder}/part-{name}.parquet", embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
             )
-        return pa.table({"embedded": [int(finite_N.sum())], "rejected": [len(rejected)], "problem": [""]})
+        return self._told(int(finite_N.sum()), len(rejected))
+
+    def _told(self, embedded: int = 0, rejected: int = 0, problem: str = "") -> pa.Table:
+        return pa.table({"embedded": [embedded], "rejected": [rejected], "problem": [problem]})
