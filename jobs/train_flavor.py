@@ -8,7 +8,8 @@ from typing import Any
 
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
-from shelfcode.embedding.pipeline import embed_catalog, embeddings_folder, pin_models
+from shelfcode.embedding.encoder import embeddings_folder
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
 from shelfcode.job import (

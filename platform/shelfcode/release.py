@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
-from shelfcode.embedding.encoder import encoder_name
+from shelfcode.embedding.encoder import embeddings_folder, encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.libraries import library_versions
@@ -191,7 +191,7 @@ def check_encoder(manifest: Manifest, recipe: Recipe) -> None:
     Raises:
         ShelfcodeError: the recipe's encoder and view give other embeddings than those that the release was trained on.
     """
-    now = f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
+    now = embeddings_folder(recipe)
     if now != manifest.embeddings:
         raise ShelfcodeError(
             f"{manifest.name} was trained on {manifest.embeddings}, and encoder.model {recipe.encoder.model} gives {now} now: the encoder "

@@ -18,9 +18,9 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
-from shelfcode.embedding.encoder import Encoder
+from shelfcode.embedding.encoder import Encoder, embeddings_folder
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.embedding.pipeline import embed_catalog, embeddings_folder, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, TextViewSettings
+from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
 from shelfcode.model_source import content_digest, readable_name, telling_arguments
 from shelfcode.workspace import Workspace
 
@@ -191,3 +191,8 @@ def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
         view.max_characters,
     )  # fmt: skip
     return f"{readable_name(encoder.model)}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
+
+
+def embeddings_folder(recipe: Recipe) -> str:
+    """Where the embeddings of a recipe's encoder and text view are, within the workspace."""
+    return f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"

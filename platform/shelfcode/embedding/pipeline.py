@@ -20,7 +20,7 @@ from shelfcode.attributes.schema import Own
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
-from shelfcode.embedding.encoder import Encoder, TextEncoder, encoder_name
+from shelfcode.embedding.encoder import Encoder, TextEncoder, embeddings_folder
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.embedding.vllm_encoder import VllmEncoder
@@ -109,11 +109,6 @@ def _text_source(
 
     extracted = extract_attributes(snapshot, recipe.extractor, workspace, embed_as_they_come)
     return TextSource(workspace, extracted.parts, view, own, extracted.owner), extracted
-
-
-def embeddings_folder(recipe: Recipe) -> str:
-    """Where the embeddings of a recipe's encoder and text view are, within the workspace."""
-    return f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"
 
 
 def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:

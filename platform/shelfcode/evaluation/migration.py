@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import load_snapshot, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
-from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.churn import Churn, measure_churn
 from shelfcode.evaluation.translation import code_texts, prefix_translation
 from shelfcode.keys import Keys, index_keys, item_keys
-from shelfcode.quantization.semantic_ids import table_codes
+from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.release import Manifest
 from shelfcode.semantic_id import shared_depth
 from shelfcode.workspace import Workspace
@@ -44,7 +43,7 @@ def read_migration(workspace: Workspace, old_folder: str, new_folder: str) -> Mi
     Raises:
         ShelfcodeError: one of them has no semantic IDs.
     """
-    old, new = (_read_ids(workspace, f"{folder}/semantic_ids") for folder in (old_folder, new_folder))
+    old, new = (read_ids(workspace, f"{folder}/semantic_ids") for folder in (old_folder, new_folder))
     old_keys, new_keys = item_keys(old["item_id"]), item_keys(new["item_id"])
     place_N = index_keys(old_keys).get(new_keys)
     both_N = place_N >= 0
@@ -85,10 +84,3 @@ def write_migration(workspace: Workspace, folder: str, migration: Migration) -> 
     columns = {"item_id": migration.item_ids_N, "old": old, "new": new, "kept_levels": kept_N}
     workspace.write_table(f"{folder}/{MIGRATION_FILE}", pa.table(columns))
     workspace.write_table(f"{folder}/{TRANSLATION_FILE}", prefix_translation(old_NL, new_NL))
-
-
-def _read_ids(workspace: Workspace, folder: str) -> pa.Table:
-    parts = workspace.parts(folder)
-    if not parts:
-        raise ShelfcodeError(f"{workspace.address(folder)} holds no semantic IDs")
-    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in parts])

@@ -39,8 +39,8 @@ def read_coded_texts(workspace: Workspace, folder: str) -> Keys:
     return np.load(io.BytesIO(workspace.read_bytes(path)), allow_pickle=False) if workspace.exists(path) else np.empty(0, np.uint64)
 
 
-def read_all_codes(workspace: Workspace, folder: str) -> tuple[Keys, NDArray[np.uint16]]:
-    """Item keys and codes of all products in a folder, in no order that means anything: uint64[N], uint16[N, L].
+def read_ids(workspace: Workspace, folder: str) -> pa.Table:
+    """item_id and codes of all products in a folder, in no order that means anything.
 
     Raises:
         ShelfcodeError: the folder has none.
@@ -48,9 +48,7 @@ def read_all_codes(workspace: Workspace, folder: str) -> tuple[Keys, NDArray[np.
     parts = workspace.parts(folder)
     if not parts:
         raise ShelfcodeError(f"{workspace.address(folder)} holds no semantic IDs")
-    tables = (workspace.read_table(part, columns=["item_id", "codes"]) for part in parts)
-    keys, codes = zip(*((item_keys(table["item_id"]), table_codes(table)) for table in tables), strict=True)
-    return np.concatenate(keys), np.concatenate(codes)
+    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in parts])
 
 
 def read_item_keys(workspace: Workspace, folder: str) -> Keys:

@@ -21,11 +21,11 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
-from shelfcode.keys import Keys, index_keys
+from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.quantization.alignment import align_codewords
 from shelfcode.quantization.fitting import Worker, check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
-from shelfcode.quantization.semantic_ids import read_all_codes
+from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.quantization.targets import find_targets, sample_rows, unpack_targets
 from shelfcode.train import read_state, report_state, run_config
 from shelfcode.workspace import Workspace
@@ -118,8 +118,8 @@ def _name_codewords(
     recipe: Recipe, workspace: Workspace, embeddings: str, keys_N: Keys, item_keys_N: Keys, weights: dict[str, Tensor], parent: str
 ) -> dict[str, Tensor]:
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    coded_K, old_KL = read_all_codes(workspace, f"{parent}/semantic_ids")
-    place_N = index_keys(coded_K).get(item_keys_N)
+    coded = read_ids(workspace, f"{parent}/semantic_ids")
+    old_KL, place_N = table_codes(coded), index_keys(item_keys(coded["item_id"])).get(item_keys_N)
     both_M = sample_rows(int((place_N >= 0).sum()), recipe.training.products_max, recipe.training.seed)
     rows_M = np.flatnonzero(place_N >= 0)[both_M]
     model = new_model(recipe, weights["projection.weight"].shape[1]).eval()
