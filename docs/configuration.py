@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from shelfcode.embedding.relevance_recipe import RelevanceRecipe
-from shelfcode.flavor import Recipe, Settings, part_of
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.flavor import Recipe
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
+from shelfcode.settings import Settings, part_of
 
 FOLDER = Path(__file__).parent
 
@@ -23,7 +24,7 @@ A flavor is a YAML file with the fields below. A field left out takes its defaul
 for one run with `--set section.field=value`; the value is read as YAML, so quote text that YAML would read as something else:
 `--set 'catalog.category_separator=" > "'`. `--set` wins over the file, and over the file's `without_gpu`.
 
-This file is written by `make docs` from the models in `platform/shelfcode/flavor.py`; change them, not it."""
+This file is written by `make docs` from the models in `platform/shelfcode/flavor.py` and the `settings.py` beside each component; change them, not it."""
 
 ENCODER_INTRODUCTION = """# Configuration of an encoder's training
 
@@ -31,7 +32,7 @@ A recipe under `jobs/encoders/`, or one of your own, is a YAML file with the fie
 `jobs/evaluate_encoder.py` ([encoder.md](encoder.md)). A field left out takes its default; an unknown field is an error; `--set
 section.field=value` sets one for a run. `catalog`, `text_view` and `encoder` are those of a flavor and mean the same.
 
-This file is written by `make docs` from the models in `platform/shelfcode/embedding/relevance_recipe.py`; change them, not it."""
+This file is written by `make docs` from the models in `platform/shelfcode/embedding/relevance/recipe.py`; change them, not it."""
 
 SURFACES_INTRODUCTION = """# Configuration of the endpoint
 

@@ -10,14 +10,14 @@ import typer
 
 from shelfcode.catalog.snapshot import load_snapshot
 from shelfcode.errors import ShelfcodeError
-from shelfcode.evaluation.churn import churn_columns, fate_columns
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
-from shelfcode.evaluation.evaluate import headline
-from shelfcode.evaluation.migration import read_migration, release_churn, write_migration
+from shelfcode.evaluation.quality.evaluate import headline
 from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.evaluation.release_gates import release_gates
+from shelfcode.evaluation.stability.churn import churn_columns, fate_columns
+from shelfcode.evaluation.stability.migration import read_migration, release_churn, write_migration
 from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
-from shelfcode.release import load_manifest
+from shelfcode.releases.release import load_manifest
 from shelfcode.workspace import Workspace
 
 ReleaseFlag = Annotated[str, typer.Option("--release", help="precision@v0002, or a flavor for its current release.")]

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.attributes.answering import answer_all
-from shelfcode.attributes.field_scores import field_scores, macro_f1
-from shelfcode.attributes.student import check_place, load_student_recipe, place_student
-from shelfcode.attributes.teacher import read_teacher, teaching_pairs
-from shelfcode.attributes.train import train_student
+from shelfcode.attributes.distil.answering import answer_all
+from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
+from shelfcode.attributes.distil.student import check_place, load_student_recipe, place_student
+from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
+from shelfcode.attributes.distil.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.flavor import CatalogSettings
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.job import CatalogFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
 from shelfcode.workspace import Workspace, new_run
 

@@ -27,7 +27,7 @@ from shelfcode.job import (
     start_ray,
 )
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.release import Manifest, RowCounts, load_manifest, release_recipe
+from shelfcode.releases.release import Manifest, RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name of a flavor with a release in the workspace.")]

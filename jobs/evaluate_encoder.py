@@ -13,12 +13,12 @@ import typer
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
-from shelfcode.embedding.judgments import read_judgments
 from shelfcode.embedding.published_encoder import pin_encoder
-from shelfcode.embedding.relevance_recipe import load_relevance_recipe
-from shelfcode.embedding.relevance_set import gather_set
-from shelfcode.embedding.train import measure_encoder
-from shelfcode.evaluation.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
+from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
+from shelfcode.embedding.relevance.recipe import load_relevance_recipe
+from shelfcode.embedding.relevance.train import measure_encoder
+from shelfcode.embedding.relevance.training_set import gather_set
+from shelfcode.interactions.judgments import read_judgments
 from shelfcode.job import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
 from shelfcode.workspace import Workspace, new_run
 

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.evaluation.alignment_tables import alignment_notes, lift_columns, ratio_columns
+from shelfcode.evaluation.behaviour.alignment_tables import alignment_notes, lift_columns, ratio_columns
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
-from shelfcode.evaluation.evaluate import headline
 from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
-from shelfcode.evaluation.relations import Relations, read_relations
+from shelfcode.evaluation.quality.evaluate import headline
 from shelfcode.evaluation.release_files import compare_alignment
+from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.job import SetFlag, WorkspaceFlag, open_workspace, run_job, say, show_figures, stage, start_ray
-from shelfcode.release import Manifest, load_manifest
+from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.workspace import Workspace, new_run
 
 ReleaseFlag = Annotated[str, typer.Option("--release", help="precision@v0001, or a flavor for its current release.")]

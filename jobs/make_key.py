@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from shelfcode.job import run_job, say
-from shelfcode.serving.access import key_hash, new_key
+from shelfcode.serving.api.access import key_hash, new_key
 from shelfcode.serving.surface_settings import KeySettings
 
 NameFlag = Annotated[str, typer.Option("--name", help="Of the caller; stands in logs.")]

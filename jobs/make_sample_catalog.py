@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.catalog.sample import write_sample
 from shelfcode.job import run_job, show_figures, stage
+from shelfcode.sample.catalog import write_sample
 
 
 def main(

@@ -13,8 +13,8 @@ import typer
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
-from shelfcode.promotion import promote, roll_back
-from shelfcode.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
+from shelfcode.releases.promotion import promote, roll_back
+from shelfcode.releases.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
 from shelfcode.workspace import Workspace
 
 NEEDED = {"list": (), "show": ("release",), "promote": ("release",), "rollback": ("flavor",)}

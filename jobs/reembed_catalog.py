@@ -33,7 +33,7 @@ from shelfcode.lease import Lease
 from shelfcode.quantization.model_file import copy_model
 from shelfcode.quantization.pipeline import recode
 from shelfcode.quantization.semantic_ids import read_coded_texts, read_item_keys
-from shelfcode.release import Manifest, check_encoder, load_manifest, publish, release_recipe
+from shelfcode.releases.release import Manifest, check_encoder, load_manifest, publish, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name of a flavor with a current release.")]

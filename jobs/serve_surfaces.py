@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.job import WorkspaceFlag, run_job, say, stage, start_ray
-from shelfcode.serving.access import check_listening
-from shelfcode.serving.examples import example_requests
+from shelfcode.serving.api.access import check_listening
+from shelfcode.serving.api.examples import example_requests
 from shelfcode.serving.surface_settings import load_surfaces
 
 SURFACES = Path(__file__).parents[1] / "serve_apps" / "surfaces.yaml"

@@ -12,12 +12,12 @@ import typer
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
-from shelfcode.embedding.judgments import read_judgments
 from shelfcode.embedding.published_encoder import EncoderCard, check_name, pin_encoder, publish_encoder
-from shelfcode.embedding.relevance_recipe import RelevanceRecipe, load_relevance_recipe
-from shelfcode.embedding.relevance_set import gather_set, split_queries
-from shelfcode.embedding.train import finish_encoder, mine_catalog, train_encoder, training_run
-from shelfcode.evaluation.ranking import compare_rankings, comparison_columns, ranking_headline
+from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, ranking_headline
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe, load_relevance_recipe
+from shelfcode.embedding.relevance.train import finish_encoder, mine_catalog, train_encoder, training_run
+from shelfcode.embedding.relevance.training_set import gather_set, split_queries
+from shelfcode.interactions.judgments import read_judgments
 from shelfcode.job import (
     CatalogFlag,
     JudgmentsFlag,

@@ -35,9 +35,9 @@ from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, training_run
 from shelfcode.recipe_file import load_recipe
-from shelfcode.release import current_name, current_release, publish
+from shelfcode.releases.release import current_name, current_release, publish
+from shelfcode.releases.warm_start import choose_start
 from shelfcode.train import has_checkpoint
-from shelfcode.warm_start import choose_start
 from shelfcode.workspace import Workspace, new_run
 
 FLAVORS = Path(__file__).parent / "flavors"

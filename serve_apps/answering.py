@@ -10,12 +10,12 @@ from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from shelfcode.semantic_id import format_codes
-from shelfcode.serving.access import Gate
-from shelfcode.serving.coalescing import Coalescer
-from shelfcode.serving.live_releases import LiveReleases
-from shelfcode.serving.problems import Problem
-from shelfcode.serving.questions import Asked, Encoded, Neighbours, Prepared, Question, StoredAttributes
-from shelfcode.serving.requests import Product, SimilarRequest, read_product
+from shelfcode.serving.api.access import Gate
+from shelfcode.serving.api.coalescing import Coalescer
+from shelfcode.serving.api.live_releases import LiveReleases
+from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.api.questions import Asked, Encoded, Neighbours, Prepared, Question, StoredAttributes
+from shelfcode.serving.api.requests import Product, SimilarRequest, read_product
 from shelfcode.serving.routing import Target, route_of, targets
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace

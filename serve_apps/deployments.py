@@ -12,14 +12,14 @@ from typing import Any
 from ray.serve import metrics
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.release import current_name, load_manifest, release_recipe
-from shelfcode.serving.availability import availability_version, read_availability
-from shelfcode.serving.coalescing import Coalescer
-from shelfcode.serving.flavor_encoder import FlavorEncoder
-from shelfcode.serving.item_index import ItemIndex
-from shelfcode.serving.online_extraction import OnlineExtractor
-from shelfcode.serving.problems import Problem
-from shelfcode.serving.questions import Asked, Encoded, Prepared, Question
+from shelfcode.index.availability import availability_version, read_availability
+from shelfcode.releases.release import current_name, load_manifest, release_recipe
+from shelfcode.serving.api.coalescing import Coalescer
+from shelfcode.serving.api.flavor_encoder import FlavorEncoder
+from shelfcode.serving.api.item_index import ItemIndex
+from shelfcode.serving.api.online_extraction import OnlineExtractor
+from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.api.questions import Asked, Encoded, Prepared, Question
 from shelfcode.serving.routing import wanted_releases
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace

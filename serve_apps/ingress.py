@@ -14,15 +14,13 @@ from starlette.exceptions import HTTPException
 
 from serve_apps.answering import DOWN, Answering
 from serve_apps.request_metrics import RequestMetrics
-from shelfcode.serving.access import check_listening
-from shelfcode.serving.api_page import with_shared_schemas
-from shelfcode.serving.explore_page import ExplorePages
-from shelfcode.serving.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
-from shelfcode.serving.paging import item_links, prefix_links
-from shelfcode.serving.problems import Problem, ProblemDetails
-from shelfcode.serving.questions import ItemPage, PrefixPage
-from shelfcode.serving.requests import EncodeRequest, SimilarRequest, read_encode_request, read_similar_request
-from shelfcode.serving.responses import (
+from shelfcode.serving.api.access import check_listening
+from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
+from shelfcode.serving.api.paging import item_links, prefix_links
+from shelfcode.serving.api.problems import Problem, ProblemDetails
+from shelfcode.serving.api.questions import ItemPage, PrefixPage
+from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, read_encode_request, read_similar_request
+from shelfcode.serving.api.responses import (
     EncodeResponse,
     HealthResponse,
     ItemResponse,
@@ -31,6 +29,8 @@ from shelfcode.serving.responses import (
     SimilarResponse,
     SurfacesResponse,
 )
+from shelfcode.serving.pages.api_page import with_shared_schemas
+from shelfcode.serving.pages.explore_page import ExplorePages
 from shelfcode.serving.routing import RELEASE_NAME, route_of
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings, written_out
 

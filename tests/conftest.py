@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from released import Shop
     from served import Endpoint
 
-    from shelfcode.release import Manifest
+    from shelfcode.releases.release import Manifest
     from shelfcode.workspace import Workspace
 
 SCRATCH = tempfile.mkdtemp(prefix="shelfcode-tests-")
@@ -107,7 +107,7 @@ def publish_small() -> "Callable[..., Manifest]":
     from shelfcode.quantization.model_file import new_model, save_model
     from shelfcode.quantization.semantic_ids import semantic_ids_table
     from shelfcode.recipe_file import validate_recipe
-    from shelfcode.release import Manifest, publish
+    from shelfcode.releases.release import Manifest, publish
 
     recipe = validate_recipe({"name": "small", "quantizer": {"codebook_sizes": [8, 16], "hidden_sizes": [8], "latent_size": 4}}, "small")
 

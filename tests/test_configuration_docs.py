@@ -6,9 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from shelfcode.embedding.relevance_recipe import RelevanceRecipe
-from shelfcode.flavor import Recipe, Settings, field_names
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.flavor import Recipe
 from shelfcode.serving.surface_settings import SurfaceSettings
+from shelfcode.settings import Settings, field_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -15,8 +15,8 @@ from rich.console import Console
 import shelfcode.job
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.settings import OwnAttribute
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
-from shelfcode.flavor import OwnAttribute
 from shelfcode.job import has_gpu, run_job, say_embedded, show_attributes, show_figures
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace

@@ -3,7 +3,7 @@
 import pickle
 import time
 
-from shelfcode import store_retries
+from shelfcode import store
 from shelfcode.pipeline import RetryCount, count_retries
 from shelfcode.workspace import Workspace
 
@@ -52,8 +52,8 @@ def test_a_count_that_came_to_a_worker_twice_is_one_listener(local_ray: None) ->
     class Worker:
         def open(self, workspace: Workspace) -> int:
             assert workspace.on_retry is not None
-            store_retries._listeners.add(workspace.on_retry)
-            return len(store_retries._listeners)
+            store._listeners.add(workspace.on_retry)
+            return len(store._listeners)
 
     worker, workspace = Worker.remote(), Workspace("shelf", on_retry=count_retries())
     assert [ray.get(worker.open.remote(workspace)) for _ in range(3)] == [1, 1, 1]

@@ -5,9 +5,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib import metadata
 
 import pytest
 
+from shelfcode import versions
 from shelfcode.errors import ShelfcodeError
 from shelfcode.versions import Move, current_of, move_current, previous_of, publish_version, published_versions, read_history
 from shelfcode.workspace import Workspace
@@ -188,3 +190,11 @@ def test_publishers_at_once_get_a_version_each_and_lose_no_file(workspace: Works
     for version, run in published.items():
         assert_whole(workspace, version, run)
     assert current_of(workspace, FOLDER) in published
+
+
+def test_every_library_is_named_with_its_version_and_one_that_is_not_installed_as_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "LIBRARIES", (*versions.LIBRARIES, "no-such-library"))
+    found = versions.library_versions()
+    assert list(found) == list(versions.LIBRARIES)
+    assert found["torch"] == metadata.version("torch")
+    assert [name for name, version in found.items() if version == "unknown"] == ["no-such-library"]

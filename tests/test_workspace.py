@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.workspace import Workspace, new_run, open_filesystem
+from shelfcode.store import open_filesystem
+from shelfcode.workspace import Workspace, new_run
 
 
 @pytest.fixture

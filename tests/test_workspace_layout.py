@@ -3,8 +3,7 @@
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.workspace import Workspace
-from shelfcode.workspace_layout import LAYOUT, LAYOUT_FILE, check_layout
+from shelfcode.workspace import LAYOUT, LAYOUT_FILE, Workspace, check_layout
 
 
 @pytest.fixture

@@ -27,9 +27,8 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.lease import Lease, hold_lease
 from shelfcode.pipeline import count_retries
-from shelfcode.release import Manifest
-from shelfcode.workspace import Workspace
-from shelfcode.workspace_layout import check_layout
+from shelfcode.releases.release import Manifest
+from shelfcode.workspace import Workspace, check_layout
 
 CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON Lines; local or s3://.")]
 WorkspaceFlag = Annotated[str, typer.Option("--workspace", help="Folder or s3:// prefix for embeddings and releases; made when missing.")]

@@ -9,8 +9,10 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import ValidationError
 
+from shelfcode.catalog.settings import ContractColumn
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ContractColumn, Recipe, Settings, field_names
+from shelfcode.flavor import Recipe
+from shelfcode.settings import Settings, field_names
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 

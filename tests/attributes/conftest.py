@@ -9,13 +9,20 @@ import pyarrow.parquet as pq
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from shelfcode.attributes.distil.student import (
+    StudentArchitecture,
+    StudentRecipe,
+    answer_text,
+    learn_vocabulary,
+    new_student,
+    place_student,
+)
 from shelfcode.attributes.prompt import product_text
-from shelfcode.attributes.rules import extract
-from shelfcode.attributes.student import StudentArchitecture, StudentRecipe, answer_text, learn_vocabulary, new_student, place_student
+from shelfcode.attributes.rules.extractor import extract
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.catalog.sample import sample_chunk
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.flavor import CatalogSettings
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 TINY = StudentArchitecture(vocabulary=1024, hidden_size=64, layers=2, heads=2, feed_forward=128)

@@ -9,9 +9,9 @@ import pytest
 
 from shelfcode.attributes import extractor
 from shelfcode.attributes.extractor import context_length, extractor_name, load_tokenizer
-from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
+from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings, OwnAttribute
 
 MEAL = OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])
 MOOD = OwnAttribute(description="how it is praised")

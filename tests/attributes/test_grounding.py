@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.attributes.grounding import Grounded, ground, read_evidence, supports_phrase, supports_tag
-from shelfcode.attributes.phrases import split_words
-from shelfcode.attributes.rules import extract
+from shelfcode.attributes.rules.extractor import extract
+from shelfcode.attributes.rules.phrases import split_words
+from shelfcode.attributes.rules.stem import stem
 from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, Attributes
-from shelfcode.attributes.stem import stem
-from shelfcode.catalog.sample import sample_chunk
+from shelfcode.sample.catalog import sample_chunk
 
 Product = tuple[str, str | None, str | None]
 

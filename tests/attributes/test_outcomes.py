@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from shelfcode.attributes.outcomes import Outcome, attributes_rows, by_rules, read_outcome
-from shelfcode.attributes.rules import RULES_EXTRACTOR, extract
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, extract
 from shelfcode.attributes.schema import Attributes, attributes_schema
-from shelfcode.flavor import OwnAttribute
+from shelfcode.attributes.settings import OwnAttribute
 
 OWN = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 ANSWER: dict[str, Any] = {"product_type": "oat milk", "key_ingredients": ["oats"], "dietary_tags": ["vegan"], "format": "carton"}

@@ -10,10 +10,10 @@ import pytest
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
-from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.flavor import ExtractorSettings, OwnAttribute
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace
 

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from shelfcode.attributes.prompt import conversation, instructions, messages, product_text, text_hashes
 from shelfcode.attributes.schema import DIETARY_TAGS, FIELDS, MAX_INGREDIENTS, MAX_TAGS
-from shelfcode.flavor import OwnAttribute
+from shelfcode.attributes.settings import OwnAttribute
 
 OWN = {
     "occasion": OwnAttribute(description="what it is bought for.", values=["pizza night", "breakfast"], limit=2),

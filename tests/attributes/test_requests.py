@@ -18,8 +18,8 @@ from shelfcode.attributes.requests import (
     write_prompt,
 )
 from shelfcode.attributes.schema import json_schema
+from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings, OwnAttribute
 
 OWN = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 OVERHEAD = 2  # the student's template leaves the instructions out: <bos> and <answer>

@@ -21,7 +21,7 @@ from shelfcode.attributes.schema import (
     json_schema,
     parse_answer,
 )
-from shelfcode.flavor import ATTRIBUTE_COLUMNS, OwnAttribute
+from shelfcode.attributes.settings import ATTRIBUTE_COLUMNS, OwnAttribute
 
 OWN = {
     "season": OwnAttribute(description="when it is bought", values=["spring", "summer", "all year"], limit=2),

@@ -20,17 +20,17 @@ from running import SMALL
 
 import extract_attributes
 import train_flavor
+from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
 from shelfcode.attributes.extractor import extractor_name
-from shelfcode.attributes.field_scores import field_scores, macro_f1
 from shelfcode.attributes.grounding import ground, read_evidence
 from shelfcode.attributes.outcomes import by_rules
-from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.schema import attributes_of, attributes_schema
 from shelfcode.attributes.small_extractor import get_model_path
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.flavor import Recipe
 from shelfcode.job import has_gpu
 from shelfcode.recipe_file import load_recipe
+from shelfcode.sample.catalog import sample_chunk
 
 FLAVORS = Path(__file__).parents[2] / "jobs" / "flavors"
 SAMPLE_PRODUCTS = 300

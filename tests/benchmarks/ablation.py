@@ -24,7 +24,7 @@ from rich.table import Table
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.evaluation.evaluate import evaluate
+from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Fit
 from shelfcode.quantization.rqvae import RQVAE

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from shelfcode.catalog.sample import sample_chunk
+from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
-from shelfcode.flavor import TextViewSettings
+from shelfcode.sample.catalog import sample_chunk
 
 MAX_TOKENS = 128
 START_S, STOP_S = 300.0, 20.0  # vLLM compiles the model at its first start

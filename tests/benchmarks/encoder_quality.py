@@ -27,9 +27,9 @@ from rich.table import Table
 
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.matrix import scratch_folder
+from shelfcode.embedding.relevance.ranking import compare_rankings, ranking_headline
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
-from shelfcode.evaluation.ranking import compare_rankings, ranking_headline
-from shelfcode.flavor import EncoderSettings, TextViewSettings
 from shelfcode.keys import index_keys, item_keys
 from shelfcode.workspace import Workspace
 

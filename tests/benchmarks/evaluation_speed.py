@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 
 from shelfcode.catalog.taxonomy import Taxonomy, build_taxonomy
-from shelfcode.evaluation.codebook_health import codebook_health
-from shelfcode.evaluation.collisions import collisions
-from shelfcode.evaluation.evaluate import evaluate, headline
-from shelfcode.evaluation.pairs import draw_pairs
 from shelfcode.evaluation.prefixes import prefix_numbers
-from shelfcode.evaluation.similarity_depth import similarity_depth
-from shelfcode.evaluation.taxonomy_alignment import taxonomy_alignment
+from shelfcode.evaluation.quality.codebook_health import codebook_health
+from shelfcode.evaluation.quality.collisions import collisions
+from shelfcode.evaluation.quality.evaluate import evaluate, headline
+from shelfcode.evaluation.quality.pairs import draw_pairs
+from shelfcode.evaluation.quality.similarity_depth import similarity_depth
+from shelfcode.evaluation.quality.taxonomy_alignment import taxonomy_alignment
 
 SIZES = (64, 256, 512, 1168)
 _ROWS_A_CHUNK = 50_000

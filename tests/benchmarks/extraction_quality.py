@@ -19,15 +19,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from shelfcode.attributes.field_scores import field_scores, macro_f1
+from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
 from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
 from shelfcode.attributes.schema import attributes_of
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.catalog.sample import sample_chunk
-from shelfcode.flavor import CatalogSettings, ExtractorSettings, Recipe
+from shelfcode.catalog.settings import CatalogSettings
+from shelfcode.flavor import Recipe
 from shelfcode.job import start_ray
 from shelfcode.recipe_file import load_recipe
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 FLAVORS = Path(__file__).parents[2] / "jobs" / "flavors"

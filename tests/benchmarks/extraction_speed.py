@@ -23,9 +23,9 @@ from rich.table import Table
 
 from shelfcode.attributes.extractor import load_tokenizer
 from shelfcode.attributes.requests import engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.model_source import model_path
 from shelfcode.recipe_file import load_recipe
+from shelfcode.sample.catalog import sample_chunk
 
 WARM = 64
 RATE = "products/s:"

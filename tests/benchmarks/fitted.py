@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.evaluation.pairs import draw_pairs
-from shelfcode.evaluation.similarity_depth import SimilarityDepth, similarity_depth
+from shelfcode.evaluation.quality.pairs import draw_pairs
+from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth, similarity_depth
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.fitting import Fit, Worker, fit, start
 from shelfcode.quantization.rqvae import RQVAE

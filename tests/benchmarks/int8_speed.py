@@ -26,9 +26,10 @@ from rich.table import Table
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
 from shelfcode.embedding.encoder import Encoder
+from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
-from shelfcode.evaluation.evaluate import evaluate
-from shelfcode.flavor import Recipe, TextViewSettings
+from shelfcode.evaluation.quality.evaluate import evaluate
+from shelfcode.flavor import Recipe
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

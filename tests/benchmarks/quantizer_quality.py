@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.evaluation.evaluate import Evaluation, evaluate
-from shelfcode.evaluation.similarity_depth import SimilarityDepth
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
+from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.kmeans import kmeans, nearest
 from shelfcode.recipe_file import load_recipe

@@ -31,15 +31,15 @@ from http_load import Figures, Load, drive, measure
 from rich.console import Console
 from rich.table import Table
 
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.flavor import Recipe
 from shelfcode.keys import item_keys
-from shelfcode.promotion import promote
 from shelfcode.quantization.model_file import new_model, save_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
-from shelfcode.release import draft_manifest, publish
+from shelfcode.releases.promotion import promote
+from shelfcode.releases.release import draft_manifest, publish
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 # A cluster that comes and goes with this script wants no token written under the home folder.
@@ -203,8 +203,8 @@ def index_memory(workspace: Workspace) -> None:
 
 def _index_sizes(url: str) -> tuple[float, float, float, float]:
     """Arrays of the index, private memory before and after it was loaded and asked, and the most in between, in MB."""
-    from shelfcode.serving.item_index import ItemIndex
-    from shelfcode.serving.questions import Neighbours
+    from shelfcode.serving.api.item_index import ItemIndex
+    from shelfcode.serving.api.questions import Neighbours
 
     index = ItemIndex(Workspace(url), ["precision"], 2)
     before = psutil.Process().memory_full_info().uss / MEGABYTE

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.evaluation.evaluate import evaluate
+from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.alignment import align_codewords, rename
+from shelfcode.quantization.codeword_naming import align_codewords, rename
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.recipe_file import load_recipe
 from shelfcode.semantic_id import shared_depth

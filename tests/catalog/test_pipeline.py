@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import CatalogSettings
 from shelfcode.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -8,8 +8,8 @@ import pytest
 
 from shelfcode.catalog.rejected import rejected_table
 from shelfcode.catalog.schema import CATALOG_COLUMNS, check_columns, normalise
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import CatalogSettings
 
 PLAIN = CatalogSettings()
 SEPARATED = CatalogSettings(category_separator=" > ")

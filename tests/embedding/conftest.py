@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_model import make_tiny_model
 
-from shelfcode.embedding.judgments import LABELS, JudgmentCounts, Judgments
+from shelfcode.interactions.judgments import LABELS, JudgmentCounts, Judgments
 
 
 @pytest.fixture(scope="session")

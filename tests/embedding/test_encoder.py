@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, query_prompt, token_batches, token_counts
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, TextViewSettings
+from shelfcode.sample.catalog import sample_chunk
 
 CPU = {"device": "cpu", "backend": "torch", "cpus_per_actor": 2}
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.embedding import int8
 from shelfcode.embedding.encoder import INT8_VECTORS, Encoder
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, TextViewSettings
+from shelfcode.sample.catalog import sample_chunk
 
 TEXTS = ["oat milk", "rye bread apple", "soap brand 7", "milk " * 40, "1 2 3 4", "apple juice.", ""]
 
@@ -106,7 +106,7 @@ import sys, os, numpy
 from pathlib import Path
 from shelfcode.embedding import int8
 from shelfcode.embedding.encoder import Encoder
-from shelfcode.flavor import EncoderSettings
+from shelfcode.embedding.settings import EncoderSettings
 build = int8._build
 int8._build = lambda *arguments: (Path(sys.argv[2], f"built-{os.getpid()}").touch(), build(*arguments))[1]
 encoder = Encoder(EncoderSettings(model=sys.argv[1], backend="int8", cpus_per_actor=1))

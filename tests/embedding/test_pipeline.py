@@ -12,18 +12,20 @@ import pytest
 
 import shelfcode.embedding.pipeline
 from shelfcode.attributes.extractor import extractor_name
-from shelfcode.attributes.rules import extract
+from shelfcode.attributes.rules.extractor import extract
 from shelfcode.attributes.schema import attributes_schema
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.catalog.sample import sample_chunk
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import Encoder, embeddings_folder
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import CatalogSettings, EncoderSettings, Recipe, TextViewSettings
+from shelfcode.flavor import Recipe
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -3,8 +3,9 @@
 import pyarrow as pa
 
 from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
-from shelfcode.flavor import OwnAttribute, TextViewSettings
 
 PRODUCTS = pa.table({
     "item_id": ["1", "2", "3"], "title": ["Oat milk", "Rye", "Soap"], "brand": ["Oatly", None, ""], "description": ["Creamy", "Dark", None],

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shelfcode.embedding.encoder import Encoder
+from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings
 
 SETTINGS = EncoderSettings(engine="vllm", cpus_per_actor=1, max_tokens=32, engine_arguments={"disable_log_stats": True})
 TEXTS = ["Oat milk, 1 l", "Whole milk", "", "🍕 Pizza", "有机燕麦奶", "a very long text " * 100]

@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
-from shelfcode.evaluation.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
-from shelfcode.evaluation.evaluate import Evaluation, evaluate
-from shelfcode.evaluation.relation_pairs import RelationPairs
+from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.alignment_tables import ratio_rows
-from shelfcode.evaluation.churn import measure_churn
+from shelfcode.evaluation.behaviour.alignment_tables import ratio_rows
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
-from shelfcode.evaluation.evaluate import evaluate, headline
+from shelfcode.evaluation.quality.evaluate import evaluate, headline
+from shelfcode.evaluation.stability.churn import measure_churn
 
 NAMES = ("precision@v0001", "discovery@v0002")
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import encoder_name
@@ -19,7 +18,8 @@ from shelfcode.keys import row_keys
 from shelfcode.quantization.model_file import new_model, save_model
 from shelfcode.quantization.semantic_ids import read_coded_texts, semantic_ids_table
 from shelfcode.recipe_file import validate_recipe
-from shelfcode.release import Manifest, publish
+from shelfcode.releases.release import Manifest, publish
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 PRODUCTS, CODED, SIZES = 240, 220, (6, 8)

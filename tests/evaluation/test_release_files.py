@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.evaluation.relations import Relations, read_relations
 from shelfcode.evaluation.release_files import CodedCatalog, align_catalog, compare_alignment
+from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.keys import item_keys
 from shelfcode.workspace import Workspace
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.churn import measure_churn
-from shelfcode.evaluation.evaluate import evaluate
+from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.evaluation.release_gates import Gate, release_gates
+from shelfcode.evaluation.stability.churn import measure_churn
 
 OLD_NL = np.array([[0, 0]] * 6 + [[1, 1]] * 4)
 NEW_NL = np.array([[0, 0]] * 5 + [[0, 1]] + [[1, 1]] * 2 + [[2, 1]] * 2)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
-from shelfcode.evaluation.churn import measure_churn
-from shelfcode.evaluation.evaluate import evaluate
+from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.evaluation.report import ReportExamples, format_figure, positions_needed, report_html
+from shelfcode.evaluation.stability.churn import measure_churn
 
 HOSTILE = "<b>x</b><script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.codebook_health import codeword_counts
-from shelfcode.evaluation.hierarchy_map import hierarchy_map
+from shelfcode.evaluation.quality.codebook_health import codeword_counts
+from shelfcode.evaluation.quality.hierarchy_map import hierarchy_map
 from shelfcode.evaluation.report_plots import (
     alignment_plot,
     as_html,

@@ -14,7 +14,7 @@ import pytest
 from running import ROOT, SMALL, Done, Trained, job_command, ray_cluster
 
 import shelfcode.job
-from shelfcode.catalog.sample import write_sample
+from shelfcode.sample.catalog import write_sample
 
 
 @pytest.fixture(scope="session")

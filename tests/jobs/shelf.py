@@ -12,12 +12,12 @@ from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.outcomes import Outcome, attributes_rows
 from shelfcode.attributes.pipeline import write_part
 from shelfcode.attributes.prompt import text_hashes
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import embeddings_table
-from shelfcode.flavor import ExtractorSettings
 from shelfcode.keys import Keys, first_copies, owners, row_keys, text_hash
 from shelfcode.quantization.semantic_ids import write_coded_texts
-from shelfcode.release import Manifest
+from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
 
 DAY = 86_400

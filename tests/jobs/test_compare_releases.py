@@ -18,12 +18,12 @@ import compare_releases
 import shelfcode.job
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
-from shelfcode.evaluation.churn import Churn
-from shelfcode.evaluation.evaluate import evaluate, headline
+from shelfcode.evaluation.quality.evaluate import evaluate, headline
 from shelfcode.evaluation.release_files import read_evaluation
-from shelfcode.evaluation.translation import translate
+from shelfcode.evaluation.stability.churn import Churn
+from shelfcode.evaluation.stability.translation import translate
 from shelfcode.quantization.semantic_ids import semantic_ids_table
-from shelfcode.release import Manifest
+from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
 
 Compare = Callable[..., Done]

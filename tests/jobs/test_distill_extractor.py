@@ -10,7 +10,7 @@ import pytest
 from running import Done
 
 from shelfcode.attributes.prompt import conversation, product_text
-from shelfcode.catalog.sample import write_sample
+from shelfcode.sample.catalog import write_sample
 
 TINY = (
     "architecture.vocabulary=600", "architecture.hidden_size=64", "architecture.layers=1", "architecture.heads=2",

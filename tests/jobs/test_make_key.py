@@ -5,7 +5,7 @@ from collections.abc import Callable
 import yaml
 from running import Done
 
-from shelfcode.serving.access import Gate
+from shelfcode.serving.api.access import Gate
 from shelfcode.serving.surface_settings import SurfaceSettings
 
 

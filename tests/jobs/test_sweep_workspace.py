@@ -10,8 +10,8 @@ from shelf import ATTRIBUTES, EMBEDDINGS, Shelf, found_once
 
 import shelfcode.retention.pipeline
 from shelfcode.lease import SWEEP, hold_lease
-from shelfcode.release import Manifest, published_releases
-from shelfcode.release_check import check_release
+from shelfcode.releases.check import check_release
+from shelfcode.releases.release import Manifest, published_releases
 from shelfcode.workspace import Workspace
 
 Sweep = Callable[..., Done]

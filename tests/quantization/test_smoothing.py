@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
-from shelfcode.flavor import NeighbourhoodSettings
-from shelfcode.quantization.neighbours import Neighbours, nearest_neighbours
+from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
+from shelfcode.quantization.settings import NeighbourhoodSettings
 from shelfcode.quantization.smoothing import neighbour_weights, smooth
 
 SETTINGS = NeighbourhoodSettings(width=0.5, same_leaf=0.8, sibling_leaf=0.4, other=0.1)

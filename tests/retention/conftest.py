@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from shelf import Shelf
 
-from shelfcode.release import Manifest
+from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ import shelfcode.retention.pipeline
 from shelfcode.attributes.pipeline import snapshot_texts
 from shelfcode.catalog.snapshot import load_snapshot
 from shelfcode.keys import Keys, stored_rows
-from shelfcode.release import Manifest, published_releases
+from shelfcode.releases.release import Manifest, published_releases
 from shelfcode.retention.compaction import TablePlan
 from shelfcode.retention.pipeline import compact, plan_compaction, tell_compacted
 from shelfcode.retention.references import KeepRules, choose_kept, table_uses

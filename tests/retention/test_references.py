@@ -8,9 +8,9 @@ import pytest
 from shelf import ATTRIBUTES, DAY, EMBEDDINGS, Shelf
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.promotion import promote
 from shelfcode.quantization.semantic_ids import write_coded_texts
-from shelfcode.release import Manifest
+from shelfcode.releases.promotion import promote
+from shelfcode.releases.release import Manifest
 from shelfcode.retention.references import KeepRules, Kept, check_workspace, choose_kept, coded_texts, table_uses
 from shelfcode.retention.stored_files import take_inventory
 from shelfcode.workspace import Workspace

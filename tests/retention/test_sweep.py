@@ -6,9 +6,9 @@ import pytest
 from shelf import ATTRIBUTES, DAY, EMBEDDINGS, Shelf
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.promotion import promote
-from shelfcode.release import published_releases
-from shelfcode.release_check import check_release
+from shelfcode.releases.check import check_release
+from shelfcode.releases.promotion import promote
+from shelfcode.releases.release import published_releases
 from shelfcode.retention.references import KeepRules, choose_kept, table_uses
 from shelfcode.retention.stored_files import take_inventory
 from shelfcode.retention.sweep import Removal, carry_out, plan_removals

@@ -13,7 +13,7 @@ import pytest
 from released import Shop
 from served import Endpoint
 
-from shelfcode.promotion import promote, roll_back
+from shelfcode.releases.promotion import promote, roll_back
 
 PRODUCTS = [{"title": "Oat Drink Barista 1 l"}, {"title": "Penne Rigate 500 g", "brand": "Pasta Nonna"}, {"title": "Glass cleaner lemon"}]
 RELEASES = ("precision@v0001", "precision@v0002")

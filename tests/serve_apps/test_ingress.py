@@ -14,8 +14,8 @@ from released import BOLD_TITLE, ITEM_IDS, Shop
 from served import Endpoint, serve_run
 
 from shelfcode.semantic_id import parse
-from shelfcode.serving.access import key_hash
-from shelfcode.serving.problems import MEDIA_TYPE
+from shelfcode.serving.api.access import key_hash
+from shelfcode.serving.api.problems import MEDIA_TYPE
 
 KEYS = {"all": "shelf_all", "search": "shelf_search", "gone": "shelf_gone", "slow": "shelf_slow"}
 LOCKED = {

@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
-from shelfcode.serving.access import Gate, key_hash
-from shelfcode.serving.explore_page import ExplorePages
-from shelfcode.serving.http_wire import bearer_key
-from shelfcode.serving.problems import Problem
-from shelfcode.serving.questions import ItemPage, Neighbours, PrefixPage, Question
-from shelfcode.serving.requests import SimilarRequest, read_product
+from shelfcode.serving.api.access import Gate, key_hash
+from shelfcode.serving.api.http_wire import bearer_key
+from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question
+from shelfcode.serving.api.requests import SimilarRequest, read_product
+from shelfcode.serving.pages.explore_page import ExplorePages
 from shelfcode.serving.routing import Target, route_of, targets
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
 

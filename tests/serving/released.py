@@ -9,7 +9,6 @@ import torch
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.outcomes import Outcome, attributes_rows
 from shelfcode.attributes.prompt import text_hashes
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.encoder import Encoder
@@ -19,7 +18,8 @@ from shelfcode.keys import item_keys
 from shelfcode.quantization.kmeans import kmeans, nearest
 from shelfcode.quantization.model_file import new_model, save_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
-from shelfcode.release import Manifest, draft_manifest, publish
+from shelfcode.releases.release import Manifest, draft_manifest, publish
+from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
 SIZES = [6, 8, 8, 16]

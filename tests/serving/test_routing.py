@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shelfcode.serving.problems import Problem
+from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.routing import RELEASE_NAME, Target, route_of, targets, wanted_releases
 from shelfcode.serving.surface_settings import RouteSettings, SurfaceSettings
 

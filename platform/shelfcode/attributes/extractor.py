@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shelfcode.attributes.prompt import PROMPT_VERSION
-from shelfcode.attributes.rules import RULES_EXTRACTOR
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings
 from shelfcode.model_source import content_digest, model_path, readable_name, telling_arguments
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this

@@ -31,9 +31,9 @@ Product type, format and a recipe's own attributes are left as they are.
 
 from dataclasses import dataclass
 
-from shelfcode.attributes.evidence import Evidence, read_evidence, supports_phrase, supports_tag, trimmed
+from shelfcode.attributes.rules.evidence import Evidence, read_evidence, supports_phrase, supports_tag, trimmed
+from shelfcode.attributes.rules.stem import stem
 from shelfcode.attributes.schema import Attributes
-from shelfcode.attributes.stem import stem
 
 __all__ = ["Evidence", "Grounded", "ground", "read_evidence", "supports_phrase", "supports_tag"]
 

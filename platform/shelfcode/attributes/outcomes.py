@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from shelfcode.attributes.evidence import read_evidence
 from shelfcode.attributes.grounding import ground
-from shelfcode.attributes.own_values import extract_own
-from shelfcode.attributes.rules import RULES_EXTRACTOR, extract
+from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, extract
+from shelfcode.attributes.rules.own_values import extract_own
 from shelfcode.attributes.schema import Attributes, Own, attributes_schema, parse_answer
 
 

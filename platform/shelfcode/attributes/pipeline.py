@@ -26,9 +26,9 @@ from shelfcode.attributes.extractor import extractor_name, load_tokenizer
 from shelfcode.attributes.outcomes import Outcome, attributes_rows, read_outcome
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.requests import Room, engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
 from shelfcode.model_source import model_path
 from shelfcode.workspace import Workspace

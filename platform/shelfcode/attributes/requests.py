@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from shelfcode.attributes.extractor import context_length, load_tokenizer
 from shelfcode.attributes.prompt import conversation, product_text
 from shelfcode.attributes.schema import Own, json_schema
-from shelfcode.cut import cut
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings
+from shelfcode.text import cut
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
     from transformers import PreTrainedTokenizerBase

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
-from shelfcode.flavor import OwnAttribute
+from shelfcode.attributes.settings import OwnAttribute
 
 MAX_INGREDIENTS = 8
 MAX_TAGS = 8

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
 from shelfcode.catalog.schema import CATALOG_COLUMNS, check_columns, normalise
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
 from shelfcode.catalog.source import SourceFile, list_source, read_file, source_digest, source_schema
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import CatalogSettings
 from shelfcode.keys import item_keys
 from shelfcode.workspace import Workspace
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shelfcode.catalog.rejected import RejectedRow
+from shelfcode.catalog.settings import CatalogSettings, ContractColumn
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import CatalogSettings, ContractColumn
 
 REQUIRED = ("item_id", "title")
 TEXTS = ("item_id", "title", "description", "brand")

@@ -14,7 +14,7 @@ from fsspec import AbstractFileSystem
 
 from shelfcode.catalog.rejected import RejectedRow
 from shelfcode.errors import ShelfcodeError
-from shelfcode.workspace import open_filesystem
+from shelfcode.store import open_filesystem
 
 FORMATS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl"}
 ROWS_A_PIECE = 10_000

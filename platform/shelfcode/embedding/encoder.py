@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.embedding.published_encoder import encoder_path
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
+from shelfcode.flavor import Recipe
 from shelfcode.model_source import content_digest, readable_name, telling_arguments
 from shelfcode.workspace import Workspace
 

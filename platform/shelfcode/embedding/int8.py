@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils import cached_file, logging
 
-from shelfcode.catalog.sample import sample_chunk
 from shelfcode.embedding.matrix import scratch_folder
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, TextViewSettings
 from shelfcode.model_source import content_digest
+from shelfcode.sample.catalog import sample_chunk
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -22,10 +22,11 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import Encoder, TextEncoder, embeddings_folder
 from shelfcode.embedding.published_encoder import pin_encoder
+from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings, Recipe, TextViewSettings
+from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
 from shelfcode.workspace import Workspace
 

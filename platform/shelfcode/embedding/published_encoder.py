@@ -15,11 +15,10 @@ from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from shelfcode.embedding.matrix import scratch_folder
+from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings
-from shelfcode.libraries import library_versions
 from shelfcode.model_source import WORKSPACE, model_path
-from shelfcode.versions import current_of, publish_version, published_versions
+from shelfcode.versions import current_of, library_versions, publish_version, published_versions
 from shelfcode.workspace import Workspace
 
 ENCODERS = "encoders"

@@ -3,8 +3,8 @@
 import pyarrow as pa
 
 from shelfcode.attributes.schema import Own, attributes_of, attributes_text
-from shelfcode.cut import cut
-from shelfcode.flavor import TextViewSettings
+from shelfcode.embedding.settings import TextViewSettings
+from shelfcode.text import cut
 
 
 def raw_texts(products: pa.Table, settings: TextViewSettings) -> list[str]:

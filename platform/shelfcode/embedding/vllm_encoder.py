@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from shelfcode.embedding.encoder import document_prompt, longer_than, unit_rows
 from shelfcode.embedding.published_encoder import encoder_path
+from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import EncoderSettings
 from shelfcode.workspace import Workspace
 
 

@@ -7,13 +7,13 @@ from functools import partial
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from shelfcode.evaluation.alignment_tables import ratio_rows
-from shelfcode.evaluation.behavioural_alignment import AlignmentComparison
-from shelfcode.evaluation.churn import Churn
-from shelfcode.evaluation.evaluate import Evaluation, headline
-from shelfcode.evaluation.figure_guide import guide_of
+from shelfcode.evaluation.behaviour.alignment_tables import ratio_rows
+from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison
+from shelfcode.evaluation.quality.evaluate import Evaluation, headline
+from shelfcode.evaluation.quality.figure_guide import guide_of
+from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
 from shelfcode.evaluation.report import format_figure, page_template, stability_words
-from shelfcode.evaluation.similarity_depth import SimilarityDepth
+from shelfcode.evaluation.stability.churn import Churn
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 850, 340, 46, 44, 12
 _COLOURS = ("#0f766e", "#c2410c")

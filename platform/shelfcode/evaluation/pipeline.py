@@ -10,11 +10,8 @@ from shelfcode.catalog.snapshot import Snapshot, load_snapshot, snapshot_taxonom
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
-from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.churn import Churn
-from shelfcode.evaluation.evaluate import Evaluation, headline
-from shelfcode.evaluation.migration import churn_of, read_migration, write_migration
-from shelfcode.evaluation.relations import Relations
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
+from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.release_files import (
     CodedCatalog,
     align_catalog,
@@ -23,10 +20,13 @@ from shelfcode.evaluation.release_files import (
     read_coded_catalog,
     write_evaluation,
 )
+from shelfcode.evaluation.stability.churn import Churn
+from shelfcode.evaluation.stability.migration import churn_of, read_migration, write_migration
 from shelfcode.flavor import Recipe
+from shelfcode.interactions.relations import Relations
 from shelfcode.quantization.semantic_ids import write_coded_texts
-from shelfcode.release import Manifest, draft_manifest, release_recipe
-from shelfcode.release_check import check_semantic_ids
+from shelfcode.releases.check import check_semantic_ids
+from shelfcode.releases.release import Manifest, draft_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 

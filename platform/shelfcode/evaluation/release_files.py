@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.evaluation.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
-from shelfcode.evaluation.churn import Churn
-from shelfcode.evaluation.evaluate import Evaluation, evaluate
-from shelfcode.evaluation.prefix_rates import RESAMPLES
-from shelfcode.evaluation.relation_pairs import RelationPairs, relation_pairs
-from shelfcode.evaluation.relations import Relations
+from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
+from shelfcode.evaluation.stability.churn import Churn
 from shelfcode.flavor import Recipe
+from shelfcode.interactions.relations import Relations
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.quantization.semantic_ids import read_codes
+from shelfcode.reporting.intervals import RESAMPLES
 from shelfcode.semantic_id import SEPARATOR, format_codes
 from shelfcode.workspace import Workspace
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shelfcode.evaluation.churn import Churn
-from shelfcode.evaluation.evaluate import Evaluation
+from shelfcode.evaluation.quality.evaluate import Evaluation
+from shelfcode.evaluation.stability.churn import Churn
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from shelfcode.evaluation.alignment_tables import alignment_notes, lift_rows
-from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
-from shelfcode.evaluation.churn_plots import churn_plots
-from shelfcode.evaluation.codebook_health import codeword_counts
-from shelfcode.evaluation.collisions import UNLIKE_BELOW, Collision
-from shelfcode.evaluation.evaluate import Evaluation, headline
-from shelfcode.evaluation.figure_guide import guide_of
-from shelfcode.evaluation.hierarchy_map import MapNode, hierarchy_map, map_positions
+from shelfcode.evaluation.behaviour.alignment_tables import alignment_notes, lift_rows
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
+from shelfcode.evaluation.quality.codebook_health import codeword_counts
+from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW, Collision
+from shelfcode.evaluation.quality.evaluate import Evaluation, headline
+from shelfcode.evaluation.quality.figure_guide import guide_of
+from shelfcode.evaluation.quality.hierarchy_map import MapNode, hierarchy_map, map_positions
 from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot
+from shelfcode.evaluation.stability.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
+from shelfcode.evaluation.stability.churn_plots import churn_plots
 
 _CARDS = (
     "similarity_depth_spearman",

@@ -10,10 +10,10 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from shelfcode.evaluation.behavioural_alignment import BehaviouralAlignment, DepthLift
-from shelfcode.evaluation.hierarchy_map import MapNode
-from shelfcode.evaluation.similarity_depth import SimilarityDepth
-from shelfcode.evaluation.taxonomy_alignment import TaxonomyAlignment
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, DepthLift
+from shelfcode.evaluation.quality.hierarchy_map import MapNode
+from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
+from shelfcode.evaluation.quality.taxonomy_alignment import TaxonomyAlignment
 
 INK, SOFT, GRID, ACCENT, WARNING = "#1f2933", "#667482", "#e6eaee", "#0f766e", "#c2410c"
 _BRANCHES = ("#7fb5ae", "#e3b778", "#94add6", "#d79a94", "#a9c486", "#b9a3d0", "#8cc3d9", "#d8a8c0", "#c9bd84", "#9fb0bd")

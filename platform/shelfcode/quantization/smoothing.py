@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, Taxonomy
-from shelfcode.flavor import NeighbourhoodSettings
-from shelfcode.quantization.neighbours import Neighbours
+from shelfcode.embedding.neighbours import Neighbours
+from shelfcode.quantization.settings import NeighbourhoodSettings
 
 SMALLEST_WIDTH = 1e-3
 """In cosine, for a catalog that consists of copies."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.embedding.neighbours import nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.kmeans import kmeans, lloyd, nearest
-from shelfcode.quantization.neighbours import nearest_neighbours
 from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, torch_stream
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.smoothing import neighbour_weights, smooth

@@ -22,7 +22,7 @@ from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys, index_keys, item_keys
-from shelfcode.quantization.alignment import align_codewords
+from shelfcode.quantization.codeword_naming import align_codewords
 from shelfcode.quantization.fitting import Worker, check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.semantic_ids import read_ids, table_codes

@@ -12,7 +12,7 @@ import ray.data
 
 from shelfcode.attributes.pipeline import snapshot_texts
 from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
-from shelfcode.release import Manifest
+from shelfcode.releases.release import Manifest
 from shelfcode.retention.compaction import TablePlan, plan_table
 from shelfcode.retention.references import TableUses, coded_texts, snapshots_of
 from shelfcode.retention.stored_files import Inventory, remove_files

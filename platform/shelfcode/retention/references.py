@@ -10,10 +10,9 @@ from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys
 from shelfcode.quantization.semantic_ids import CODED_TEXTS_FILE, read_coded_texts
-from shelfcode.release import Manifest, current_name, known_releases, previous_version, published_releases, release_recipe
+from shelfcode.releases.release import Manifest, current_name, known_releases, previous_version, published_releases, release_recipe
 from shelfcode.retention.stored_files import Inventory
-from shelfcode.workspace import Workspace
-from shelfcode.workspace_layout import LAYOUT_FILE, check_layout
+from shelfcode.workspace import LAYOUT_FILE, Workspace, check_layout
 
 
 @dataclass(frozen=True)

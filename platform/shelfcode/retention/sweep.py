@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.release import Manifest
+from shelfcode.releases.release import Manifest
 from shelfcode.retention.references import Kept, TableUses, snapshots_of
 from shelfcode.retention.stored_files import Inventory, remove_files
 from shelfcode.versions import VERSION, current_of

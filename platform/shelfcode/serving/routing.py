@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shelfcode.serving.problems import Problem
+from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.surface_settings import CURRENT, RouteSettings, SurfaceSettings, written_out
 
 STEPS = 2**32

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WrapValidator, field_validator, model_validator
 
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.flavor import ExtractorSettings, Positive, Settings
 from shelfcode.recipe_file import read_yaml, validate_settings
+from shelfcode.settings import Positive, Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RELEASE = re.compile(r"v\d{4,}")

@@ -1,0 +1,1 @@
+"""Teaching a small extractor what a large one said."""

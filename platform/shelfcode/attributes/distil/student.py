@@ -1,0 +1,170 @@
+"""A small causal language model that extracts attributes: the student of a larger teacher.
+
+It reads a product's text and writes the attributes as JSON, like any LLM, but without being told how: the instructions are
+what it was trained on, so its chat template leaves them out and its prompts are short. From scratch it has a vocabulary of
+its own, in which the scaffolding of the JSON is a token a piece.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import Field, model_validator
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from shelfcode.attributes.schema import Attributes
+from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.errors import ShelfcodeError
+from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
+from shelfcode.settings import Positive, Settings
+
+PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}" + ANSWER
+)
+_SCAFFOLD = r"""\{?["\]]*,?"[a-z_0-9]+":(?:\["|\[\]|\[|")?"""
+"""What stands between the values of an answer: `","key_ingredients":["` is one piece."""
+_WORDS = r"| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+
+
+class StudentArchitecture(Settings):
+    """The student that is made from scratch; a Llama, which vLLM serves as it is."""
+
+    vocabulary: Positive = Field(4096, description="tokens, learnt from the pairs")
+    hidden_size: Positive = Field(256, description="width")
+    layers: Positive = Field(4, description="of attention and feed-forward")
+    heads: Positive = Field(4, description="of attention; vLLM's CPU build wants hidden_size / heads of 32, 64 or 128")
+    feed_forward: Positive = Field(768, description="width between the two halves of the feed-forward")
+
+
+class StudentRecipe(Settings):
+    """How a student is made and trained."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the extractor; lower case")
+    base: str | None = Field(None, description="a folder, or a name on the model hub, to train further; from scratch when left out")
+    architecture: StudentArchitecture = StudentArchitecture()
+    attributes: dict[str, OwnAttribute] = Field(
+        {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
+    )
+    max_tokens: Positive = Field(512, description="of a product's text and its answer together; a longer pair is not taught")
+    seed: int = Field(0, ge=0, description="of weights and batches")
+    held_out: Positive = Field(500, description="pairs kept back to measure the student on")
+    steps: Positive = Field(3000, description="batches in all")
+    batch_size: Positive = Field(64, description="pairs a batch, over all workers")
+    learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
+    warmup_steps: int = Field(100, ge=0, description="until the learning rate is at its height")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    checkpoint_every: Positive = Field(500, description="steps; a killed run goes on from the last checkpoint")
+    workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them")
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, a worker")
+    use_gpu: bool = Field(False, description="one GPU a worker")
+    precision: str = Field("float32", pattern="^(float32|bfloat16)$", description="of the forward pass")
+    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> "StudentRecipe":
+        if self.batch_size % self.workers:
+            raise ValueError(f"batch_size {self.batch_size} has no equal shares for {self.workers} workers")
+        return self
+
+
+def load_student_recipe(name: str, folder: Path, overrides: Sequence[str] = ()) -> StudentRecipe:
+    """Read a student by name (a YAML file in `folder`) or by path, apply `key.sub=value` overrides, validate.
+
+    Raises:
+        ShelfcodeError: no such file, not YAML, or a field that is unknown or out of range; the message names it.
+    """
+    path = named_file("--student", name, folder)
+    return validate_settings(StudentRecipe, apply_overrides(read_yaml(path), overrides), f"recipe {path}")
+
+
+def answer_text(attributes: Attributes) -> str:
+    """The answer that a student is taught: compact JSON in lower case, fields in the order of the schema."""
+    return json.dumps(attributes.columns(), ensure_ascii=False, separators=(",", ":")).lower()
+
+
+def learn_vocabulary(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer without upper case, trained on products and answers."""
+    tokenizer = Tokenizer(BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_SCAFFOLD + _WORDS), behavior="isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = BpeTrainer(vocab_size=size, special_tokens=[PAD, BOS, EOS, ANSWER], initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, bos_token=BOS, eos_token=EOS, extra_special_tokens={"answer_token": ANSWER},
+        chat_template=CHAT_TEMPLATE, clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
+def new_student(recipe: StudentRecipe, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The untrained student; draws from torch's global random numbers."""
+    shape = recipe.architecture
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=shape.hidden_size, intermediate_size=shape.feed_forward, num_hidden_layers=shape.layers,
+            num_attention_heads=shape.heads, num_key_value_heads=shape.heads, max_position_embeddings=2 * recipe.max_tokens,
+            tie_word_embeddings=True, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    )  # fmt: skip
+
+
+def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """A pretrained causal language model to train further.
+
+    Raises:
+        ShelfcodeError: it cannot be found, or has no chat template.
+    """
+    try:
+        # Left to itself, a model comes in the precision it was saved in, and small steps vanish in bfloat16.
+        tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ShelfcodeError(f"base {name!r} cannot be loaded: {reason}. Give a folder or a name on the model hub") from error
+    if not tokenizer.chat_template:
+        raise ShelfcodeError(f"base {name!r} has no chat template: choose an instruct model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
+def check_place(folder: Path) -> None:
+    """Say before any work whether a student may be placed there.
+
+    Raises:
+        ShelfcodeError: something other than a model lies there, which must not be replaced.
+    """
+    if folder.exists() and not (folder / "config.json").is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ShelfcodeError(f"--out {folder} is there already and is no model: name a folder of the model's own")
+
+
+def place_student(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Save a folder that transformers and vLLM load, whole or not at all; one of that name is replaced.
+
+    Weights are kept in bfloat16: half the size, and the answers do not show it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    model.to(torch.bfloat16).save_pretrained(draft)
+    tokenizer.save_pretrained(draft)
+    draft.chmod(0o755)  # a temporary folder is its owner's alone, and so are weights as safetensors writes them
+    for path in draft.iterdir():
+        path.chmod(0o644)
+    if folder.exists():
+        earlier = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / folder.name
+        folder.rename(earlier)
+        draft.rename(folder)
+        shutil.rmtree(earlier.parent)
+    else:
+        draft.rename(folder)

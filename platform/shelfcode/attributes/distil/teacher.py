@@ -1,0 +1,84 @@
+"""What a teacher said of a catalog's products, as pairs of text and answer that a student learns from."""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from shelfcode.attributes.distil.student import answer_text
+from shelfcode.attributes.grounding import ground
+from shelfcode.attributes.prompt import product_text, text_hashes
+from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.schema import FIELDS, Attributes, Own, attributes_of
+from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
+from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import index_keys, item_keys, row_keys
+from shelfcode.store import open_filesystem
+from shelfcode.workspace import Workspace
+
+NEEDED = ("item_id", *FIELDS)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Product texts and what is to be answered, side by side.
+
+    Attributes:
+        texts, answers: one a product that the teacher speaks of.
+        known: the answers as attributes.
+        silent: products of which the teacher says nothing.
+        dropped: ingredients and tags of the teacher's that a product's own text does not support, and that are not taught.
+    """
+
+    texts: list[str]
+    answers: list[str]
+    known: list[Attributes]
+    silent: int
+    dropped: int
+
+
+def read_teacher(url: str, own: Own) -> pa.Table:
+    """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are left alone.
+
+    Raises:
+        ShelfcodeError: nothing is there, or a column is missing or no list of texts where it should be one.
+    """
+    fs, path = open_filesystem(url)
+    try:
+        table = ds.dataset(path, filesystem=fs, format="parquet").to_table()
+    except (FileNotFoundError, pa.ArrowException) as error:
+        raise ShelfcodeError(f"--attributes {url}: {str(error).splitlines()[0]}. Give a file or folder of Parquet") from error
+    missing = [name for name in (*NEEDED, *own) if name not in table.column_names]
+    if missing:
+        raise ShelfcodeError(f"--attributes {url} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
+    flat = [name for name in ("key_ingredients", "dietary_tags", *own) if not pa.types.is_nested(table.schema.field(name).type)]
+    if flat:
+        raise ShelfcodeError(f"--attributes {url}: {', '.join(flat)} must be lists of texts, one text a value")
+    return table
+
+
+def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, own: Own) -> Pairs:
+    """Pairs of the products that the teacher speaks of; only what a product's own text supports is taught.
+
+    Raises:
+        ShelfcodeError: the teacher speaks of none of them.
+    """
+    hashed = "text_hash" in teacher.column_names  # an extractor's table may hold earlier texts of a product, too
+    row_of = index_keys(row_keys(teacher["item_id"], teacher["text_hash"]) if hashed else item_keys(teacher["item_id"]))
+    pairs, silent, dropped = Pairs([], [], [], 0, 0), 0, 0
+    for products in snapshot_batches(workspace, snapshot, ["item_id", "title", "description", "brand"]):
+        keys_B = row_keys(products["item_id"], text_hashes(products)) if hashed else item_keys(products["item_id"])
+        rows = row_of.get(keys_B).tolist()
+        silent += sum(row < 0 for row in rows)
+        places = [place for place, row in enumerate(rows) if row >= 0]
+        answers = teacher.take(pa.array([rows[place] for place in places], pa.int64())).to_pylist()
+        for product, answer in zip(products.take(pa.array(places, pa.int64())).to_pylist(), answers, strict=True):
+            evidence = read_evidence(product["title"], product["description"], product["brand"])
+            grounded = ground(attributes_of(answer, own), evidence)
+            pairs.texts.append(product_text(product["title"], product["description"], product["brand"]))
+            pairs.answers.append(answer_text(grounded.attributes))
+            pairs.known.append(grounded.attributes)
+            dropped += len(grounded.unsupported)
+    if not pairs.texts:
+        raise ShelfcodeError(f"the teacher speaks of none of the {snapshot.products:,} products: do their item_ids agree?")
+    return Pairs(pairs.texts, pairs.answers, pairs.known, silent, dropped)

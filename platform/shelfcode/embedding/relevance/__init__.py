@@ -1,0 +1,1 @@
+"""Training and judging encoders by judgments of products for queries."""

@@ -1,0 +1,241 @@
+"""Training a relevance encoder in Ray Train: any number of workers, checkpoints, and a run that goes on where it stopped.
+
+The run's folder is named after everything that decides the outcome, as that of a quantizer's training is.
+"""
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+from numpy.typing import NDArray
+from ray.train import ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from shelfcode.catalog.snapshot import Snapshot
+from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
+from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.embedding.pipeline import Progress, embed_catalog
+from shelfcode.embedding.published_encoder import encoder_path
+from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.embedding.relevance.training_set import RelevanceSet, read_set, write_set
+from shelfcode.embedding.relevance.tuning import (
+    Tuning,
+    Weights,
+    build_sampler,
+    concordance,
+    evaluation_steps,
+    start_tuning,
+    total_steps,
+    tune,
+)
+from shelfcode.embedding.settings import EncoderSettings
+from shelfcode.errors import ShelfcodeError
+from shelfcode.flavor import Recipe
+from shelfcode.interactions.judgments import Judgments
+from shelfcode.train import read_state, report_state, run_config
+from shelfcode.workspace import Workspace
+
+REPORT_EVERY = 10
+LEARNING, VALIDATION = "learning", "validation"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What training came to.
+
+    Attributes:
+        weights: the trained ones at step `kept_step`, which are to be published.
+        steps: how many there were before training stopped.
+        evaluations: step and concordance of every evaluation.
+    """
+
+    weights: Weights
+    kept_step: int
+    steps: int
+    evaluations: list[tuple[int, float]]
+
+
+def mine_catalog(
+    recipe: RelevanceRecipe, judgments: Judgments, leaf_N: NDArray[np.int32], snapshot: Snapshot, workspace: Workspace, run: str,
+    progress: Progress,
+) -> HardNegatives | None:  # fmt: skip
+    """Embed the catalog with the base model, where it is not yet, and find hard negatives in it; None where the recipe wants none."""
+    settings = recipe.hard_negatives
+    if not (settings.per_query and recipe.objective.in_batch_weight):
+        return None
+    flavor = Recipe(name="relevance", catalog=recipe.catalog, text_view=recipe.text_view, encoder=recipe.encoder)
+    embedded = embed_catalog(snapshot, flavor, workspace, run, progress)
+    x_ND = embedding_matrix(workspace, embedded.folder, embedded.keys_N)
+    query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
+    row_of = np.full(snapshot.products, -1)
+    row_of[embedded.positions_N] = np.arange(len(embedded.positions_N))
+    mined = mine_hard_negatives(
+        ray.get(query_QD), x_ND, leaf_N[embedded.positions_N], _at(judgments, row_of), settings.candidates, settings.margin,
+        settings.products_max, recipe.training.seed,
+    )  # fmt: skip
+    return HardNegatives(mined.query_H, embedded.positions_N[mined.product_H])
+
+
+def _at(judgments: Judgments, row_of: NDArray[np.int64]) -> Judgments:
+    """Judgments with other numbers for the products; those without one are left out."""
+    row_R = row_of[judgments.product_R]
+    kept_R = row_R >= 0
+    return replace(judgments, query_R=judgments.query_R[kept_R], product_R=row_R[kept_R], label_R=judgments.label_R[kept_R])
+
+
+def training_run(recipe: RelevanceRecipe, name: str, learning: RelevanceSet, validation: RelevanceSet) -> str:
+    """Folder of a training run under the workspace, named after what decides its outcome."""
+    decides = recipe.model_dump_json(exclude={"catalog": True, "training": {"max_failures", "cpus_per_worker"}})
+    content = decides + learning.digest() + validation.digest()
+    return f"runs/encoder-{name}-{hashlib.blake2b(content.encode(), digest_size=6).hexdigest()}"
+
+
+def train_encoder(recipe: RelevanceRecipe, learning: RelevanceSet, validation: RelevanceSet, workspace: Workspace, folder: str) -> Tuned:
+    """Fine-tune the recipe's base model; checkpoints of an earlier start in `folder` are taken up.
+
+    Raises:
+        ShelfcodeError: the base model cannot be loaded, or has fewer layers than are to be frozen.
+        ray.train.TrainingFailedError: workers failed more often than training.max_failures.
+    """
+    training = recipe.training
+    write_set(workspace, f"{folder}/{LEARNING}", learning)
+    write_set(workspace, f"{folder}/{VALIDATION}", validation)
+    trainer = TorchTrainer(
+        _train_worker,
+        train_loop_config={"recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder},
+        torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
+        scaling_config=ScalingConfig(
+            num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker={"CPU": training.cpus_per_worker}
+        ),
+        run_config=run_config(workspace, folder, training.max_failures),
+    )
+    result = trainer.fit()
+    if result.checkpoint is None:
+        raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
+    state = read_state(result.checkpoint)
+    evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+    return Tuned(state["kept"], int(state["kept_step"]), int(state["step"]), evaluations)
+
+
+def finish_encoder(
+    recipe: RelevanceRecipe, weights: Weights, sets: Mapping[str, RelevanceSet], workspace: Workspace, draft: str
+) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Average the trained weights with the base's, keep the model in `draft`/model, and measure both on sets of judgments.
+
+    Returns:
+        For each set the similarities float32[R] by the base and by the new encoder.
+    """
+    task = _on_a_node(recipe.encoder, _finish).remote(recipe, weights, dict(sets), workspace, draft)
+    found: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = ray.get(task)
+    return found
+
+
+def measure_encoder(encoder: EncoderSettings, relevance: RelevanceSet, workspace: Workspace) -> NDArray[np.float32]:
+    """Similarity of query and product of every judgment by one encoder: float32[R]."""
+    found: NDArray[np.float32] = ray.get(_on_a_node(encoder, _measure).remote(encoder, workspace, relevance))
+    return found
+
+
+def _on_a_node(encoder: EncoderSettings, function: Any) -> Any:
+    """The function as a Ray task with what an embedding actor of the recipe has."""
+    return ray.remote(num_cpus=encoder.cpus_per_actor, num_gpus=encoder.gpus_per_actor or None, max_retries=3)(function)
+
+
+def _embed_queries(encoder: EncoderSettings, workspace: Workspace, queries: Sequence[str]) -> NDArray[np.float32]:
+    return Encoder(encoder, workspace).embed_queries(queries)
+
+
+def _measure(encoder: EncoderSettings, workspace: Workspace, relevance: RelevanceSet) -> NDArray[np.float32]:
+    loaded = Encoder(encoder, workspace)
+    query_QD, product_PD = loaded.embed_queries(relevance.queries), loaded.embed(relevance.texts)
+    return _similarities(query_QD, product_PD, relevance)
+
+
+def _similarities(query_QD: NDArray[np.float32], product_PD: NDArray[np.float32], relevance: RelevanceSet) -> NDArray[np.float32]:
+    similarity_R: NDArray[np.float32] = np.einsum("rd,rd->r", query_QD[relevance.query_R], product_PD[relevance.product_R])
+    return similarity_R
+
+
+def _finish(
+    recipe: RelevanceRecipe, weights: Weights, sets: dict[str, RelevanceSet], workspace: Workspace, draft: str
+) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    torch.set_num_threads(recipe.encoder.cpus_per_actor)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    state = start_tuning(recipe, encoder_path(recipe.encoder.model, workspace), device)
+
+    def measured() -> dict[str, NDArray[np.float32]]:
+        return {name: _by_model(recipe, state, relevance) for name, relevance in sets.items()}
+
+    base, share = measured(), recipe.training.base_share
+    state.put({name: share * weight + (1 - share) * weights[name] for name, weight in state.weights().items()})
+    tuned = measured()
+    state.model.max_seq_length = state.own_limit  # how many tokens count is up to the recipe that names the encoder
+    with tempfile.TemporaryDirectory() as folder:
+        state.model.save_pretrained(folder, create_model_card=False)
+        workspace.put_folder(Path(folder), f"{draft}/model")
+    return {name: (base[name], tuned[name]) for name in sets}
+
+
+def _by_model(recipe: RelevanceRecipe, state: Tuning, relevance: RelevanceSet) -> NDArray[np.float32]:
+    state.model.eval()
+    product_prompt, query_prompt = prompts(recipe.encoder, state.model)
+    budget = recipe.encoder.tokens_per_batch
+    query_QD = embed_texts(state.model, relevance.queries, query_prompt, budget)
+    return _similarities(query_QD, embed_texts(state.model, relevance.texts, product_prompt, budget), relevance)
+
+
+def _train_worker(config: dict[str, Any]) -> None:
+    recipe, workspace = RelevanceRecipe.model_validate_json(config["recipe"]), Workspace(config["workspace"])
+    context, training = ray.train.get_context(), recipe.training
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(training.cpus_per_worker)
+    learning, validation = (read_set(workspace, f"{config['run']}/{name}") for name in (LEARNING, VALIDATION))
+    state = start_tuning(recipe, encoder_path(recipe.encoder.model, workspace), get_device())
+    sampler = build_sampler(recipe, learning)
+    steps = total_steps(recipe, sampler)
+    if checkpoint := ray.train.get_checkpoint():
+        state.load(read_state(checkpoint))
+        _say(rank, f"training goes on from step {state.step} of {steps}")
+    else:
+        _evaluate(recipe, state, validation, rank)
+    evaluated_at = evaluation_steps(recipe, steps)
+    if state.exhausted(training.patience):
+        return
+    for step, loss in tune(recipe, learning, sampler, state, prompts(recipe.encoder, state.model)[::-1], rank, world_size):
+        if step % REPORT_EVERY == 0:
+            _say(rank, f"step {step} of {steps}: loss {loss:.4f}")
+        if step in evaluated_at:
+            _evaluate(recipe, state, validation, rank)
+        stopped = step == steps or (step in evaluated_at and state.exhausted(training.patience))
+        if stopped or step in evaluated_at or step % training.checkpoint_every == 0:
+            report_state(state.state(), rank, {"step": step, "loss": loss, "concordance": state.evaluations[-1][1]})
+        if stopped:
+            break
+
+
+def _evaluate(recipe: RelevanceRecipe, state: Tuning, validation: RelevanceSet, rank: int) -> None:
+    """Measure the validation queries, on every worker alike: all must come to the same end."""
+    concordance_Q = concordance(_by_model(recipe, state, validation), validation.query_R, validation.label_R, recipe.objective.gains)
+    if len(concordance_Q) < 2:
+        raise ShelfcodeError(
+            f"of {len(validation.queries)} validation queries fewer than two have products of different labels, so nothing can be "
+            "validated: give more judgments, a larger data.validation_share, or another training.seed"
+        )
+    state.note(concordance_Q)
+    _say(rank, f"step {state.step}: {state.evaluations[-1][1]:.2%} of the validation queries' pairs in order; kept: step {state.kept_step}")
+
+
+def _say(rank: int, text: str) -> None:
+    if rank == 0:
+        log.warning(text)  # Ray forwards what workers log to the driver's stderr

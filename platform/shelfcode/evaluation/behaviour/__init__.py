@@ -1,0 +1,1 @@
+"""Whether products that people take together share prefixes."""

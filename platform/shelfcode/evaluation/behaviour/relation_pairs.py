@@ -1,0 +1,153 @@
+"""Pairs of coded products out of the rows of a relation: plain pairs as they stand, and pairs within baskets and queries.
+
+A basket of n products has n (n - 1) / 2 pairs. At most 200 of a basket or of a query are taken, and at most 500,000 of a
+relation, both drawn by the seed: large baskets would else decide the result and its cost.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shelfcode.interactions.judgment_rows import LABELS
+from shelfcode.interactions.relations import SAME_BASKET, RelationRows, Relations
+from shelfcode.keys import KeyIndex, Keys, index_keys
+
+MOST_PAIRS_A_GROUP = 200
+MOST_PAIRS = 500_000
+
+_DRAW = 3
+
+
+@dataclass(frozen=True)
+class RelationPairs:
+    """P pairs of two different products.
+
+    Attributes:
+        relation: its name.
+        ordered: whether left and right differ in kind, such as a product and what can stand in for it.
+        left_P, right_P: int64, positions of the two products among the coded ones.
+        group_P: int64, dense from 0: the basket, the query, or the left product of a plain pair. Pairs of a group are no
+            independent witnesses.
+        pairs_there: pairs that there are of coded products; more than P where some were drawn.
+        unknown_items: distinct item_ids of the relation that are not coded, left out.
+        unknown_rows: rows of the table that name one of them.
+    """
+
+    relation: str
+    ordered: bool
+    left_P: NDArray[np.int64]
+    right_P: NDArray[np.int64]
+    group_P: NDArray[np.int64]
+    pairs_there: int
+    unknown_items: int
+    unknown_rows: int
+
+
+def relation_pairs(relations: Relations, item_keys_N: Keys, seed: int = 0) -> tuple[RelationPairs, ...]:
+    """The pairs of every relation, in the order of `relations.rows`.
+
+    Args:
+        item_keys_N: item keys of the coded products; a pair holds positions in this array.
+        seed: of what is drawn where there are too many pairs.
+    """
+    place_of = index_keys(item_keys_N)
+    found: list[RelationPairs] = []
+    for rows in relations.rows:
+        rng = np.random.default_rng([seed, _DRAW])
+        if rows.kind == "pairs":
+            found.append(_plain_pairs(rows, place_of, rng))
+        elif rows.kind == "baskets":
+            found += _group_pairs(rows, place_of, {SAME_BASKET: 0}, rng)
+        else:
+            found += _group_pairs(rows, place_of, {f"query_{LABELS[0]}{label}": place for place, label in enumerate(LABELS)}, rng)
+    return tuple(found)
+
+
+def _plain_pairs(rows: RelationRows, place_of: KeyIndex, rng: np.random.Generator) -> RelationPairs:
+    left_R, right_R = place_of.get(rows.owner_R), place_of.get(rows.item_R)
+    unknown = np.concatenate([rows.owner_R[left_R < 0], rows.item_R[right_R < 0]])
+    known_R = (left_R >= 0) & (right_R >= 0)
+    pair_P = np.flatnonzero(known_R & (left_R != right_R))
+    group_P = _dense(left_R[pair_P])
+    chosen = pair_P[_draw_groups(np.bincount(group_P), rng)[group_P]]
+    return RelationPairs(
+        rows.name, True, left_R[chosen], right_R[chosen], _dense(left_R[chosen]),
+        len(pair_P), len(np.unique(unknown)), int((~known_R).sum()),
+    )  # fmt: skip
+
+
+def _group_pairs(rows: RelationRows, place_of: KeyIndex, right_labels: dict[str, int], rng: np.random.Generator) -> list[RelationPairs]:
+    """For each relation, pairs of one group: left the products of the first label, right those of the relation's own."""
+    place_R = place_of.get(rows.item_R)
+    known_R = place_R >= 0
+    unknown_items, unknown_rows = len(np.unique(rows.item_R[~known_R])), int((~known_R).sum())
+    products, labels = max(len(place_of), 1), len(LABELS)
+    # A product counts once a group and label, however often it is named there.
+    key_M = np.unique((_dense(rows.owner_R[known_R]) * products + place_R[known_R]) * labels + rows.label_R[known_R])
+    member_M, label_M = np.divmod(key_M, labels)
+    group_M, place_M = np.divmod(member_M, products)
+    left_A = np.flatnonzero(label_M == 0)
+    found = []
+    for relation, label in right_labels.items():
+        right_B = np.flatnonzero(label_M == label)
+        one, other, there = _pairs_within(group_M[left_A], group_M[right_B], label == 0, rng)
+        left_P, right_P, group_P = place_M[left_A[one]], place_M[right_B[other]], group_M[left_A[one]]
+        differ_P = left_P != right_P
+        found.append(
+            RelationPairs(
+                relation, label != 0, left_P[differ_P], right_P[differ_P], _dense(group_P[differ_P]),
+                there - int((~differ_P).sum()), unknown_items, unknown_rows,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _pairs_within(
+    left_A: NDArray[np.int64], right_B: NDArray[np.int64], same: bool, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Pairs of a left and a right member of one group, at most MOST_PAIRS_A_GROUP a group and MOST_PAIRS in all.
+
+    Args:
+        left_A, right_B: group of each member, rising.
+        same: both are the same members; a pair is then unordered, of two different ones.
+
+    Returns:
+        Places in left_A and right_B of each pair, and how many pairs there are in all groups.
+    """
+    groups = 1 + max(int(side[-1]) if len(side) else -1 for side in (left_A, right_B))
+    left_G, right_G = np.bincount(left_A, minlength=groups), np.bincount(right_B, minlength=groups)
+    there_G = left_G * (left_G - 1) // 2 if same else left_G * right_G
+    taken_G = np.minimum(there_G, MOST_PAIRS_A_GROUP)
+    taken_G[~_draw_groups(taken_G, rng)] = 0
+    group_P = np.repeat(np.arange(groups), taken_G)
+    first_G = np.cumsum(taken_G) - taken_G
+    number_P = np.arange(len(group_P)) - first_G[group_P]
+    for group in np.flatnonzero((taken_G > 0) & (there_G > taken_G)):
+        some = rng.choice(int(there_G[group]), int(taken_G[group]), replace=False, shuffle=False)
+        number_P[first_G[group] : first_G[group] + taken_G[group]] = some
+    one, other = _unordered(number_P) if same else np.divmod(number_P, np.maximum(right_G[group_P], 1))
+    left_first_G, right_first_G = np.cumsum(left_G) - left_G, np.cumsum(right_G) - right_G
+    return left_first_G[group_P] + one, right_first_G[group_P] + other, int(there_G.sum())
+
+
+def _unordered(number_P: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The number-th pair of (1, 0), (2, 0), (2, 1), (3, 0), ..."""
+    larger_P = ((1 + np.sqrt(1 + 8 * number_P.astype(np.float64))) / 2).astype(np.int64)
+    larger_P -= larger_P * (larger_P - 1) // 2 > number_P  # the root may be rounded up
+    return larger_P, number_P - larger_P * (larger_P - 1) // 2
+
+
+def _draw_groups(pairs_G: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which groups to take: all, or random ones until their pairs come to MOST_PAIRS; the last one may exceed it."""
+    drawn_G = np.ones(len(pairs_G), dtype=bool)
+    if pairs_G.sum() > MOST_PAIRS:
+        order_G = rng.permutation(len(pairs_G))
+        before_G = np.cumsum(pairs_G[order_G]) - pairs_G[order_G]
+        drawn_G[order_G[before_G >= MOST_PAIRS]] = False
+    return drawn_G
+
+
+def _dense(values_P: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Numbers from 0, equal for equal values."""
+    return np.unique(values_P, return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,1 @@
+"""What semantic IDs are worth on their own: similarity, taxonomy, codebooks, collisions."""

@@ -1,0 +1,1 @@
+"""What people did with products: sessions, baskets, pairs and judgments, read and checked."""

@@ -1,0 +1,212 @@
+"""Tables that say which products belong together: pairs, baskets and judgments, read from Parquet.
+
+A table is recognised by its columns; what else it holds is not read:
+
+| columns | rows are | relations |
+|---|---|---|
+| item_id, other_item_id (and relation) | pairs | what `relation` says, else the table's name in the singular: substitutes -> substitute |
+| query, item_id, label | judgments, E(xact), S(ubstitute), C(omplement) or I(rrelevant) | query_EE, query_ES, query_EC, query_EI |
+| order_id or session_id, item_id | products of a basket | same_basket |
+
+Files of a folder within the one that is given are one table, named after their folder; so are files named part-*. Any
+other file is a table by itself. Names that start with `.` or `_` are left out, as in catalogs.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from numpy.typing import NDArray
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.judgment_rows import KNOWN_LABELS, LABELS, label_places
+from shelfcode.keys import Keys, item_keys
+from shelfcode.store import open_filesystem
+
+SAME_BASKET = "same_basket"
+RESERVED = (SAME_BASKET, *(f"query_{LABELS[0]}{label}" for label in LABELS))
+
+_ROWS_A_BATCH = 100_000
+_BASKET_COLUMNS = ("order_id", "session_id")
+
+Kind = Literal["pairs", "judgments", "baskets"]
+
+
+@dataclass(frozen=True)
+class RelationRows:
+    """R rows of one kind, as keys (shelfcode.keys), from all tables that have such rows.
+
+    Attributes:
+        kind: what a row is.
+        name: the relation of pairs; `judgments` or `baskets` otherwise.
+        owner_R: what the row belongs to: the left product of a pair, the query, the basket.
+        item_R: the product; of a pair, the right one.
+        label_R: int8, place of a judgment's label in LABELS; 0 otherwise.
+    """
+
+    kind: Kind
+    name: str
+    owner_R: Keys
+    item_R: Keys
+    label_R: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Relations:
+    """All that was read from one place.
+
+    Attributes:
+        url: where from.
+        rows: pairs by relation in the order of their names, then judgments, then baskets.
+        passed_over: names of the tables that have none of the known columns.
+        incomplete_rows: rows that lack a value in a column that counts, left out.
+    """
+
+    url: str
+    rows: tuple[RelationRows, ...]
+    passed_over: tuple[str, ...]
+    incomplete_rows: int
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file, the folder or stem that its table is known by, and the name that the table shows."""
+
+    path: str
+    table: str
+    name: str
+
+
+def read_relations(url: str) -> Relations:
+    """Read all relations of a Parquet file, or of a folder of such files and folders; local or s3://.
+
+    Raises:
+        ShelfcodeError: nothing is there, no table has the columns of a relation, a file cannot be read, or a label is unknown.
+    """
+    fs, path = open_filesystem(url)
+    files = _files(fs, path.rstrip("/"), url)
+    gathered: dict[tuple[Kind, str], list[tuple[Keys, Keys, NDArray[np.int8]]]] = defaultdict(list)
+    passed_over: dict[str, list[str]] = {}
+    incomplete = 0
+    for file in files:
+        try:
+            with fs.open(file.path, "rb") as stream:
+                parquet = pq.ParquetFile(stream)
+                columns = parquet.schema_arrow.names
+                kind = _kind(columns)
+                if kind is None:
+                    passed_over[file.name] = columns
+                    continue
+                for batch in parquet.iter_batches(_ROWS_A_BATCH, columns=_wanted(kind, columns)):
+                    table = _texts(pa.Table.from_batches([batch]))
+                    complete = table.drop_null()
+                    incomplete += len(table) - len(complete)
+                    for name, rows in _keyed(complete, kind, file):
+                        gathered[kind, name].append(rows)
+        except (pa.ArrowException, OSError) as error:
+            raise ShelfcodeError(f"--pairs: {file.path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+    if not gathered:
+        listed = "; ".join(f"{name} has {', '.join(columns)}" for name, columns in list(passed_over.items())[:5])
+        raise ShelfcodeError(
+            f"--pairs {url}: no row of a relation in {len(files)} file(s) ({listed or 'tables are empty'}). "
+            "Known are tables with item_id and other_item_id; query, item_id and label; session_id or order_id and item_id"
+        )
+    return Relations(url, tuple(_joined(gathered)), tuple(sorted(passed_over)), incomplete)
+
+
+def _files(fs: AbstractFileSystem, path: str, url: str) -> list[_File]:
+    if fs.isfile(path):
+        return [_file(path, "")]
+    files = []
+    for found in sorted(fs.find(path)):
+        relative = found[len(path) :].strip("/")
+        hidden = any(name.startswith((".", "_")) for name in relative.split("/"))
+        if not hidden and relative.endswith((".parquet", ".pq")):
+            files.append(_file(found, relative))
+    if not files:
+        there = "holds no Parquet file" if fs.exists(path) else "does not exist"
+        raise ShelfcodeError(f"--pairs {url} {there}. Give a Parquet file, or a folder of them such as a sample catalog's facts/")
+    return files
+
+
+def _file(path: str, relative: str) -> _File:
+    """`relative` is the path within the folder that was given, "" for a file that was given itself."""
+    folder, _, name = path.rpartition("/")
+    if "/" in relative or name.startswith("part-"):
+        return _File(path, folder, folder.rsplit("/", 1)[-1])
+    return _File(path, path, name.rsplit(".", 1)[0])
+
+
+def _kind(columns: list[str]) -> Kind | None:
+    if "item_id" not in columns:
+        return None
+    if "other_item_id" in columns:
+        return "pairs"
+    if "query" in columns and "label" in columns:
+        return "judgments"
+    return "baskets" if any(name in columns for name in _BASKET_COLUMNS) else None
+
+
+def _wanted(kind: Kind, columns: list[str]) -> list[str]:
+    """The columns to read, owner and product first."""
+    if kind == "pairs":
+        return ["item_id", "other_item_id", *(["relation"] if "relation" in columns else [])]
+    if kind == "judgments":
+        return ["query", "item_id", "label"]
+    return [next(name for name in _BASKET_COLUMNS if name in columns), "item_id"]
+
+
+def _texts(table: pa.Table) -> pa.Table:
+    """All columns as the catalog has its item_ids: text without white space around it, blank is null."""
+    columns = {}
+    for name in table.column_names:
+        values = table[name]
+        if pa.types.is_dictionary(values.type):
+            values = values.cast(values.type.value_type)
+        trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
+        columns[name] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+    return pa.table(columns)
+
+
+def _keyed(table: pa.Table, kind: Kind, file: _File) -> Iterator[tuple[str, tuple[Keys, Keys, NDArray[np.int8]]]]:
+    """The rows of a batch by name: that of the relation for pairs, else of the kind."""
+    owners, items = table.columns[:2]
+    if kind == "pairs":
+        names = table["relation"].to_pylist() if "relation" in table.column_names else [_singular(file.name)] * len(table)
+        owner_R, item_R, name_R = item_keys(owners), item_keys(items), np.array(names, dtype=object)
+        for name in sorted(set(names)):
+            if name in RESERVED:
+                raise ShelfcodeError(f"--pairs: {file.path} names a relation {name}, which pairs of baskets or judgments have; rename it")
+            mine_R = name_R == name
+            yield name, (owner_R[mine_R], item_R[mine_R], np.zeros(int(mine_R.sum()), np.int8))
+        return
+    # Two tables may count their baskets from 1, both: the table belongs to a basket's key.
+    owner_R = item_keys(pc.binary_join_element_wise(owners, pa.scalar(file.table), "\x1f"))
+    if kind == "baskets" and len(table):
+        yield "baskets", (owner_R, item_keys(items), np.zeros(len(table), np.int8))
+    elif len(table):
+        label_R = label_places(table["label"])
+        if (label_R < 0).any():
+            unknown = table["label"][int(np.argmax(label_R < 0))].as_py()
+            raise ShelfcodeError(f"--pairs: {file.path} has the label {unknown!r}. {KNOWN_LABELS}")
+        yield "judgments", (owner_R, item_keys(items), label_R)
+
+
+def _joined(gathered: dict[tuple[Kind, str], list[tuple[Keys, Keys, NDArray[np.int8]]]]) -> Iterator[RelationRows]:
+    order = ("pairs", "judgments", "baskets")
+    for kind, name in sorted(gathered, key=lambda key: (order.index(key[0]), key[1])):
+        owners, items, labels = zip(*gathered[kind, name], strict=True)
+        yield RelationRows(kind, name, np.concatenate(owners), np.concatenate(items), np.concatenate(labels))
+
+
+def _singular(name: str) -> str:
+    """accessories -> accessory, substitutes -> substitute; what ends in ss stays."""
+    if name.endswith("ies"):
+        return name[:-3] + "y"
+    return name[:-1] if name.endswith("s") and not name.endswith("ss") else name

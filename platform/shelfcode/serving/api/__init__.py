@@ -1,0 +1,1 @@
+"""What surfaces ask and are answered."""

@@ -1,0 +1,124 @@
+"""Who may ask for what: bearer keys, hashed at rest, each for some surfaces or all of them."""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from limits import RateLimitItemPerSecond
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.routing import route_of
+from shelfcode.serving.surface_settings import KeySettings, SurfaceSettings
+
+PREFIX = "shelf_"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANYBODY = KeySettings(name="anybody", sha256="0" * 64)
+"""The caller where `auth` is none."""
+
+
+def new_key() -> str:
+    """A key that nobody guesses: 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
+
+
+def key_hash(key: str) -> str:
+    """What is kept of a key. Its 256 bits are random, so that a fast hash without salt gives nothing away."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_listening(settings: SurfaceSettings, host: str) -> None:
+    """Without keys, nobody but this machine may ask.
+
+    Raises:
+        ShelfcodeError: the server listens on more than loopback.
+    """
+    if settings.auth == "none" and host not in LOOPBACK:
+        raise ShelfcodeError(
+            f"auth is none and the server would listen on {host}, where everybody could ask: make keys with jobs/make_key.py and write "
+            "auth: keys into surfaces.yaml, or listen on 127.0.0.1"
+        )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets callers through, or says why not."""
+
+    settings: SurfaceSettings
+    limiter: FixedWindowRateLimiter
+    rates: Mapping[str, RateLimitItemPerSecond]
+
+    @classmethod
+    def of(cls, settings: SurfaceSettings) -> "Gate":
+        usual = settings.limits.requests_per_second
+        rates = {key.name: RateLimitItemPerSecond(key.requests_per_second or usual) for key in (ANYBODY, *settings.keys)}
+        return cls(settings, FixedWindowRateLimiter(MemoryStorage()), rates)
+
+    def caller(self, key: str | None) -> KeySettings:
+        """Whose key this is.
+
+        Raises:
+            Problem: there is no key, nobody has it, or it is disabled.
+        """
+        if self.settings.auth == "none":
+            return ANYBODY
+        if not key:
+            raise Problem("no-key", "send your key in the header: Authorization: Bearer KEY")
+        found = _holder(self.settings.keys, key_hash(key))
+        if found is None:
+            raise Problem("no-key", "nobody has this key; jobs/make_key.py makes one")
+        if found.disabled:
+            raise Problem("key-not-permitted", f"the key of {found.name} is disabled")
+        return found
+
+    def admit(self, caller: KeySettings) -> None:
+        """Count a request.
+
+        Raises:
+            Problem: the caller has made too many within a second.
+        """
+        rate = self.rates[caller.name]
+        if not self.limiter.hit(rate, caller.name):
+            raise Problem("too-many-requests", f"{caller.name} may make {rate.amount} requests a second; try again in a second")
+
+    def permit_surface(self, caller: KeySettings, surface: str) -> None:
+        """Refuse a surface that the caller's key is not good for.
+
+        Raises:
+            Problem: the key is for other surfaces.
+        """
+        if caller.surfaces is not None and surface not in caller.surfaces:
+            raise Problem("key-not-permitted", f"the key of {caller.name} is for {', '.join(caller.surfaces) or 'no surface'}")
+
+    def permit_flavor(self, caller: KeySettings, flavor: str) -> None:
+        """Refuse a flavor that none of the caller's surfaces goes to.
+
+        Raises:
+            Problem: the key is for surfaces of other flavors.
+        """
+        if flavor not in self.flavors(caller):
+            raise Problem("key-not-permitted", f"no surface that the key of {caller.name} is for goes to flavor {flavor}")
+
+    def flavors(self, caller: KeySettings) -> list[str]:
+        """The flavors that a caller may look into."""
+        if caller.surfaces is None:
+            return self.settings.flavor_names
+        permitted = {flavor for surface in caller.surfaces for flavor in route_of(self.settings, surface).flavors}
+        return [flavor for flavor in self.settings.flavor_names if flavor in permitted]
+
+    def surfaces(self, caller: KeySettings) -> list[str]:
+        """The surfaces that a caller may ask for, by name."""
+        return [name for name in self.settings.surfaces if caller.surfaces is None or name in caller.surfaces]
+
+
+def _holder(keys: Sequence[KeySettings], digest: str) -> KeySettings | None:
+    """The key with this hash; every one is compared, in constant time, whichever it is."""
+    found = None
+    for key in keys:
+        if hmac.compare_digest(key.sha256, digest):
+            found = key
+    return found

@@ -1,0 +1,109 @@
+"""Which releases can be asked now: what one process knows, and how it learns of a promotion."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from shelfcode.serving.api.questions import Prepared
+from shelfcode.serving.routing import wanted_releases
+from shelfcode.serving.surface_settings import SurfaceSettings
+from shelfcode.versions import current_of, published_versions
+from shelfcode.workspace import Workspace
+
+log = logging.getLogger("ray.serve")
+
+RETRY_SECONDS = 30
+"""Until a release that was refused is tried again: its files may have been mended."""
+
+
+@dataclass
+class LiveReleases:
+    """What can be asked.
+
+    A release becomes live when every deployment has loaded it, and not before. Until then the one before it stays, and for good where the
+    files of the new one are damaged.
+
+    Attributes:
+        prepare: has a release loaded wherever it will be asked for.
+        live: flavor -> its current release.
+        loaded: what else can be asked, with the text view of each.
+        problems: flavor or release -> why its release is not what it should be.
+        refused: release -> why, and when it is tried again.
+    """
+
+    workspace: Workspace
+    settings: SurfaceSettings
+    prepare: Callable[[str], Awaitable[Prepared]]
+    live: dict[str, str] = field(default_factory=dict)
+    loaded: dict[str, Prepared] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every flavor has a release."""
+        return all(flavor in self.live for flavor in self.settings.flavor_names)
+
+    @property
+    def askable(self) -> frozenset[str]:
+        return frozenset(self.loaded)
+
+    async def follow(self) -> None:
+        """Look at CURRENT again and again."""
+        while True:
+            await asyncio.sleep(self.settings.poll_seconds)
+            await self.refresh()
+
+    async def refresh(self) -> None:
+        """Look at CURRENT of every flavor once, and at the releases that surfaces name."""
+        await asyncio.gather(*(self._refresh(flavor) for flavor in self.settings.flavor_names))
+
+    async def _refresh(self, flavor: str) -> None:
+        try:
+            await self._follow_current(flavor)
+            for release in wanted_releases(self.settings, flavor):
+                await self._load(release, release)
+        except Exception as error:  # a store that cannot be reached now must not end the following
+            self.problems[flavor] = f"the workspace cannot be read: {type(error).__name__}: {error}"
+            log.warning("flavor %s: %s", flavor, self.problems[flavor])
+
+    async def _follow_current(self, flavor: str) -> None:
+        version = await asyncio.to_thread(current_of, self.workspace, f"releases/{flavor}")
+        if version is None:
+            self.problems[flavor] = f"{self.workspace.url} has no current release of {flavor}: train it, or promote one"
+            return
+        if await self._load(f"{flavor}@{version}", flavor):
+            self.live[flavor] = f"{flavor}@{version}"
+        elif flavor not in self.live:
+            await self._fall_back(flavor, version)
+
+    async def _fall_back(self, flavor: str, refused: str) -> None:
+        """A process that starts while CURRENT is damaged serves the newest release that is not."""
+        told = self.problems[flavor]
+        for version in reversed(await asyncio.to_thread(published_versions, self.workspace, f"releases/{flavor}")):
+            if version != refused and await self._load(f"{flavor}@{version}", flavor):
+                self.live[flavor] = f"{flavor}@{version}"
+                break
+        self.problems[flavor] = told  # that of CURRENT, whatever was tried besides
+
+    async def _load(self, release: str, subject: str) -> bool:
+        """Have a release loaded; what keeps it from that is the subject's problem."""
+        if release in self.loaded:
+            self.problems.pop(subject, None)
+            return True
+        why, again = self.refused.get(release, ("", 0.0))
+        if time.monotonic() < again:
+            self.problems[subject] = why
+            return False
+        prepared = await self.prepare(release)
+        if prepared.problem:
+            self.problems[subject] = f"{release} was refused: {prepared.problem}"
+            self.refused[release] = (self.problems[subject], time.monotonic() + RETRY_SECONDS)
+            log.warning("%s", self.problems[subject])
+            return False
+        self.loaded[release] = prepared
+        self.problems.pop(subject, None)
+        log.info("%s is loaded", release)
+        return True

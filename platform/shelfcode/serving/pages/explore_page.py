@@ -1,0 +1,197 @@
+"""The pages that people look at: /explore, /docs, and the form that takes their key."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from fastapi import Request, Response
+from starlette.responses import RedirectResponse
+
+from shelfcode.serving.api.http_wire import COOKIE, bearer_key, read_body, request_id
+from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.pages.api_page import operations, product_fields
+from shelfcode.serving.pages.explore_views import (
+    Endpoint,
+    Told,
+    Wanted,
+    catalog_item,
+    found_in,
+    in_flavors,
+    roots,
+    status_of,
+    surface_view,
+    tree,
+)
+from shelfcode.serving.pages.page_html import page, root_of
+from shelfcode.serving.surface_settings import KeySettings, written_out
+
+log = logging.getLogger("ray.serve")
+
+SIGN_IN_BYTES = 4096
+PRODUCT_BYTES = 2**20
+FORM_FIELDS = 20
+
+
+class ExplorePages:
+    """Answers a browser. Whatever goes wrong is told in a page, with the status that /v1 would answer.
+
+    Args:
+        enter: lets whoever asks through, by the key of a header or of the cookie; raises a Problem.
+        told: a surface and its route, as /v1/surfaces tells them.
+        unavailable: errors that mean that a part of the server is down.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, enter: Callable[[Request], KeySettings], told: Told, unavailable: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self.endpoint, self.enter, self.told, self.unavailable = endpoint, enter, told, unavailable
+
+    def root(self, request: Request) -> Response:
+        """The way in."""
+        return RedirectResponse(f"{root_of(request)}/explore", 307)
+
+    async def docs(self, request: Request) -> Response:
+        """What the API offers."""
+        return await self._guarded(request, lambda caller: self._docs(request, caller))
+
+    async def explore(self, request: Request) -> Response:
+        """Whatever the address names: a product, a prefix, or the way to both."""
+        return await self._guarded(request, lambda caller: self._explore(request, caller, dict(request.query_params)))
+
+    async def posted(self, request: Request) -> Response:
+        """A form: a key, a good-bye, or a product, which may be too long for an address."""
+        if self.endpoint.settings.auth == "keys" and not self._known(request):
+            return await self._stranger(request)
+        return await self._guarded(request, lambda caller: self._form(request, caller))
+
+    async def _guarded(self, request: Request, answer: Callable[[KeySettings], Awaitable[Response]]) -> Response:
+        try:
+            caller = self.enter(request)
+        except Problem as problem:
+            return _turned_away(request, problem)
+        try:
+            return await answer(caller)
+        except Problem as problem:
+            return await self._refused(request, caller, problem)
+        except self.unavailable:
+            told = Problem("unavailable", "a part of the server is down and did not come back in time; try again")
+        except Exception:
+            log.exception("request_id=%s: %s failed", request_id(request), request.url.path)
+            told = Problem("internal", "this is a fault of the server; its log has the request_id")
+        return await self._refused(request, caller, told)
+
+    async def _explore(self, request: Request, caller: KeySettings, fields: dict[str, str]) -> Response:
+        wanted = Wanted.of(fields)
+        if wanted.flavor:
+            return await self._tree(request, caller, wanted)
+        if wanted.product or wanted.item_id:
+            return await self._product(request, caller, wanted)
+        shown = {"roots": await roots(self.endpoint, caller), "routes": self._routes(caller)}
+        return page(request, "home.html", 200, **self._frame(caller), **shown)
+
+    async def _product(self, request: Request, caller: KeySettings, wanted: Wanted) -> Response:
+        flavors = await in_flavors(self.endpoint, caller, wanted)
+        status = status_of([each.trouble for each in flavors])
+        if status == 404 and all(each.trouble and each.trouble.status == 404 for each in flavors):
+            releases = " or ".join(each.release for each in flavors if each.release)
+            raise Problem("unknown-item", f"no product of {releases} has the item_id {wanted.item_id[:200]!r}")
+        told = {"wanted": wanted, "flavors": flavors, "found_in": found_in(flavors), "surface": None, "item": {}}
+        if status == 200:
+            told["surface"] = await surface_view(self.endpoint, self.told, caller, wanted)
+        if wanted.item_id and not wanted.product:
+            told["item"] = await catalog_item(self.endpoint, caller, wanted.item_id)
+        return page(request, "product.html", status, **self._frame(caller), **told)
+
+    async def _tree(self, request: Request, caller: KeySettings, wanted: Wanted) -> Response:
+        told = await tree(self.endpoint, caller, wanted)
+        template = "children.html" if wanted.part == "children" else "tree.html"
+        return page(request, template, 200, **self._frame(caller), tree=told)
+
+    async def _docs(self, request: Request, caller: KeySettings) -> Response:
+        gate, with_keys = self.endpoint.gate, self.endpoint.settings.auth == "keys"
+        places = {"surface": next(iter(gate.surfaces(caller)), "SURFACE"), "flavor": next(iter(gate.flavors(caller)), "FLAVOR")}
+        shown = operations(request.app.openapi(), str(request.base_url).rstrip("/"), places, with_keys)
+        return page(request, "docs.html", 200, **self._frame(caller), operations=shown, product=product_fields())
+
+    async def _form(self, request: Request, caller: KeySettings) -> Response:
+        form = await _read_form(request, PRODUCT_BYTES)
+        if "sign_out" in form:
+            return self._sign_out(request)
+        if "key" in form and self.endpoint.settings.auth == "keys":
+            return self._sign_in(request, form["key"].strip())
+        return await self._explore(request, caller, form)
+
+    async def _stranger(self, request: Request) -> Response:
+        """A form of somebody without a good key: of theirs, only a key is read."""
+        try:
+            form = await _read_form(request, SIGN_IN_BYTES)
+        except Problem:
+            return _turned_away(request, Problem("no-key", "sign in first: what was sent is too long for a key"))
+        return self._sign_out(request) if "sign_out" in form else self._sign_in(request, form.get("key", "").strip())
+
+    async def _refused(self, request: Request, caller: KeySettings, problem: Problem) -> Response:
+        return page(request, "problem.html", problem.status, **self._frame(caller), problem=problem.body(request_id(request)))
+
+    def _frame(self, caller: KeySettings) -> dict[str, Any]:
+        """What stands around every page: the releases, what is wrong with them, and who is signed in."""
+        flavors, releases = self.endpoint.gate.flavors(caller), self.endpoint.releases
+        return {
+            "live": {flavor: releases.live.get(flavor) for flavor in flavors},
+            "problems": {name: why for name, why in releases.problems.items() if name.partition("@")[0] in flavors},
+            "surfaces": self.endpoint.gate.surfaces(caller),
+            "caller": caller.name if self.endpoint.settings.auth == "keys" else None,
+        }
+
+    def _routes(self, caller: KeySettings) -> list[dict[str, Any]]:
+        settings = self.endpoint.settings
+        return [self.told(name, written_out(settings.surfaces[name])) for name in self.endpoint.gate.surfaces(caller)]
+
+    def _known(self, request: Request) -> bool:
+        """Whether a request comes with a good key, without counting it."""
+        try:
+            self.endpoint.gate.caller(bearer_key(request, cookie=True))
+        except Problem:
+            return False
+        return True
+
+    def _sign_in(self, request: Request, key: str) -> Response:
+        try:
+            caller = self.endpoint.gate.caller(key)
+            self.endpoint.gate.admit(caller)
+        except Problem as problem:
+            return _turned_away(request, problem)
+        request.scope["shelfcode.caller"] = caller.name
+        answer = RedirectResponse(f"{root_of(request)}/explore", 303)
+        answer.set_cookie(COOKIE, key, path=root_of(request) or "/", secure=_is_https(request), httponly=True, samesite="strict")
+        return answer
+
+    def _sign_out(self, request: Request) -> Response:
+        answer = RedirectResponse(f"{root_of(request)}/explore", 303)
+        answer.delete_cookie(COOKIE, path=root_of(request) or "/", secure=_is_https(request), httponly=True, samesite="strict")
+        return answer
+
+
+def _turned_away(request: Request, problem: Problem) -> Response:
+    """The form that takes a key, where another key would help."""
+    first_time = problem.kind == "no-key" and not bearer_key(request, cookie=True) and request.method == "GET"
+    form = problem.kind in ("no-key", "key-not-permitted")
+    return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time)
+
+
+def _is_https(request: Request) -> bool:
+    """Whether the browser speaks TLS, to this server or to a proxy before it."""
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").lower())
+
+
+async def _read_form(request: Request, most: int) -> dict[str, str]:
+    """The fields of a form.
+
+    Raises:
+        Problem: it is too large, or has too many fields.
+    """
+    body = await read_body(request, most)
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FORM_FIELDS))
+    except ValueError as error:
+        raise Problem("invalid-request", f"the form cannot be read: {error}") from error

@@ -1,0 +1,72 @@
+"""Pages as HTML: the templates of pages/, and the headers that keep a page to itself.
+
+A page is one answer: its style and script are in it and it asks for nothing else, so that it looks the same without internet.
+"""
+
+import secrets
+from collections.abc import Mapping
+from functools import cache, partial
+from urllib.parse import urlencode
+
+from fastapi import Request
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+from shelfcode.serving.api.http_wire import request_id
+from shelfcode.text import cut
+
+TITLE_CHARACTERS = 110
+POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
+    """A template of pages/ as an answer. Whatever `values` hold is shown as text."""
+    nonce, root = secrets.token_urlsafe(16), root_of(request)
+    html = _environment().get_template(template).render(nonce=nonce, root=root, link=partial(address, root), **values)
+    headers = {
+        "Content-Security-Policy": POLICY.format(nonce=nonce),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+        "X-Request-Id": request_id(request),
+    }
+    if status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="shelfcode"'
+    if status in (429, 503):
+        headers["Retry-After"] = "1"
+    return HTMLResponse(html, status, headers)
+
+
+def root_of(request: Request) -> str:
+    """What stands before the application's own paths: empty, or such as `/shelfcode`."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def address(root: str, **asked: object) -> str:
+    """The address of a view of /explore; what is empty or 0 is left out."""
+    told: Mapping[str, object] = {name: value for name, value in asked.items() if value}
+    return f"{root}/explore" + (f"?{urlencode(told)}" if told else "")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("shelfcode.serving.pages", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = _short
+    environment.filters["count"] = "{:,}".format
+    return environment
+
+
+def _short(text: str | None, characters: int = TITLE_CHARACTERS) -> str:
+    """A text that does not break the layout; a product without a title is called so."""
+    if not text:
+        return "(no title)"
+    return text if len(text) <= characters else cut(text, characters) + " …"

@@ -1,0 +1,203 @@
+"""A student's vocabulary is made for its answers, and its folder is one that transformers loads."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from shelfcode.attributes.distil.student import (
+    StudentRecipe,
+    answer_text,
+    learn_vocabulary,
+    load_base,
+    load_student_recipe,
+    new_student,
+    place_student,
+)
+from shelfcode.attributes.prompt import messages
+from shelfcode.attributes.schema import Attributes, parse_answer
+from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.errors import ShelfcodeError
+
+STUDENTS = Path(__file__).parents[2] / "jobs" / "students"
+FULL = Attributes(
+    product_type="Oat Milk", key_ingredients=("oats", "sea salt"), dietary_tags=("vegan", "gluten free"), format="carton",
+    own={"best_season": ("spring", "all year")},
+)  # fmt: skip
+EMPTY = Attributes(product_type="soap", own={"best_season": ()})
+OWN = {"best_season": OwnAttribute(description="when it is bought")}
+
+# Recipes
+
+
+def test_the_students_that_ship_are_valid() -> None:
+    names = [path.stem for path in STUDENTS.glob("*.yaml")]
+    assert "small" in names
+    for name in names:
+        assert load_student_recipe(name, STUDENTS).name == name
+
+
+def test_a_field_of_a_student_can_be_overridden() -> None:
+    recipe = load_student_recipe("small", STUDENTS, ["architecture.layers=7", "seed=3"])
+    assert (recipe.architecture.layers, recipe.seed) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("architecture.layer=2", r"unknown field 'architecture\.layer'; the nearest known one is 'architecture\.layers'"),
+        ("stepz=2", "unknown field 'stepz'; the nearest known one is 'steps'"),
+        ("architecture.hidden_size=0", r"architecture\.hidden_size"),
+        ("name=Tiny Student", "name: "),
+        ("precision=float16", "precision: "),
+        ("workers=3", "batch_size 64 has no equal shares for 3 workers"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(override: str, message: str) -> None:
+    with pytest.raises(ShelfcodeError, match=message):
+        load_student_recipe("small", STUDENTS, [override])
+
+
+def test_a_student_that_is_not_there_is_said_with_those_that_are() -> None:
+    with pytest.raises(ShelfcodeError, match=r"--student tiny: no file .*there are small"):
+        load_student_recipe("tiny", STUDENTS)
+
+
+@pytest.mark.parametrize(("text", "message"), [("name: [", "is not YAML"), ("- 1", "holds no recipe")])
+def test_a_file_that_holds_no_student_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "odd.yaml").write_text(text)
+    with pytest.raises(ShelfcodeError, match=message):
+        load_student_recipe("odd", tmp_path)
+
+
+# Answers and vocabulary
+
+
+def test_an_answer_is_compact_json_in_lower_case_that_is_read_back() -> None:
+    assert answer_text(FULL) == (
+        '{"product_type":"oat milk","key_ingredients":["oats","sea salt"],"dietary_tags":["vegan","gluten free"],"format":"carton",'
+        '"best_season":["spring","all year"]}'
+    )
+    assert parse_answer(answer_text(FULL), OWN) == FULL.model_copy(update={"product_type": "oat milk"})
+    assert parse_answer(answer_text(EMPTY), OWN) == EMPTY
+
+
+def test_an_answer_keeps_signs_and_other_scripts() -> None:
+    odd = Attributes(product_type='6" 燕麦奶 🥛', key_ingredients=("a\\b", "crème", "ß"))
+    assert parse_answer(answer_text(odd), {}) == odd
+
+
+@pytest.fixture(scope="module")
+def own_tokenizer(pairs: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
+    """Of answers with an attribute of the recipe's own, empty in every second."""
+    answers = [json.loads(answer) | {"best_season": ["spring"] if row % 2 else []} for row, (_, answer) in enumerate(pairs)]
+    return learn_vocabulary((json.dumps(answer, ensure_ascii=False, separators=(",", ":")) for answer in answers), 1024)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        answer_text(FULL), answer_text(EMPTY), '{"product_type":"6\\" pan"}',
+        "title: oat milk\nbrand: oatly\ndescription: 2 x 1.5l,  100%!",
+        "crème brûlée ß", "燕麦奶 🥛👩\u200d🍳", "حليب", "", " ", "\n\n  a\t", '","key_ingredients":["',
+    ],
+)  # fmt: skip
+def test_every_text_in_lower_case_comes_back_from_its_tokens(tiny_tokenizer: PreTrainedTokenizerFast, text: str) -> None:
+    assert tiny_tokenizer.decode(tiny_tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+def test_upper_case_is_read_as_lower_case(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tiny_tokenizer("OAT Milk")["input_ids"] == tiny_tokenizer("oat milk")["input_ids"]
+
+
+def test_the_scaffolding_of_an_answer_is_a_token_a_piece(own_tokenizer: PreTrainedTokenizerFast) -> None:
+    def pieces(attributes: Attributes) -> list[str]:
+        tokens = own_tokenizer(answer_text(attributes), add_special_tokens=False)["input_ids"]
+        return [piece for piece in map(own_tokenizer.decode, tokens) if '"' in piece or "]" in piece]
+
+    salted = FULL.model_copy(update={"key_ingredients": ("salt",), "dietary_tags": ("vegan",), "own": {"best_season": ("spring",)}})
+    assert pieces(salted) == [
+        '{"product_type":"', '","key_ingredients":["', '"],"dietary_tags":["', '"],"format":"', '","best_season":["', '"]}',
+    ]  # fmt: skip
+    assert pieces(EMPTY) == ['{"product_type":"', '","key_ingredients":[]', ',"dietary_tags":[]', ',"format":"', '","best_season":[]']
+
+
+def test_a_prompt_is_the_products_text_alone_between_two_marks(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    text = tiny_tokenizer.apply_chat_template(messages("title: oat milk", OWN), add_generation_prompt=True, tokenize=False)
+    assert text == "<bos>title: oat milk<answer>"
+    tokens = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert [tiny_tokenizer.decode([tokens[0]]), tiny_tokenizer.decode([tokens[-1]])] == ["<bos>", "<answer>"]
+
+
+# Folders
+
+
+@pytest.fixture
+def model_folder(untaught: Callable[..., str]) -> Path:
+    return Path(untaught(max_tokens=128))
+
+
+def test_a_placed_student_is_loaded_with_the_weights_and_the_vocabulary_that_it_had(
+    model_folder: Path, tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    expected = new_student(tiny_recipe, tiny_tokenizer).to(torch.bfloat16).state_dict()
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(model_folder), AutoTokenizer.from_pretrained(model_folder)
+    assert model.config.max_position_embeddings == 256
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name]) for name, weight in model.state_dict().items())
+    text = "<bos>title: Oat Milk 🥛<answer>" + answer_text(FULL)
+    assert tokenizer(text)["input_ids"] == tiny_tokenizer(text)["input_ids"]
+    assert tokenizer.chat_template == tiny_tokenizer.chat_template
+    assert [tokenizer.eos_token_id, tokenizer.pad_token_id] == [model.config.eos_token_id, model.config.pad_token_id]
+
+
+def test_weights_are_safetensors_in_bfloat16_and_nothing_is_pickled(model_folder: Path) -> None:
+    with safe_open(model_folder / "model.safetensors", "pt") as weights:
+        assert {weights.get_slice(name).get_dtype() for name in weights.keys()} == {"BF16"}  # noqa: SIM118 (no dict)
+    assert not [path for path in model_folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+
+
+def test_a_student_replaces_an_earlier_one_whole_and_leaves_no_drafts(model_folder: Path, untaught: Callable[..., str]) -> None:
+    before = (model_folder / "model.safetensors").read_bytes()
+    (model_folder / "stale.json").write_text("{}")
+    untaught(seed=1)
+    assert [path.name for path in model_folder.parent.iterdir()] == ["student"]
+    assert not (model_folder / "stale.json").exists()
+    assert (model_folder / "model.safetensors").read_bytes() != before
+    assert model_folder.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: Path, tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    place_student(tmp_path / "models" / "deep" / "student", new_student(tiny_recipe, tiny_tokenizer), tiny_tokenizer)
+    assert (tmp_path / "models" / "deep" / "student" / "config.json").is_file()
+
+
+# Pretrained models
+
+
+def test_a_base_is_trained_in_full_precision_however_it_was_saved(model_folder: Path) -> None:
+    model, _ = load_base(str(model_folder))
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_a_base_without_a_token_for_padding_is_padded_with_its_end(model_folder: Path) -> None:
+    for name in ("tokenizer_config.json", "config.json"):
+        fields = json.loads((model_folder / name).read_text())
+        fields.pop("pad_token", None)
+        (model_folder / name).write_text(json.dumps(fields))
+    _, tokenizer = load_base(str(model_folder))
+    assert tokenizer.pad_token == "<eos>"
+    assert tokenizer(["oat milk", "soap"], padding=True)["input_ids"]
+
+
+def test_a_base_that_cannot_be_had_or_talked_to_is_named(model_folder: Path) -> None:
+    with pytest.raises(ShelfcodeError, match="base 'nobody/no-such-model' cannot be loaded"):
+        load_base("nobody/no-such-model")
+    (model_folder / "chat_template.jinja").unlink()
+    with pytest.raises(ShelfcodeError, match="has no chat template"):
+        load_base(str(model_folder))

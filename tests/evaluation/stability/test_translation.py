@@ -1,0 +1,99 @@
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shelfcode.evaluation.stability.translation import TRANSLATION_SCHEMA, code_texts, prefix_translation, translate
+from shelfcode.semantic_id import format_many
+
+OLD_NL = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [1, 0]], np.uint16)
+NEW_NL = np.array([[5, 2], [5, 2], [5, 3], [7, 0], [7, 0], [7, 0]], np.uint16)
+
+
+@pytest.fixture
+def table():
+    return prefix_translation(OLD_NL, NEW_NL)
+
+
+def test_a_prefix_goes_where_its_products_went(table):
+    assert table.schema == TRANSLATION_SCHEMA
+    assert [tuple(row.values()) for row in table.to_pylist()] == [
+        (1, "0", "5", 3, 0.75, 1.0),
+        (1, "0", "7", 1, 0.25, 1 / 3),
+        (1, "1", "7", 2, 1.0, 2 / 3),
+        (2, "0_0", "5_2", 2, 2 / 3, 1.0),
+        (2, "0_0", "5_3", 1, 1 / 3, 1.0),
+        (2, "0_1", "7_0", 1, 1.0, 1 / 3),
+        (2, "1_0", "7_0", 2, 1.0, 2 / 3),
+    ]
+
+
+def test_the_weights_of_every_prefix_add_up_to_one_in_its_own_direction():
+    rng = np.random.default_rng(0)
+    table = prefix_translation(rng.integers(0, 6, (500, 3)), rng.integers(0, 9, (500, 3)))
+    for side, weight in (("old", "old_to_new"), ("new", "new_to_old")):
+        sums = defaultdict(float)
+        for row in table.to_pylist():
+            sums[row[side]] += row[weight]
+        assert len(sums) > 200
+        assert list(sums.values()) == pytest.approx([1.0] * len(sums))
+    for level in (1, 2, 3):
+        assert sum(row["products"] for row in table.to_pylist() if row["level"] == level) == 500
+
+
+def test_codes_that_did_not_change_translate_to_themselves():
+    rows = prefix_translation(OLD_NL, OLD_NL).to_pylist()
+    assert rows
+    assert all(row["old"] == row["new"] and row["old_to_new"] == row["new_to_old"] == 1 for row in rows)
+
+
+def test_levels_that_one_release_lacks_are_not_translated():
+    assert prefix_translation(OLD_NL, NEW_NL[:, :1])["level"].unique().to_pylist() == [1]
+
+
+def test_without_products_the_table_is_empty():
+    table = prefix_translation(OLD_NL[:0], NEW_NL[:0])
+    assert len(table) == 0
+    assert table.schema == TRANSLATION_SCHEMA
+    assert translate(table, ["0"]) == {"0": []}
+
+
+def test_prefixes_are_translated_in_both_directions_the_heaviest_first(table):
+    assert translate(table, ["0", "1_0"]) == {"0": [("5", 0.75), ("7", 0.25)], "1_0": [("7_0", 1.0)]}
+    assert translate(table, ["7_0", "7"], "new_to_old") == {
+        "7_0": [("1_0", 2 / 3), ("0_1", 1 / 3)],
+        "7": [("1", 2 / 3), ("0", 1 / 3)],
+    }
+
+
+def test_of_equally_heavy_prefixes_the_order_is_always_the_same():
+    table = prefix_translation(np.zeros((4, 1), int), np.array([[3], [1], [2], [0]]))
+    shuffled = table.take(pa.array([2, 0, 3, 1]))
+    assert translate(shuffled, ["0"]) == translate(table, ["0"]) == {"0": [(new, 0.25) for new in "0123"]}
+
+
+def test_an_unknown_prefix_is_answered_one_level_shallower(table):
+    assert translate(table, ["1_9", "0_9_9", "8_0", "0_0_4"]) == {
+        "1_9": [("7", 1.0)],
+        "0_9_9": [("5", 0.75), ("7", 0.25)],
+        "8_0": [],
+        "0_0_4": [("5_2", 2 / 3), ("5_3", 1 / 3)],
+    }
+
+
+def test_texts_of_codes_are_those_of_semantic_ids():
+    codes_NL = np.random.default_rng(0).integers(0, 65536, (50, 4)).astype(np.uint16)
+    assert code_texts(codes_NL).to_pylist() == format_many(codes_NL)
+    assert code_texts(codes_NL[:, :1]).to_pylist() == format_many(codes_NL[:, :1])
+
+
+def test_the_examples_of_the_documentation_give_what_it_says():
+    text = (Path(__file__).parents[2] / "docs/stability.md").read_text()
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        exec(block, names)
+    assert names["rates"] == pytest.approx({"5": 0.04, "7": 0.02})
+    assert names["seen"] == pytest.approx({"5_2": 2 / 3, "5_3": 1 / 3, "7_0": 1})

@@ -1,0 +1,277 @@
+"""A promotion is followed when everybody has loaded the release, and nothing that is damaged or out of reach ends what is served."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from shelfcode.releases.release import Manifest
+from shelfcode.serving.api import live_releases
+from shelfcode.serving.api.live_releases import LiveReleases
+from shelfcode.serving.api.questions import Prepared
+from shelfcode.serving.surface_settings import SurfaceSettings
+from shelfcode.versions import move_current
+from shelfcode.workspace import Workspace
+
+PATIENCE = 20
+FOLDER = "releases/small"
+
+
+class Deployments:
+    """Load whatever is not damaged, at once or when they are let."""
+
+    def __init__(self) -> None:
+        self.damaged: set[str] = set()
+        self.asked: list[str] = []
+        self.down: Exception | None = None
+        self.may: asyncio.Event | None = None
+
+    async def prepare(self, release: str) -> Prepared:
+        self.asked.append(release)
+        if self.may:
+            await self.may.wait()
+        if self.down:
+            raise self.down
+        return Prepared(release, "its model is damaged" if release in self.damaged else None, "attributes")
+
+
+@pytest.fixture(autouse=True)
+def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_releases, "RETRY_SECONDS", 0)
+
+
+@pytest.fixture
+def workspace(workspace_url: str) -> Workspace:
+    return Workspace(workspace_url)
+
+
+@pytest.fixture
+def publish(workspace: Workspace, publish_small: Callable[..., Manifest]) -> Callable[..., str]:
+    return lambda make_current=True: publish_small(workspace, make_current).name
+
+
+@pytest.fixture
+def deployments() -> Deployments:
+    return Deployments()
+
+
+@pytest.fixture
+def following(workspace: Workspace, deployments: Deployments) -> LiveReleases:
+    return follow(workspace, deployments)
+
+
+def follow(workspace: Workspace, deployments: Deployments, **surfaces: Any) -> LiveReleases:
+    settings = SurfaceSettings.model_validate({"surfaces": {"search": "small", **surfaces}, "auth": "none", "poll_seconds": 0.001})
+    return LiveReleases(workspace, settings, deployments.prepare)
+
+
+def refresh(*following: LiveReleases) -> None:
+    async def once() -> None:
+        async with asyncio.timeout(PATIENCE):
+            for each in following:
+                await each.refresh()
+
+    asyncio.run(once())
+
+
+def test_without_a_release_nothing_is_ready_and_the_problem_says_what_to_do(following: LiveReleases, deployments: Deployments) -> None:
+    refresh(following)
+    assert not following.ready
+    assert (following.live, following.askable, deployments.asked) == ({}, frozenset(), [])
+    assert "no current release of small: train it" in following.problems["small"]
+
+
+def test_the_first_release_makes_it_ready(following: LiveReleases, publish: Callable[..., str], deployments: Deployments) -> None:
+    refresh(following)
+    publish(make_current=False)
+    refresh(following)
+    assert not following.ready
+    first = publish()
+    refresh(following, following)
+    assert following.ready
+    assert (following.live, following.askable, following.problems) == ({"small": first}, {first}, {})
+    assert {name: prepared.view for name, prepared in following.loaded.items()} == {first: "attributes"}
+    assert deployments.asked == [first]
+
+
+def test_a_promotion_is_followed_when_everybody_has_loaded_it_and_not_before(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first = publish()
+    refresh(following)
+    second = publish()
+
+    async def story() -> None:
+        async with asyncio.timeout(PATIENCE):
+            deployments.may = asyncio.Event()
+            refreshing = asyncio.ensure_future(following.refresh())
+            while deployments.asked[-1] != second:
+                await asyncio.sleep(0)
+            assert (following.live, following.askable) == ({"small": first}, {first})
+            deployments.may.set()
+            await refreshing
+            assert (following.live, following.askable) == ({"small": second}, {first, second})
+
+    asyncio.run(story())
+
+
+def test_a_roll_back_needs_no_loading(
+    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first, second = publish(), publish()
+    refresh(following)
+    move_current(workspace, FOLDER, "v0001", "rolled back")
+    refresh(following)
+    move_current(workspace, FOLDER, "v0002", "promoted")
+    refresh(following)
+    assert following.live == {"small": second}
+    assert deployments.asked == [second, first]
+
+
+def test_a_damaged_release_leaves_the_one_before_until_it_is_mended(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first = publish()
+    refresh(following)
+    second = publish()
+    deployments.damaged = {second}
+    refresh(following)
+    assert following.ready
+    assert (following.live, following.askable) == ({"small": first}, {first})
+    assert following.problems == {"small": f"{second} was refused: its model is damaged"}
+    deployments.damaged = set()
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": second}, {})
+
+
+def test_a_release_that_was_refused_is_not_tried_at_every_look(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_releases, "RETRY_SECONDS", 1e9)
+    first = publish()
+    refresh(following)
+    second = publish()
+    deployments.damaged = {second}
+    refresh(following, following, following)
+    assert deployments.asked == [first, second]
+    assert second in following.problems["small"]
+    third = publish()
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": third}, {})
+
+
+def test_a_process_that_starts_while_current_is_damaged_serves_the_newest_that_is_not(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    releases = [publish() for _ in range(4)]
+    deployments.damaged = {releases[2], releases[3]}
+    refresh(following)
+    assert following.live == {"small": releases[1]}
+    assert deployments.asked == [releases[3], releases[2], releases[1]]
+    assert following.problems["small"].startswith(releases[3])
+    deployments.damaged = {releases[2]}
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": releases[3]}, {})
+
+
+def test_where_every_release_is_damaged_nothing_is_ready_and_the_problem_is_that_of_current(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first, second = publish(), publish()
+    deployments.damaged = {first, second}
+    refresh(following)
+    assert not following.ready
+    assert following.problems["small"].startswith(second)
+
+
+def test_a_current_that_names_no_release_is_as_good_as_a_damaged_one(
+    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first = publish()
+    workspace.write_json(f"{FOLDER}/CURRENT", {"version": "v0009", "previous": "v0001"})
+    deployments.damaged = {"small@v0009"}
+    refresh(following)
+    assert following.live == {"small": first}
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"version": ', b"[]", b"\xff"])
+def test_a_current_that_cannot_be_read_keeps_what_is_served(
+    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], damage: bytes
+) -> None:
+    first = publish()
+    refresh(following)
+    whole = workspace.read_bytes(f"{FOLDER}/CURRENT")
+    workspace.write_bytes(f"{FOLDER}/CURRENT", damage)
+    refresh(following)
+    assert following.live == {"small": first}
+    assert following.problems["small"].startswith("the workspace cannot be read")
+    workspace.write_bytes(f"{FOLDER}/CURRENT", whole)
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": first}, {})
+
+
+def test_deployments_that_are_down_are_asked_again(following: LiveReleases, publish: Callable[..., str], deployments: Deployments) -> None:
+    deployments.down = ConnectionError("gone")
+    first = publish()
+    refresh(following)
+    assert not following.ready
+    assert "ConnectionError" in following.problems["small"]
+    deployments.down = None
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": first}, {})
+
+
+def test_following_goes_on_when_the_workspace_is_out_of_reach(
+    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = publish()
+    refresh(following)
+    second, looks = publish(), []
+    reads = live_releases.current_of
+
+    def unreachable(*of: Any) -> str | None:
+        looks.append(of)
+        if len(looks) <= 3:
+            raise OSError("no route to the bucket")
+        return reads(*of)
+
+    monkeypatch.setattr(live_releases, "current_of", unreachable)
+
+    async def story() -> None:
+        async with asyncio.timeout(PATIENCE):
+            task = asyncio.ensure_future(following.follow())
+            while following.live != {"small": second}:
+                assert following.live == {"small": first}
+                await asyncio.sleep(0)
+            task.cancel()
+
+    asyncio.run(story())
+    assert len(looks) >= 4
+    assert following.problems == {}
+
+
+def test_releases_that_surfaces_name_are_loaded_beside_the_current_one(
+    workspace: Workspace, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first, second, third = publish(), publish(), publish()
+    routes = {"pinned": {"flavor": "small", "release": "v0001"}, "trial": {"flavor": "small", "split": {"current": 1, "v0002": 1}}}
+    following = follow(workspace, deployments, **routes)
+    deployments.damaged = {second}
+    refresh(following)
+    assert (following.live, following.askable) == ({"small": third}, {first, third})
+    assert following.ready
+    assert list(following.problems) == [second]
+    deployments.damaged = set()
+    refresh(following)
+    assert (following.askable, following.problems) == ({first, second, third}, {})
+
+
+def test_one_flavor_without_a_release_does_not_hold_up_the_other(
+    workspace: Workspace, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    following = follow(workspace, deployments, homepage="discovery")
+    first = publish()
+    refresh(following)
+    assert (following.live, following.ready) == ({"small": first}, False)
+    assert list(following.problems) == ["discovery"]
