@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from serve_apps.deployment_status import why_unavailable
 from shelfcode.semantic_id import format_codes
 from shelfcode.serving.api.access import Gate
 from shelfcode.serving.api.coalescing import Coalescer
-from shelfcode.serving.api.live_releases import LiveReleases
+from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Asked, Encoded, Neighbours, Prepared, Question, StoredAttributes
 from shelfcode.serving.api.requests import Product, SimilarRequest, read_product
@@ -153,9 +155,17 @@ class Answering:
         return Coalescer(send, budget, lambda call: sum(product.tokens for product in call[1]))
 
     async def _prepare(self, release: str) -> Prepared:
-        """Have every replica that may be asked load a release."""
+        """Have every replica that may be asked load a release.
+
+        Raises:
+            Unavailable: a deployment has no replica that answers.
+        """
         handles = [self.flavors[release.partition("@")[0]], self.index]
-        answers = [each for found in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in found]
+        try:
+            answers = [each for found in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in found]
+        except (TimeoutError, *DOWN) as error:
+            application = serve.get_replica_context().app_name
+            raise Unavailable(await asyncio.to_thread(why_unavailable, self.settings, application)) from error
         return next((each for each in answers if each.problem), answers[0])
 
 
@@ -166,8 +176,8 @@ async def _called(method: Any, *arguments: Any) -> Any:
 @patiently
 async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
     """Every replica of a deployment; one that is just starting is asked by itself, and loads what it is asked for."""
-    found = await handle.broadcast("prepare", release).results_async()
-    return list(found) or [await handle.prepare.remote(release)]
+    answers = list(await handle.broadcast("prepare", release).results_async())
+    return answers or [await asyncio.wait_for(_called(handle.prepare, release), PATIENCE_SECONDS)]
 
 
 def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:

@@ -18,6 +18,10 @@ RETRY_SECONDS = 30
 """Until a release that was refused is tried again: its files may have been mended."""
 
 
+class Unavailable(Exception):  # noqa: N818  it passes by itself
+    """A deployment that should load a release has no replica that answers; the message says why."""
+
+
 @dataclass
 class LiveReleases:
     """What can be asked.
@@ -26,7 +30,7 @@ class LiveReleases:
     files of the new one are damaged.
 
     Attributes:
-        prepare: has a release loaded wherever it will be asked for.
+        prepare: has a release loaded wherever it will be asked for; raises Unavailable.
         live: flavor -> its current release.
         loaded: what else can be asked, with the text view of each.
         problems: flavor or release -> why its release is not what it should be.
@@ -65,6 +69,9 @@ class LiveReleases:
             await self._follow_current(flavor)
             for release in wanted_releases(self.settings, flavor):
                 await self._load(release, release)
+        except Unavailable as error:
+            self.problems[flavor] = str(error)
+            log.warning("flavor %s: %s", flavor, error)
         except Exception as error:  # a store that cannot be reached now must not end the following
             self.problems[flavor] = f"the workspace cannot be read: {type(error).__name__}: {error}"
             log.warning("flavor %s: %s", flavor, self.problems[flavor])
