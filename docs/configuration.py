@@ -24,7 +24,8 @@ A flavor is a YAML file with the fields below. A field left out takes its defaul
 for one run with `--set section.field=value`; the value is read as YAML, so quote text that YAML would read as something else:
 `--set 'catalog.category_separator=" > "'`. `--set` wins over the file, and over the file's `without_gpu`.
 
-This file is written by `make docs` from the models in `platform/shelfcode/flavor.py` and the `settings.py` beside each component; change them, not it."""
+This file is written by `make docs` from the models in `platform/shelfcode/flavor.py` and the `settings.py` beside each
+component; change them, not it."""
 
 ENCODER_INTRODUCTION = """# Configuration of an encoder's training
 
