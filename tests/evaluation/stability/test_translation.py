@@ -91,7 +91,7 @@ def test_texts_of_codes_are_those_of_semantic_ids():
 
 
 def test_the_examples_of_the_documentation_give_what_it_says():
-    text = (Path(__file__).parents[2] / "docs/stability.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/stability.md").read_text()
     names = {}
     for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         exec(block, names)
