@@ -11,7 +11,8 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.quality.pairs import draw_pairs
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth, similarity_depth
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.fitting import Fit, Worker, fit, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import Fit, fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.targets import Targets, find_targets
 

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from synthetic import synthetic_products
 
-from shelfcode.quantization.fitting import Worker, fit, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.targets import find_targets
 from shelfcode.recipe_file import load_recipe
 

@@ -24,7 +24,8 @@ from synthetic import synthetic_products
 from torch import Tensor
 
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.fitting import Fit, Worker, fit, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import Fit, fit, start
 from shelfcode.quantization.kmeans import CHUNK
 from shelfcode.quantization.targets import find_targets
 from shelfcode.recipe_file import load_recipe

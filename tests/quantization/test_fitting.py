@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.fitting import Fit, StepReport, Worker, check_size, contrast_possible, fit, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import Fit, StepReport, check_size, contrast_possible, fit, start
 from shelfcode.quantization.losses import contrastive_loss, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.sampler import build_sampler

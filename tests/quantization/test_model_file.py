@@ -6,7 +6,8 @@ import torch
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.fitting import Worker, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import start
 from shelfcode.quantization.model_file import MODEL_FILE, load_model, save_model
 from shelfcode.workspace import Workspace
 

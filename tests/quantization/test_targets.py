@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.fitting import Worker, start
+from shelfcode.optimisation import Worker
+from shelfcode.quantization.fitting import start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
 

@@ -8,6 +8,7 @@ the number of workers, and each takes its slice of it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,21 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.learning_rate import warmup_cosine
+from shelfcode.optimisation import Worker, descend, warmup_cosine
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets, frozen_levels
-
-
-@dataclass(frozen=True)
-class Worker:
-    """This process among those that share the training."""
-
-    rank: int = 0
-    world_size: int = 1
-    device: torch.device = torch.device("cpu")
 
 
 @dataclass
@@ -43,13 +35,13 @@ class Fit:
     optimizer: torch.optim.Optimizer
     step: int = 0
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "step": self.step}
 
-    def load(self, state: dict[str, object]) -> None:
-        self.model.load_state_dict(state["model"])  # type: ignore[arg-type]
-        self.optimizer.load_state_dict(state["optimizer"])  # type: ignore[arg-type]
-        self.step = int(state["step"])  # type: ignore[call-overload]
+    def load(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
 
 
 @dataclass(frozen=True)
@@ -123,20 +115,16 @@ def fit(
     model: nn.Module = state.model
     if worker.world_size > 1:
         model = DistributedDataParallel(state.model, broadcast_buffers=False)  # the codebooks do not move
-    share = slice(*(training.batch_size * part // worker.world_size for part in (worker.rank, worker.rank + 1)))
+    share = worker.share(training.batch_size)
     for step in range(state.step, min(training.steps if stop_at is None else stop_at, training.steps)):
         batch_B = sampler.batch(step)
         x_BE = torch.from_numpy(x_NE[targets.rows_M[batch_B[share]]]).to(worker.device, non_blocking=True)
         target_BL = torch.from_numpy(targets.codes_ML[batch_B[share]].astype(np.int64)).to(worker.device, non_blocking=True)
-        for group in state.optimizer.param_groups:
-            group["lr"] = warmup_cosine(step, training.steps, training.warmup_steps, training.learning_rate, floor=0.05)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             out: Quantized = model(x_BE, target_BL, temperature_L, training.anchor_every)
         contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
         loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
+        descend(state.optimizer, loss, warmup_cosine(step, training.steps, training.warmup_steps, training.learning_rate, floor=0.05))
         state.step = step + 1
         losses = torch.stack([out.reconstruction, out.commitment, contrastive]).tolist()
         yield StepReport(state.step, *losses)

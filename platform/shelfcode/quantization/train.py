@@ -1,20 +1,11 @@
-"""Training the quantizer in Ray Train: any number of workers, checkpoints, and a run that goes on where it stopped.
+"""Training the quantizer in Ray Train (shelfcode.train); its targets are found once a run and kept in the run's folder."""
 
-The run's folder is named after everything that decides the outcome. The same job started again after a crash therefore
-finds its targets and checkpoints, and a job with another recipe or another catalog does not.
-"""
-
-import hashlib
 import io
-import logging
-from typing import Any
+from functools import partial
 
 import numpy as np
 import ray
-import ray.train
 import torch
-from ray.train import ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
@@ -22,19 +13,18 @@ from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys, index_keys, item_keys
+from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import align_codewords
-from shelfcode.quantization.fitting import Worker, check_size, fit, start
+from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.quantization.targets import find_targets, sample_rows, unpack_targets
-from shelfcode.train import read_state, report_state, run_config
+from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
 REPORT_EVERY = 100
 TRAINING_SET_FILE = "training_set.npz"
 TARGETS_FILE = "targets.npz"
-
-log = logging.getLogger(__name__)
 
 
 def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None) -> str:
@@ -45,8 +35,7 @@ def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, 
     """
     decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode() + (parent or "").encode()
     arrays = (embedded.keys_N, taxonomy.leaf_of_N, taxonomy.ancestors_PD)
-    digest = hashlib.blake2b(decides + b"".join(array.tobytes() for array in arrays), digest_size=6).hexdigest()
-    return f"runs/{recipe.name}-{digest}"
+    return run_folder(recipe.name, decides, *(array.tobytes() for array in arrays))
 
 
 def prepare_targets(
@@ -83,21 +72,8 @@ def train_quantizer(
     Raises:
         ray.train.TrainingFailedError: workers failed more often than training.max_failures.
     """
-    training = recipe.training
-    resources: dict[str, float] = {"CPU": training.cpus_per_worker}
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={
-            "recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder, "embeddings": embedded.folder, "parent": parent,
-        },
-        torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
-        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker=resources),
-        run_config=run_config(workspace, folder, training.max_failures),
-    )  # fmt: skip
-    result = trainer.fit()
-    if result.checkpoint is None:
-        raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
-    weights: dict[str, Tensor] = read_state(result.checkpoint)["model"]
+    train = partial(_train_worker, recipe, workspace, folder, embedded.folder, parent)
+    weights: dict[str, Tensor] = fit_in_ray(train, recipe.training, workspace, folder, recipe.training.backend)["model"]
     return weights
 
 
@@ -140,35 +116,23 @@ def _find_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings:
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
 
-def _train_worker(config: dict[str, Any]) -> None:
-    recipe, workspace = Recipe.model_validate_json(config["recipe"]), Workspace(config["workspace"])
-    context = ray.train.get_context()
-    worker = Worker(context.get_world_rank(), context.get_world_size(), get_device())
-    torch.set_num_threads(recipe.training.cpus_per_worker)
-    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{config['run']}/{TRAINING_SET_FILE}"))
-    targets = unpack_targets(workspace.read_bytes(f"{config['run']}/{TARGETS_FILE}"))
-    x_NE = embedding_matrix(workspace, config["embeddings"], keys_N)
-    state = start(recipe, targets, worker, load_model(workspace, config["parent"], recipe) if config["parent"] else None)
-    if checkpoint := ray.train.get_checkpoint():
-        state.load(read_state(checkpoint))
-        _say(worker, f"training goes on from step {state.step} of {recipe.training.steps}")
+def _train_worker(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None, worker: Worker) -> None:
+    training = recipe.training
+    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
+    targets = unpack_targets(workspace.read_bytes(f"{folder}/{TARGETS_FILE}"))
+    x_NE = embedding_matrix(workspace, embeddings, keys_N)
+    state = start(recipe, targets, worker, load_model(workspace, parent, recipe) if parent else None)
+    resume(state, worker, training.steps)
     for report in fit(recipe, x_NE, taxonomy, targets, state, worker):
-        last = report.step == recipe.training.steps
+        last = report.step == training.steps
         if report.step % REPORT_EVERY == 0 or last:
-            _say(
+            say(
                 worker,
-                f"step {report.step} of {recipe.training.steps}: reconstruction {report.reconstruction:.4f}, commitment "
+                f"step {report.step} of {training.steps}: reconstruction {report.reconstruction:.4f}, commitment "
                 f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}",
             )
-        if report.step % recipe.training.checkpoint_every == 0 or last:
-            report_state(
-                state.state(), worker.rank, {"step": report.step, "reconstruction": report.reconstruction, "commitment": report.commitment}
-            )
-
-
-def _say(worker: Worker, text: str) -> None:
-    if worker.rank == 0:
-        log.warning(text)  # Ray forwards what workers log to the driver's stderr
+        if report.step % training.checkpoint_every == 0 or last:
+            report_state(state, worker, {"reconstruction": report.reconstruction, "commitment": report.commitment})
 
 
 def _pack(keys_N: Keys, taxonomy: Taxonomy) -> bytes:

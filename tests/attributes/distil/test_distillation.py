@@ -23,6 +23,7 @@ from shelfcode.attributes.distil.distillation import (
 )
 from shelfcode.attributes.distil.student import StudentRecipe, new_student
 from shelfcode.attributes.schema import parse_answer
+from shelfcode.optimisation import Worker
 
 CPU = torch.device("cpu")
 
@@ -118,7 +119,7 @@ def test_workers_share_out_the_same_batches(
             lambda module, given: seen[-1].extend(given[0].tolist()) if isinstance(module, AnswerLoss) else None
         ):
             seen.append([])
-            list(teach(recipe, taught, state, CPU, rank, workers))
+            list(teach(recipe, taught, state, Worker(rank, workers)))
     share = 16 // workers
     dealt = [row for step in range(3) for given in seen for row in given[step * share : (step + 1) * share]]
     expected = [taught[row].tokens_T[:-1].tolist() for step in range(3) for row in batch_rows(taught, 16, recipe.seed, step)]
@@ -155,7 +156,7 @@ def test_a_student_answers_what_it_was_taught(
 ) -> None:
     recipe = tiny_recipe.model_copy(update={"steps": 150})
     state, told = start(recipe, tiny_tokenizer), list[int]()
-    losses = [loss for _, loss in teach(recipe, taught, state, CPU)]
+    losses = [loss for _, loss in teach(recipe, taught, state, Worker())]
     assert losses[-1] < 0.05 < 1 < losses[0]
     found = answer_all(state.model, tiny_tokenizer, [text for text, _ in short_pairs], {}, told.append)
     assert found == [parse_answer(answer, {}) for _, answer in short_pairs]
@@ -174,17 +175,17 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(
 ) -> None:
     recipe = tiny_recipe.model_copy(update={"steps": 12, "weight_decay": 0.1})
     whole = start(recipe, tiny_tokenizer)
-    steps = [step for step, _ in teach(recipe, taught, whole, CPU)]
+    steps = [step for step, _ in teach(recipe, taught, whole, Worker())]
     assert (steps, whole.step) == (list(range(1, 13)), 12)
 
     broken_off = start(recipe, tiny_tokenizer)
-    for step, _ in teach(recipe, taught, broken_off, CPU):
+    for step, _ in teach(recipe, taught, broken_off, Worker()):
         if step == 5:
             break
     checkpoint = tmp_path_factory.mktemp("checkpoint") / "state.pt"
     torch.save(broken_off.state(), checkpoint)
     resumed = start(recipe.model_copy(update={"seed": 9}), tiny_tokenizer)  # its own weights are overwritten
     resumed.load(torch.load(checkpoint, weights_only=True))
-    assert [step for step, _ in teach(recipe, taught, resumed, CPU)] == list(range(6, 13))
+    assert [step for step, _ in teach(recipe, taught, resumed, Worker())] == list(range(6, 13))
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weight, rtol=0, atol=0, msg=name)

@@ -9,6 +9,7 @@ import pytest
 from shelfcode.catalog.taxonomy import NO_LEAF
 from shelfcode.embedding.relevance.batches import UNJUDGED, Batch, BatchSampler
 from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.optimisation import Worker
 
 SUBSTITUTE = EXACT + 1
 QUERIES, PRODUCTS, LEAVES = 23, 60, 9
@@ -183,7 +184,7 @@ def test_the_workers_shares_put_together_are_the_whole_batch(shop: RelevanceSet,
     sampler = BatchSampler(shop, 0, 8, 4, 2)
     for step in range(6):
         batch = sampler.batch(step)
-        shares = [sampler.share(batch, rank, workers) for rank in range(workers)]
+        shares = [sampler.share(batch, Worker(rank, workers)) for rank in range(workers)]
         assert [len(share.query_A) for share in shares] == [8 // workers] * workers
         for name in ("query_A", "product_B", "label_B"):
             np.testing.assert_array_equal(np.concatenate([getattr(share, name) for share in shares]), getattr(batch, name))
@@ -192,11 +193,11 @@ def test_the_workers_shares_put_together_are_the_whole_batch(shop: RelevanceSet,
         for share in shares:
             expected = [[slow_negative(shop, query, product) for product in share.product_B.tolist()] for query in share.query_A.tolist()]
             assert share.negative_AB.tolist() == expected
-    assert_same(sampler.share(batch, 0, 1), batch)
+    assert_same(sampler.share(batch, Worker()), batch)
 
 
 def test_queries_that_have_no_equal_shares_are_shared_out_all_the_same(shop: RelevanceSet) -> None:
     sampler = BatchSampler(shop, 0, 7, 4, 2)
-    shares = [sampler.share(sampler.batch(0), rank, 4) for rank in range(4)]
+    shares = [sampler.share(sampler.batch(0), Worker(rank, 4)) for rank in range(4)]
     assert sorted(len(share.query_A) for share in shares) == [1, 2, 2, 2]
     assert np.concatenate([share.query_A for share in shares]).tolist() == sampler.batch(0).query_A.tolist()

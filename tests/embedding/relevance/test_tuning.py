@@ -32,8 +32,10 @@ from shelfcode.embedding.relevance.tuning import (
     tune,
 )
 from shelfcode.errors import ShelfcodeError
+from shelfcode.optimisation import Worker
 
 CPU = torch.device("cpu")
+ALONE = Worker()
 LAYERS = 3
 GAINS = [1.0, 0.5, 0.2, 0.0]
 NAMES = ["milk", "oat", "rye", "bread", "apple", "juice", "soap", "brand"]
@@ -82,9 +84,9 @@ def shop() -> RelevanceSet:
 
 
 def run(
-    recipe: RelevanceRecipe, shop: RelevanceSet, state: Tuning, prompts: tuple[str, str] = ("", ""), **more: Any
+    recipe: RelevanceRecipe, shop: RelevanceSet, state: Tuning, prompts: tuple[str, str] = ("", ""), worker: Worker = ALONE
 ) -> Iterator[tuple[int, float]]:
-    return tune(recipe, shop, build_sampler(recipe, shop), state, prompts, **more)
+    return tune(recipe, shop, build_sampler(recipe, shop), state, prompts, worker)
 
 
 def all_weights(model: SentenceTransformer) -> dict[str, Tensor]:
@@ -280,7 +282,7 @@ def test_weights_that_the_loss_does_not_reach_are_no_hindrance_to_several_worker
     before = all_weights(state.model)
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
     try:
-        assert [step for step, _ in run(recipe, shop, state, rank=0, world_size=2)] == [1, 2, 3, 4]
+        assert [step for step, _ in run(recipe, shop, state, worker=Worker(0, 2))] == [1, 2, 3, 4]
     finally:
         dist.destroy_process_group()
     assert changed(before, state.model) == {"1", "2"}

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from shelfcode.attributes.distil.student import StudentRecipe
 from shelfcode.attributes.prompt import conversation
 from shelfcode.attributes.schema import Own
-from shelfcode.learning_rate import warmup_cosine
+from shelfcode.optimisation import Worker, descend, warmup_cosine
 
 IGNORED = -100
 BATCHES_SORTED_TOGETHER = 32
@@ -88,26 +88,20 @@ def start_teaching(recipe: StudentRecipe, model: PreTrainedModel, device: torch.
     return Teaching(model, optimizer)
 
 
-def teach(
-    recipe: StudentRecipe, taught: Sequence[Lesson], state: Teaching, device: torch.device, rank: int = 0, world_size: int = 1
-) -> Iterator[tuple[int, float]]:
+def teach(recipe: StudentRecipe, taught: Sequence[Lesson], state: Teaching, worker: Worker) -> Iterator[tuple[int, float]]:
     """Train from `state.step` on, in place; yields step and loss after every batch. The batches do not depend on the number of workers."""
     module: nn.Module = AnswerLoss(state.model)
-    if world_size > 1:
+    if worker.world_size > 1:
         module = DistributedDataParallel(module)
     state.model.train()
-    size = recipe.batch_size // world_size
+    share, device = worker.share(recipe.batch_size), worker.device
     for step in range(state.step, recipe.steps):
-        batch = [taught[row] for row in batch_rows(taught, recipe.batch_size, recipe.seed, step)[rank * size : (rank + 1) * size]]
+        batch = [taught[row] for row in batch_rows(taught, recipe.batch_size, recipe.seed, step)[share]]
         tokens_BT, target_BT = (array_BT.to(device) for array_BT in padded(batch))
-        for group in state.optimizer.param_groups:
-            group["lr"] = warmup_cosine(step, recipe.steps, recipe.warmup_steps, recipe.learning_rate, floor=0.01)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             loss = module(tokens_BT, target_BT)
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(state.model.parameters(), 1.0)
-        state.optimizer.step()
+        rate = warmup_cosine(step, recipe.steps, recipe.warmup_steps, recipe.learning_rate, floor=0.01)
+        descend(state.optimizer, loss, rate, clip_norm=1.0)
         state.step = step + 1
         yield state.step, float(loss.detach())
 

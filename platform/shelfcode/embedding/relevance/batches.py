@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF
 from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.optimisation import Worker
 
 UNJUDGED = -1
 """In place of a label, of a hard negative."""
@@ -67,13 +68,13 @@ class BatchSampler:
         label_B = np.concatenate([labels for _, labels in drawn])
         return Batch(query_A, product_B, owner_B, label_B, self._negatives(query_A, product_B))
 
-    def share(self, batch: Batch, rank: int, world_size: int) -> Batch:
+    def share(self, batch: Batch, worker: Worker) -> Batch:
         """A worker's part of a batch: some of its queries, and what was drawn for them."""
-        first, last = (len(batch.query_A) * part // world_size for part in (rank, rank + 1))
-        mine_B = (batch.owner_B >= first) & (batch.owner_B < last)
+        mine = worker.share(len(batch.query_A))
+        mine_B = (batch.owner_B >= mine.start) & (batch.owner_B < mine.stop)
         return Batch(
-            batch.query_A[first:last], batch.product_B[mine_B], batch.owner_B[mine_B] - first, batch.label_B[mine_B],
-            batch.negative_AB[first:last][:, mine_B],
+            batch.query_A[mine], batch.product_B[mine_B], batch.owner_B[mine_B] - mine.start, batch.label_B[mine_B],
+            batch.negative_AB[mine][:, mine_B],
         )  # fmt: skip
 
     def _queries_of(self, step: int) -> NDArray[np.int64]:

@@ -1,23 +1,16 @@
-"""Training a relevance encoder in Ray Train: any number of workers, checkpoints, and a run that goes on where it stopped.
+"""Training and measuring relevance encoders on the nodes of a Ray cluster: mined, trained (shelfcode.train), finished, measured."""
 
-The run's folder is named after everything that decides the outcome, as that of a quantizer's training is.
-"""
-
-import hashlib
-import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-import ray.train
 import torch
 from numpy.typing import NDArray
-from ray.train import ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
@@ -41,13 +34,12 @@ from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.judgments import Judgments
-from shelfcode.train import read_state, report_state, run_config
+from shelfcode.optimisation import Worker
+from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
 REPORT_EVERY = 10
 LEARNING, VALIDATION = "learning", "validation"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,8 +89,7 @@ def _at(judgments: Judgments, row_of: NDArray[np.int64]) -> Judgments:
 def training_run(recipe: RelevanceRecipe, name: str, learning: RelevanceSet, validation: RelevanceSet) -> str:
     """Folder of a training run under the workspace, named after what decides its outcome."""
     decides = recipe.model_dump_json(exclude={"catalog": True, "training": {"max_failures", "cpus_per_worker"}})
-    content = decides + learning.digest() + validation.digest()
-    return f"runs/encoder-{name}-{hashlib.blake2b(content.encode(), digest_size=6).hexdigest()}"
+    return run_folder(f"encoder-{name}", *(content.encode() for content in (decides, learning.digest(), validation.digest())))
 
 
 def train_encoder(recipe: RelevanceRecipe, learning: RelevanceSet, validation: RelevanceSet, workspace: Workspace, folder: str) -> Tuned:
@@ -108,22 +99,10 @@ def train_encoder(recipe: RelevanceRecipe, learning: RelevanceSet, validation: R
         ShelfcodeError: the base model cannot be loaded, or has fewer layers than are to be frozen.
         ray.train.TrainingFailedError: workers failed more often than training.max_failures.
     """
-    training = recipe.training
     write_set(workspace, f"{folder}/{LEARNING}", learning)
     write_set(workspace, f"{folder}/{VALIDATION}", validation)
-    trainer = TorchTrainer(
-        _train_worker,
-        train_loop_config={"recipe": recipe.model_dump_json(), "workspace": workspace.url, "run": folder},
-        torch_config=TorchConfig(backend=None if training.backend == "auto" else training.backend),
-        scaling_config=ScalingConfig(
-            num_workers=training.workers, use_gpu=training.use_gpu, resources_per_worker={"CPU": training.cpus_per_worker}
-        ),
-        run_config=run_config(workspace, folder, training.max_failures),
-    )
-    result = trainer.fit()
-    if result.checkpoint is None:
-        raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
-    state = read_state(result.checkpoint)
+    train = partial(_train_worker, recipe, workspace, folder)
+    state = fit_in_ray(train, recipe.training, workspace, folder, recipe.training.backend)
     evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
     return Tuned(state["kept"], int(state["kept_step"]), int(state["step"]), evaluations)
 
@@ -195,36 +174,30 @@ def _by_model(recipe: RelevanceRecipe, state: Tuning, relevance: RelevanceSet) -
     return _similarities(query_QD, embed_texts(state.model, relevance.texts, product_prompt, budget), relevance)
 
 
-def _train_worker(config: dict[str, Any]) -> None:
-    recipe, workspace = RelevanceRecipe.model_validate_json(config["recipe"]), Workspace(config["workspace"])
-    context, training = ray.train.get_context(), recipe.training
-    rank, world_size = context.get_world_rank(), context.get_world_size()
-    torch.set_num_threads(training.cpus_per_worker)
-    learning, validation = (read_set(workspace, f"{config['run']}/{name}") for name in (LEARNING, VALIDATION))
-    state = start_tuning(recipe, encoder_path(recipe.encoder.model, workspace), get_device())
+def _train_worker(recipe: RelevanceRecipe, workspace: Workspace, folder: str, worker: Worker) -> None:
+    training = recipe.training
+    learning, validation = (read_set(workspace, f"{folder}/{name}") for name in (LEARNING, VALIDATION))
+    state = start_tuning(recipe, encoder_path(recipe.encoder.model, workspace), worker.device)
     sampler = build_sampler(recipe, learning)
     steps = total_steps(recipe, sampler)
-    if checkpoint := ray.train.get_checkpoint():
-        state.load(read_state(checkpoint))
-        _say(rank, f"training goes on from step {state.step} of {steps}")
-    else:
-        _evaluate(recipe, state, validation, rank)
+    if not resume(state, worker, steps):
+        _evaluate(recipe, state, validation, worker)
     evaluated_at = evaluation_steps(recipe, steps)
     if state.exhausted(training.patience):
         return
-    for step, loss in tune(recipe, learning, sampler, state, prompts(recipe.encoder, state.model)[::-1], rank, world_size):
+    for step, loss in tune(recipe, learning, sampler, state, prompts(recipe.encoder, state.model)[::-1], worker):
         if step % REPORT_EVERY == 0:
-            _say(rank, f"step {step} of {steps}: loss {loss:.4f}")
+            say(worker, f"step {step} of {steps}: loss {loss:.4f}")
         if step in evaluated_at:
-            _evaluate(recipe, state, validation, rank)
+            _evaluate(recipe, state, validation, worker)
         stopped = step == steps or (step in evaluated_at and state.exhausted(training.patience))
         if stopped or step in evaluated_at or step % training.checkpoint_every == 0:
-            report_state(state.state(), rank, {"step": step, "loss": loss, "concordance": state.evaluations[-1][1]})
+            report_state(state, worker, {"loss": loss, "concordance": state.evaluations[-1][1]})
         if stopped:
             break
 
 
-def _evaluate(recipe: RelevanceRecipe, state: Tuning, validation: RelevanceSet, rank: int) -> None:
+def _evaluate(recipe: RelevanceRecipe, state: Tuning, validation: RelevanceSet, worker: Worker) -> None:
     """Measure the validation queries, on every worker alike: all must come to the same end."""
     concordance_Q = concordance(_by_model(recipe, state, validation), validation.query_R, validation.label_R, recipe.objective.gains)
     if len(concordance_Q) < 2:
@@ -233,9 +206,5 @@ def _evaluate(recipe: RelevanceRecipe, state: Tuning, validation: RelevanceSet, 
             "validated: give more judgments, a larger data.validation_share, or another training.seed"
         )
     state.note(concordance_Q)
-    _say(rank, f"step {state.step}: {state.evaluations[-1][1]:.2%} of the validation queries' pairs in order; kept: step {state.kept_step}")
-
-
-def _say(rank: int, text: str) -> None:
-    if rank == 0:
-        log.warning(text)  # Ray forwards what workers log to the driver's stderr
+    mean = state.evaluations[-1][1]
+    say(worker, f"step {state.step}: {mean:.2%} of the validation queries' pairs in order; kept: step {state.kept_step}")

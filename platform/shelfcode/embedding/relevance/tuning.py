@@ -22,7 +22,7 @@ from shelfcode.embedding.relevance.loss import in_batch_loss, order_loss, produc
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
 from shelfcode.errors import ShelfcodeError
-from shelfcode.learning_rate import warmup_cosine
+from shelfcode.optimisation import Worker, descend, warmup_cosine
 
 FLOOR = 0.02
 """Of the learning rate, as a share of its height."""
@@ -192,27 +192,22 @@ def build_sampler(recipe: RelevanceRecipe, relevance: RelevanceSet) -> BatchSamp
 
 
 def tune(
-    recipe: RelevanceRecipe, relevance: RelevanceSet, sampler: BatchSampler, state: Tuning, prompts: tuple[str, str], rank: int = 0,
-    world_size: int = 1,
-) -> Iterator[tuple[int, float]]:  # fmt: skip
+    recipe: RelevanceRecipe, relevance: RelevanceSet, sampler: BatchSampler, state: Tuning, prompts: tuple[str, str], worker: Worker
+) -> Iterator[tuple[int, float]]:
     """Train from `state.step` on, in place; yields step and loss after every batch."""
     training, steps = recipe.training, total_steps(recipe, sampler)
-    device = next(state.model.parameters()).device
     loss_of = RelevanceLoss(recipe, state.model, relevance, prompts)
     # Some models have weights that no embedding comes from, such as BERT's pooler.
-    module: nn.Module = DistributedDataParallel(loss_of, find_unused_parameters=True) if world_size > 1 else loss_of
-    trained = [weight for weight in state.model.parameters() if weight.requires_grad]
+    module: nn.Module = DistributedDataParallel(loss_of, find_unused_parameters=True) if worker.world_size > 1 else loss_of
     for step in range(state.step, steps):
         state.model.train()
-        torch.manual_seed(hash((training.seed, step, rank)) % 2**63)  # of dropout: a run that goes on drops what it would have dropped
-        for group in state.optimizer.param_groups:
-            group["lr"] = warmup_cosine(step, steps, round(training.warmup_share * steps), training.learning_rate, FLOOR)
-        with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            loss = module(sampler.share(sampler.batch(step), rank, world_size))
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trained, 1.0)
-        state.optimizer.step()
+        torch.manual_seed(
+            hash((training.seed, step, worker.rank)) % 2**63
+        )  # of dropout: a run that goes on drops what it would have dropped
+        with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+            loss = module(sampler.share(sampler.batch(step), worker))
+        rate = warmup_cosine(step, steps, round(training.warmup_share * steps), training.learning_rate, FLOOR)
+        descend(state.optimizer, loss, rate, clip_norm=1.0)
         state.step = step + 1
         yield state.step, float(loss.detach())
 
