@@ -8,7 +8,7 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo demo-vllm serve test lint benchmarks docs clean
+.PHONY: demo demo-vllm serve test check lint benchmarks docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
@@ -22,8 +22,13 @@ serve: $(INSTALLED)
 	@test -d demo/workspace || { echo "there is no demo/workspace yet: run make demo first"; exit 1; }
 	$(BIN)/python jobs/serve_surfaces.py --workspace demo/workspace
 
+# Everything.
 test: $(INSTALLED) lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
+
+# Before every commit: linters, types, import rules, and every test that starts no Ray, no server, no engine and no training.
+check: $(INSTALLED) lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not live" --durations 5
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

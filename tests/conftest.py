@@ -1,6 +1,9 @@
-"""What the tests share: an environment without networks, one Ray, one S3 server, and a folder of real catalogs where there is one.
+"""What the tests share: an environment without networks, one Ray, one S3 server, one endpoint, and a folder of real catalogs.
 
 The environment is set while this file is imported: Ray's workers inherit it, and libraries read it once.
+
+A test is *live* when it starts a Ray, a server, an engine or a training, or asks for a fixture that does: `make check` leaves live
+tests out. All tests of one such fixture run in the same process of pytest-xdist, so that it is made once.
 """
 
 import logging
@@ -9,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +43,34 @@ os.environ.update({
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",  # a submitted job runs the `python` that Ray's own PATH finds
     "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "127.0.0.1"])),
 })  # fmt: skip
+
+
+LIVE = {"local_ray": "ray", "s3": "ray", "endpoint": "endpoint"}
+"""Fixtures that make a test live, and the group of tests that shares them."""
+
+NOT_AT_HAND = "SHELFCODE_DATA"
+"""What the reason of the one skip begins with that is no failure in CI: the real catalogs are not in the repository."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark live tests, and keep those that share a fixture in one process."""
+    for item in items:
+        params = item.callspec.params.values() if hasattr(item, "callspec") else ()  # a fixture that is asked for by a parameter
+        asked = [group for fixture, group in LIVE.items() if fixture in item.fixturenames or fixture in params]  # type: ignore[attr-defined]
+        if asked:
+            item.add_marker(pytest.mark.live)
+            item.add_marker(pytest.mark.xdist_group("endpoint" if "endpoint" in asked else "ray"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing may be skipped that CI can have: such a skip is a failure."""
+    report = yield
+    if report.skipped and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2].removeprefix("Skipped: ") if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.startswith(NOT_AT_HAND):
+            report.outcome, report.longrepr = "failed", f"skipped in CI, where nothing may be missing: {reason}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
