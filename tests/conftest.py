@@ -55,8 +55,8 @@ NOT_AT_HAND = "SHELFCODE_DATA"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark live tests, and keep those that share a fixture in one process."""
     for item in items:
-        params = item.callspec.params.values() if hasattr(item, "callspec") else ()  # a fixture that is asked for by a parameter
-        asked = [group for fixture, group in LIVE.items() if fixture in item.fixturenames or fixture in params]  # type: ignore[attr-defined]
+        by_name = item.callspec.params.get("workspace_url") if hasattr(item, "callspec") else None
+        asked = [group for fixture, group in LIVE.items() if fixture in (*item.fixturenames, by_name)]  # type: ignore[attr-defined]
         if asked:
             item.add_marker(pytest.mark.live)
             item.add_marker(pytest.mark.xdist_group("endpoint" if "endpoint" in asked else "ray"))
