@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.evaluation.behaviour.alignment_tables import alignment_notes, lift_columns, ratio_columns
+from shelfcode.evaluation.behaviour.behavioural_report import alignment_notes, lift_columns, ratio_columns
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
 from shelfcode.evaluation.quality.evaluate import headline

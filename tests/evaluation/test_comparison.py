@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.behaviour.alignment_tables import ratio_rows
+from shelfcode.evaluation.behaviour.behavioural_report import ratio_rows
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.quality.evaluate import evaluate, headline
 from shelfcode.evaluation.stability.churn import measure_churn
@@ -41,9 +41,9 @@ def test_columns_have_a_cell_for_each_figure_under_its_label(evaluation, bad):
     rows = compare(evaluation, bad, NAMES)
     columns = comparison_columns(rows, NAMES)
     assert list(columns) == [*NAMES, "difference", "better"]
-    assert all(list(cells) == [row.label for row in rows] for cells in columns.values())
+    assert all(list(cells) == [row.guide.label for row in rows] for cells in columns.values())
     first = rows[0]
-    assert [cells[first.label] for cells in columns.values()] == [first.a, first.b, first.difference, first.better]
+    assert [cells[first.guide.label] for cells in columns.values()] == [first.a, first.b, first.difference, first.better]
 
 
 def test_a_figure_that_one_lacks_has_no_difference(clustered, evaluation):

@@ -8,7 +8,7 @@ import pytest
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.quality.evaluate import evaluate
-from shelfcode.evaluation.report import ReportExamples, format_figure, positions_needed, report_html
+from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
 from shelfcode.evaluation.stability.churn import measure_churn
 
 HOSTILE = "<b>x</b><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -174,10 +174,3 @@ def test_only_needed_titles_are_asked_for(clustered, evaluation):
     assert examples.leaves == {}
     with pytest.raises(KeyError, match=str(needed[0])):
         report_html(evaluation, clustered.codes_NL, examples, "title", "", {})
-
-
-def test_figures_are_formatted_for_a_reader():
-    assert format_figure("distinct_share", 0.8931) == "89.3%"
-    assert format_figure("unlike_collision_share", 0.0312) == "3.1%"
-    assert format_figure("l1_largest_over_even", 2.352) == "2.4x"
-    assert format_figure("ami_l1_top", 0.35569) == "0.356"

@@ -7,12 +7,12 @@ from functools import partial
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from shelfcode.evaluation.behaviour.alignment_tables import ratio_rows
 from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison
+from shelfcode.evaluation.behaviour.behavioural_report import ratio_rows
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
-from shelfcode.evaluation.quality.figure_guide import guide_of
+from shelfcode.evaluation.quality.figure_guide import FigureGuide, guide_of
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
-from shelfcode.evaluation.report import format_figure, page_template, stability_words
+from shelfcode.evaluation.report import page_template, stability_words
 from shelfcode.evaluation.stability.churn import Churn
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 850, 340, 46, 44, 12
@@ -25,7 +25,7 @@ class ComparisonRow:
 
     Attributes:
         figure: its name in `headline`.
-        label: its name for a reader.
+        guide: how to read it.
         a, b: the values, None where undefined.
         difference: b - a, None where one is undefined.
         better: the name of the better evaluation; None where no way is better by itself, the values are equal, one is
@@ -33,11 +33,19 @@ class ComparisonRow:
     """
 
     figure: str
-    label: str
+    guide: FigureGuide
     a: float | None
     b: float | None
     difference: float | None
     better: str | None
+
+    @property
+    def difference_text(self) -> str:
+        """The difference with its sign, nothing where there is none."""
+        if self.difference is None:
+            return ""
+        text = self.guide.text(abs(self.difference))
+        return f"{'-' if self.difference < 0 else '+'}{text}" if float(text.rstrip("%x")) else text
 
 
 def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[ComparisonRow]:
@@ -60,17 +68,17 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[Compar
                 better = names[int((difference > 0) == guide.higher_is_better)]
             if figure == "similarity_depth_spearman" and _overlap(a.similarity_depth, b.similarity_depth):
                 better = None
-        rows.append(ComparisonRow(figure, guide.label, value_a, value_b, difference, better))
+        rows.append(ComparisonRow(figure, guide, value_a, value_b, difference, better))
     return rows
 
 
 def comparison_columns(rows: Sequence[ComparisonRow], names: tuple[str, str]) -> dict[str, dict[str, object]]:
     """The rows of `compare` as a job shows them: name of a column -> label of a figure -> its cell."""
     return {
-        names[0]: {row.label: row.a for row in rows},
-        names[1]: {row.label: row.b for row in rows},
-        "difference": {row.label: row.difference for row in rows},
-        "better": {row.label: row.better for row in rows},
+        names[0]: {row.guide.label: row.a for row in rows},
+        names[1]: {row.guide.label: row.b for row in rows},
+        "difference": {row.guide.label: row.difference for row in rows},
+        "better": {row.guide.label: row.better for row in rows},
     }
 
 
@@ -94,8 +102,6 @@ def comparison_html(
             colours=_COLOURS,
             evaluations=(a, b),
             rows=compare(a, b, names),
-            show=format_figure,
-            show_difference=_format_difference,
             curves=curves,
             behaviour=ratio_rows(behaviour) if behaviour else [],
             levels=levels,
@@ -114,11 +120,6 @@ def _overlap(a: SimilarityDepth, b: SimilarityDepth) -> bool:
     if a.spearman_low is None or a.spearman_high is None or b.spearman_low is None or b.spearman_high is None:
         return False
     return a.spearman_low <= b.spearman_high and b.spearman_low <= a.spearman_high
-
-
-def _format_difference(figure: str, value: float) -> str:
-    text = format_figure(figure, abs(value))
-    return f"{'-' if value < 0 else '+'}{text}" if float(text.rstrip("%x")) else text
 
 
 def _x(cosine: float) -> float:

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
-from shelfcode.evaluation.behaviour.alignment_tables import alignment_notes, lift_rows
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
+from shelfcode.evaluation.behaviour.behavioural_report import alignment_notes, lift_rows
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
@@ -20,6 +20,7 @@ from shelfcode.evaluation.quality.hierarchy_map import MapNode, hierarchy_map, m
 from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot
 from shelfcode.evaluation.stability.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
 from shelfcode.evaluation.stability.churn_plots import churn_plots
+from shelfcode.reporting.tables import NOT_DEFINED
 
 _CARDS = (
     "similarity_depth_spearman",
@@ -32,7 +33,6 @@ _CARDS = (
     "ami_l1_top",
     "purity_l2_leaf",
 )
-_PERCENT = ("share_at_", "codewords_used_share", "distinct_share", "unlike_collision_share", "purity_")
 
 
 @dataclass(frozen=True)
@@ -142,13 +142,6 @@ def page_template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def format_figure(figure: str, value: float) -> str:
-    """A headline figure as a reader wants it: shares in percent, the rest with two or three digits."""
-    if figure.startswith(_PERCENT):
-        return f"{value:.1%}"
-    return f"{value:.1f}x" if figure == "l1_largest_over_even" else f"{value:.3f}"
-
-
 def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:
     """One card a headline figure that a reader needs, undefined ones with their reason."""
     values, levels = headline(evaluation), len(evaluation.codebook_sizes)
@@ -159,7 +152,7 @@ def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:
         cards.append(
             {
                 "label": guide.label,
-                "value": "not defined" if value is None else format_figure(figure, value),
+                "value": NOT_DEFINED if value is None else guide.text(value),
                 "note": _note(figure, evaluation) if value is None else _interval(figure, values),
                 "sentence": guide.sentence,
                 "verdict": None if value is None else guide.verdict(value),

@@ -1,7 +1,7 @@
 import pytest
 
 from shelfcode.evaluation.quality.evaluate import headline
-from shelfcode.evaluation.quality.figure_guide import guide_of
+from shelfcode.evaluation.quality.figure_guide import FIRST_FIGURES, guide_of, judged_figures
 
 
 def test_every_headline_figure_has_a_guide(evaluation):
@@ -34,3 +34,20 @@ def test_verdicts(figure, value, verdict):
 def test_an_unknown_figure_has_no_guide():
     with pytest.raises(KeyError, match="beauty"):
         guide_of("beauty", 4)
+
+
+def test_a_value_is_shown_as_a_reader_wants_it():
+    shown = {"distinct_share": 0.8931, "unlike_collision_share": 0.0312, "l1_largest_over_even": 2.352, "ami_l1_top": 0.35569}
+    assert [guide_of(figure, 4).text(value) for figure, value in shown.items()] == ["89.3%", "3.1%", "2.4x", "0.356"]
+
+
+def test_the_first_figures_all_have_a_verdict(evaluation):
+    judged = judged_figures(headline(evaluation))
+    assert [each.figure for each in judged] == list(FIRST_FIGURES)
+    assert all(each.verdict for each in judged)
+    assert [(each.name, each.text, each.verdict) for each in judged_figures({"distinct_share": 0.6, "codewords_used_share": 0.1})] == [
+        ("Similarity-depth", "not defined", None),
+        ("Near-twins together at L1", "not defined", None),
+        ("Codewords used", "10.0%", "poor"),
+        ("Distinct IDs", "60.0%", "fair"),
+    ]

@@ -103,6 +103,11 @@ class DepthRatio(Figures):
     ratio_low: float | None
     ratio_high: float | None
 
+    @property
+    def apart(self) -> bool:
+        """Whether the interval tells the two lifts apart: it leaves out 1."""
+        return self.ratio_low is not None and self.ratio_high is not None and not self.ratio_low <= 1 <= self.ratio_high
+
 
 class LiftRatio(Figures):
     """Two sets of codes over the same pairs of one relation.

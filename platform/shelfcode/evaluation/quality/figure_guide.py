@@ -1,12 +1,17 @@
 """What each headline figure is called, which way is better, and what good looks like."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW
+from shelfcode.reporting.tables import NOT_DEFINED, number_text, share_text, times_text
 
 Verdict = Literal["good", "fair", "poor"]
+
+FIRST_FIGURES = ("similarity_depth_spearman", "share_at_l1_cosine_90", "codewords_used_share", "distinct_share")
+"""What a newcomer looks at first: each has a verdict, and none needs a category tree."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,7 @@ class FigureGuide:
         sentence: what it means and what good looks like.
         higher_is_better: None where neither way is better by itself.
         good, poor: values from which on (in the better and the worse direction) a verdict is given; None: no verdict.
+        text: a value as a reader wants it.
     """
 
     label: str
@@ -25,6 +31,7 @@ class FigureGuide:
     higher_is_better: bool | None = True
     good: float | None = None
     poor: float | None = None
+    text: Callable[[float], str] = share_text
 
     def verdict(self, value: float) -> Verdict | None:
         """good, fair or poor; None where the guide has no limits."""
@@ -45,9 +52,10 @@ _GUIDES = {
         "below 0.5 a shared prefix says little.",
         good=0.69,
         poor=0.5,
+        text=number_text,
     ),
-    "spearman_low": FigureGuide("Similarity-depth, low", "Lower end of the 95% interval of the correlation.", None),
-    "spearman_high": FigureGuide("Similarity-depth, high", "Upper end of the 95% interval of the correlation.", None),
+    "spearman_low": FigureGuide("Similarity-depth, low", "Lower end of the 95% interval of the correlation.", None, text=number_text),
+    "spearman_high": FigureGuide("Similarity-depth, high", "Upper end of the 95% interval of the correlation.", None, text=number_text),
     "share_at_l1": FigureGuide(
         "Near-twins together at L1",
         "Of the pairs with cosine 0.9 or more, the share with the same first codeword. 0.95 or more is good; "
@@ -80,6 +88,7 @@ _GUIDES = {
         higher_is_better=False,
         good=4.0,
         poor=10.0,
+        text=times_text,
     ),
     "ami_l1_top": FigureGuide(
         "L1 and top category",
@@ -87,6 +96,7 @@ _GUIDES = {
         "for IDs made from text.",
         good=0.35,
         poor=0.15,
+        text=number_text,
     ),
     "purity_l1_top": FigureGuide(
         "Purity, L1 in top category", "Share of products that are of the majority top category of their first codeword."
@@ -122,3 +132,37 @@ def guide_of(figure: str, levels: int) -> FigureGuide:
         good=None,
         poor=None,
     )
+
+
+@dataclass(frozen=True)
+class JudgedFigure:
+    """A headline figure with what to think of it.
+
+    Attributes:
+        figure: its name in `headline`.
+        name: its name for a reader.
+        value: None where it is undefined.
+        text: the value as a reader wants it.
+        verdict: None where the value is undefined or the figure has no limits.
+    """
+
+    figure: str
+    name: str
+    value: float | None
+    text: str
+    verdict: Verdict | None
+
+
+def judged_figures(figures: Mapping[str, float], names: Sequence[str] = FIRST_FIGURES, levels: int = 4) -> list[JudgedFigure]:
+    """Some of the figures of a `headline`, of a manifest's metrics or of a job's last line, each with its verdict.
+
+    Args:
+        names: of the figures that are wanted, in this order.
+        levels: of the semantic IDs.
+    """
+    judged = []
+    for name in names:
+        guide, value = guide_of(name, levels), figures.get(name)
+        text, verdict = (NOT_DEFINED, None) if value is None else (guide.text(value), guide.verdict(value))
+        judged.append(JudgedFigure(name, guide.label, value, text, verdict))
+    return judged

@@ -1,8 +1,19 @@
 """Behavioural alignment as a reader wants it: rows and notes, the same on the screen and in the pages."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, DepthLift, DepthRatio
+from shelfcode.evaluation.behaviour.behavioural_alignment import (
+    AlignmentComparison,
+    BehaviouralAlignment,
+    DepthLift,
+    DepthRatio,
+    LiftRatio,
+)
+from shelfcode.reporting.tables import interval_text, rare_share_text, ratio_text, ratio_with_interval
+
+_TELLING = {"same_basket": "Products of one basket", "complement": "Complements", "substitute": "Substitutes"}
+"""Relations that tell flavors apart, with their names for a reader: what goes together, and what can stand in for what."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +42,33 @@ class RatioRow:
     note: str
 
 
+@dataclass(frozen=True)
+class LiftContrast:
+    """How far one relation tells two releases apart by their first codewords.
+
+    Attributes:
+        relation: its name.
+        name: its name for a reader.
+        lifts: of the two releases, as text.
+        value: the first lift over the second; None where it is undefined.
+        text: the value with its 95% interval.
+        verdict: name of the release with the higher lift; None where the interval does not tell the two apart.
+    """
+
+    relation: str
+    name: str
+    lifts: tuple[str, str]
+    value: float | None
+    text: str
+    verdict: str | None
+
+
 def lift_rows(alignment: BehaviouralAlignment) -> list[LiftRow]:
     """A row a relation and depth."""
     return [
         LiftRow(
-            relation.relation, depth.depth, _share(depth.share), _share(depth.chance), _factor(depth.lift),
-            _interval(depth.lift_low, depth.lift_high), _why(depth),
+            relation.relation, depth.depth, rare_share_text(depth.share), rare_share_text(depth.chance), ratio_text(depth.lift),
+            interval_text(depth.lift_low, depth.lift_high), _why(depth),
         )
         for relation in alignment.relations
         for depth in relation.depths
@@ -47,8 +79,8 @@ def ratio_rows(comparison: AlignmentComparison) -> list[RatioRow]:
     """A row a relation and depth that both have."""
     return [
         RatioRow(
-            ratio.relation, both.depth, _lift(in_a), _lift(in_b), _with_interval(both.ratio, both.ratio_low, both.ratio_high),
-            both.ratio_low is not None and both.ratio_high is not None and not both.ratio_low <= 1 <= both.ratio_high, _why(both),
+            ratio.relation, both.depth, _lift(in_a), _lift(in_b), ratio_with_interval(both.ratio, both.ratio_low, both.ratio_high),
+            both.apart, _why(both),
         )
         for relation_a, relation_b, ratio in zip(comparison.a.relations, comparison.b.relations, comparison.ratios, strict=True)
         for in_a, in_b, both in zip(relation_a.depths, relation_b.depths, ratio.depths, strict=False)
@@ -76,6 +108,27 @@ def ratio_columns(comparison: AlignmentComparison, names: tuple[str, str]) -> di
     }
 
 
+def lift_contrasts(ratios: Sequence[LiftRatio], names: tuple[str, str], most: int = 3) -> list[LiftContrast]:
+    """The few behavioural figures that tell two releases apart at first sight.
+
+    First codewords only: pairs of nearly every relation share some, while further down a lift is often undefined.
+
+    Args:
+        ratios: of a comparison. Baskets, complements and substitutes come first, other relations follow as they stand.
+        names: of the two releases.
+        most: contrasts that are wanted.
+    """
+    place_of = {relation: place for place, relation in enumerate(_TELLING)}
+    contrasts = []
+    for ratio in sorted(ratios, key=lambda each: place_of.get(each.relation, len(place_of)))[:most]:
+        first = ratio.depths[0]
+        ahead = names[0 if (first.ratio or 0) > 1 else 1] if first.apart else None
+        text = ratio_with_interval(first.ratio, first.ratio_low, first.ratio_high)
+        lifts = (ratio_text(first.lift_a), ratio_text(first.lift_b))
+        contrasts.append(LiftContrast(ratio.relation, _TELLING.get(ratio.relation, ratio.relation), lifts, first.ratio, text, ahead))
+    return contrasts
+
+
 def alignment_notes(alignment: BehaviouralAlignment) -> list[str]:
     """What the pairs are, and what was left out of them."""
     notes = []
@@ -96,30 +149,8 @@ def _place(relation: str, depth: int) -> str:
     return f"{relation} L{depth}"
 
 
-def _share(value: float | None) -> str:
-    """In percent; rare ones with the digits that tell them apart."""
-    if value is None:
-        return "not defined"
-    return f"{value:.1%}" if value >= 0.1 or not value else f"{value:.2%}" if value >= 0.001 else f"{100 * value:.2g}%"
-
-
-def _factor(value: float | None) -> str:
-    if value is None:
-        return "not defined"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{_factor(low)} to {_factor(high)}"
-
-
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
-    interval = _interval(low, high)
-    return _factor(value) + (f" [{interval}]" if interval else "")
-
-
 def _lift(depth: DepthLift) -> str:
-    return _with_interval(depth.lift, depth.lift_low, depth.lift_high)
+    return ratio_with_interval(depth.lift, depth.lift_low, depth.lift_high)
 
 
 def _why(depth: DepthLift | DepthRatio) -> str:

@@ -2,8 +2,22 @@
 
 import pytest
 
-from shelfcode.evaluation.behaviour.alignment_tables import alignment_notes, lift_columns, lift_rows, ratio_columns, ratio_rows
-from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, DepthLift, RelationAlignment
+from shelfcode.evaluation.behaviour.behavioural_alignment import (
+    AlignmentComparison,
+    BehaviouralAlignment,
+    DepthLift,
+    DepthRatio,
+    LiftRatio,
+    RelationAlignment,
+)
+from shelfcode.evaluation.behaviour.behavioural_report import (
+    alignment_notes,
+    lift_columns,
+    lift_contrasts,
+    lift_rows,
+    ratio_columns,
+    ratio_rows,
+)
 
 
 def alignment_of(**figures) -> BehaviouralAlignment:
@@ -61,6 +75,24 @@ def test_a_ratio_stands_apart_where_its_interval_leaves_out_1(alignments: Alignm
             update={"ratio_low": 0.9}),)}), alignments.ratios[1])
     )  # fmt: skip
     assert not ratio_rows(same)[0].apart
+
+
+def ratio_of(relation: str, ratio: float | None, low: float | None = None, high: float | None = None) -> LiftRatio:
+    first = DepthRatio(depth=1, lift_a=ratio, lift_b=1.0, ratio=ratio, ratio_low=low, ratio_high=high)
+    return LiftRatio(relation=relation, pairs=9, groups=9, depths=(first, first.model_copy(update={"depth": 2, "ratio": 7.0})))
+
+
+def test_first_codewords_tell_two_releases_apart_where_the_interval_does():
+    ratios = [ratio_of("substitute", 0.8, 0.7, 0.9), ratio_of("query_EE", 3.0, 2.0, 4.0), ratio_of("complement", 1.2, 0.9, 1.5),
+              ratio_of("same_basket", 1.5, 1.2, 2.0)]  # fmt: skip
+    contrasts = lift_contrasts(ratios, ("discovery", "precision"))
+    assert [(each.name, each.lifts, each.text, each.verdict) for each in contrasts] == [
+        ("Products of one basket", ("1.50", "1.00"), "1.50 [1.20 to 2.00]", "discovery"),
+        ("Complements", ("1.20", "1.00"), "1.20 [0.90 to 1.50]", None),
+        ("Substitutes", ("0.80", "1.00"), "0.80 [0.70 to 0.90]", "precision"),
+    ]
+    (other,) = lift_contrasts([ratio_of("query_EE", None)], ("discovery", "precision"))
+    assert (other.name, other.value, other.text, other.verdict) == ("query_EE", None, "not defined", None)
 
 
 def test_notes_count_what_was_left_out(alignments: AlignmentComparison):
