@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.evaluation.behaviour.behavioural_report import alignment_notes, lift_columns, ratio_columns
+from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes, lift_columns, ratio_columns
 from shelfcode.evaluation.comparison import compare, comparison_columns, comparison_html
 from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, evaluation_folder
 from shelfcode.evaluation.quality.evaluate import headline
-from shelfcode.evaluation.release_files import compare_alignment
+from shelfcode.evaluation.release_files import compare_behavioural_alignment
 from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.job import SetFlag, WorkspaceFlag, open_workspace, run_job, say, show_figures, stage, start_ray
 from shelfcode.releases.release import Manifest, load_manifest
@@ -50,15 +50,15 @@ def evaluate(manifests: list[Manifest], home: Workspace, relations: Relations | 
     for manifest in manifests:
         with stage(f"evaluating {manifest.name}"):
             evaluated.append(evaluate_release(home, manifest, seed, relations, overrides))
-        if alignment := evaluated[-1].alignment:
+        if alignment := evaluated[-1].behavioural_alignment:
             show_figures(f"behavioural alignment of {manifest.name}", lift_columns(alignment))
-            say("\n".join(alignment_notes(alignment)))
+            say("\n".join(behavioural_notes(alignment)))
         say(f"report: {home.address(f'{evaluation_folder(manifest)}/report.html')}")
 
     first, figures = manifests[0], headline(evaluated[0].evaluation)
     result: dict[str, Any] = {"release": first.name, "path": home.address(evaluation_folder(first)), "rows": first.rows.model_dump()}
     result["metrics"] = figures
-    if alignment := evaluated[0].alignment:
+    if alignment := evaluated[0].behavioural_alignment:
         result["behavioural_alignment"] = alignment.model_dump(mode="json")
     if len(manifests) == 1:
         show_figures(first.name, {"published": first.metrics, "now": figures})
@@ -67,12 +67,12 @@ def evaluate(manifests: list[Manifest], home: Workspace, relations: Relations | 
     names = (first.name, manifests[1].name)
     rows = compare(a.evaluation, b.evaluation, names)
     show_figures(" against ".join(names), comparison_columns(rows, names))
-    behaviour = compare_alignment(a.catalog, b.catalog, relations, seed) if relations else None
+    behaviour = compare_behavioural_alignment(a.catalog, b.catalog, relations, seed) if relations else None
     if behaviour:
         show_figures("behavioural alignment: lift over chance [95% interval]", ratio_columns(behaviour, names))
         result["lift_ratio"] = [ratio.model_dump(mode="json") for ratio in behaviour.ratios]
-    if b.alignment:
-        result["behavioural_alignment_against"] = b.alignment.model_dump(mode="json")
+    if b.behavioural_alignment:
+        result["behavioural_alignment_against"] = b.behavioural_alignment.model_dump(mode="json")
     page = f"evaluations/{names[0]}-against-{names[1]}.html"
     home.write_bytes(page, comparison_html(a.evaluation, b.evaluation, names, behaviour=behaviour).encode())
     say(f"side by side: {home.address(page)}")

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
-from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
 
@@ -55,7 +55,7 @@ def clustered_of() -> Callable[..., Clustered]:
 
 
 @pytest.fixture(scope="session")
-def alignments(clustered: Clustered) -> AlignmentComparison:
+def compared(clustered: Clustered) -> BehaviouralComparison:
     """Of the clustered products' codes against shuffled ones: pairs within a first codeword, and a relation without pairs."""
     rng = np.random.default_rng(0)
     left_P, right_P = rng.integers(0, 1000, (2, 4000))
@@ -70,10 +70,10 @@ def alignments(clustered: Clustered) -> AlignmentComparison:
     def aligned(codes_NL: NDArray[np.uint16]) -> BehaviouralAlignment:
         return BehaviouralAlignment(
             products=1000, seed=0, resamples=500, pairs_from="facts", passed_over=("misfiled", "<b>attributes</b>"), incomplete_rows=7,
-            relations=tuple(relation_alignment(codes_NL, pairs) for pairs in relations),
+            relations=tuple(relation_lifts(codes_NL, pairs) for pairs in relations),
         )  # fmt: skip
 
-    return AlignmentComparison(
+    return BehaviouralComparison(
         a=aligned(clustered.codes_NL),
         b=aligned(shuffled_NL),
         ratios=tuple(lift_ratio(clustered.codes_NL, shuffled_NL, pairs) for pairs in relations),

@@ -66,10 +66,10 @@ def test_the_page_has_both_curves_and_escapes_names(evaluation, bad):
     assert "src=" not in html
 
 
-def test_lifts_stand_side_by_side_with_their_ratio(evaluation, bad, alignments):
+def test_lifts_stand_side_by_side_with_their_ratio(evaluation, bad, compared):
     assert "Behavioural alignment" not in comparison_html(evaluation, bad, NAMES)
-    html = comparison_html(evaluation, bad, NAMES, behaviour=alignments)
-    row = ratio_rows(alignments)[0]
+    html = comparison_html(evaluation, bad, NAMES, behaviour=compared)
+    row = ratio_rows(compared)[0]
     assert row.apart
     assert f'<td class="number">{row.a}</td><td class="number">{row.b}</td>' in html
     assert f'<td class="number better">{row.ratio}</td>' in html

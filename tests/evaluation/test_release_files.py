@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.evaluation.release_files import CodedCatalog, align_catalog, compare_alignment
+from shelfcode.evaluation.release_files import CodedCatalog, compare_behavioural_alignment, measure_behavioural_alignment
 from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.keys import item_keys
 from shelfcode.workspace import Workspace
@@ -35,7 +35,7 @@ BY_TENS = {name: int(name[-2]) for name in NAMES}
 
 
 def test_the_order_of_the_products_does_not_matter(relations: Relations) -> None:
-    forward, backward = (align_catalog(coded(names, BY_DIGIT), relations) for names in (NAMES, NAMES[::-1]))
+    forward, backward = (measure_behavioural_alignment(coded(names, BY_DIGIT), relations) for names in (NAMES, NAMES[::-1]))
     first = forward.relations[0].depths[0]
     assert first.share == 1
     assert first.lift == backward.relations[0].depths[0].lift
@@ -45,13 +45,13 @@ def test_the_order_of_the_products_does_not_matter(relations: Relations) -> None
 
 
 def test_products_without_a_code_are_counted(relations: Relations) -> None:
-    (relation,) = align_catalog(coded(NAMES[:150], BY_DIGIT), relations).relations
+    (relation,) = measure_behavioural_alignment(coded(NAMES[:150], BY_DIGIT), relations).relations
     assert (relation.pairs, relation.unknown_items, relation.unknown_rows) == (140, 50, 50)
 
 
 def test_two_releases_are_compared_on_the_products_that_both_code(relations: Relations) -> None:
     a, b = coded(NAMES[:150], BY_DIGIT), coded(NAMES[:49:-1], BY_TENS)
-    found = compare_alignment(a, b, relations)
+    found = compare_behavioural_alignment(a, b, relations)
     assert (found.a.products, found.b.products) == (100, 100)
     assert [each.relations[0].pairs for each in (found.a, found.b)] == [90, 90]
     assert found.ratios[0].pairs == 90

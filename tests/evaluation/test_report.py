@@ -64,10 +64,10 @@ def test_the_page_says_everything(clustered, evaluation):
     assert plots == {"plot-similarity", "plot-codewords", "plot-alignment", "plot-map"}
 
 
-def test_behavioural_alignment_has_its_section_where_it_was_measured(clustered, evaluation, alignments):
+def test_behavioural_alignment_has_its_section_where_it_was_measured(clustered, evaluation, compared):
     assert "Behavioural alignment" not in Page(render(evaluation, clustered.codes_NL)).text
-    html = render(evaluation, clustered.codes_NL, behaviour=alignments.a)
-    page, first = Page(html), alignments.a.relations[0].depths[0]
+    html = render(evaluation, clustered.codes_NL, behaviour=compared.a)
+    page, first = Page(html), compared.a.relations[0].depths[0]
     assert f"substitute L1 100.0% {first.chance:.1%} {first.lift:.2f} {first.lift_low:.2f} to {first.lift_high:.2f}" in page.text
     assert "3 item_ids are not coded" in page.text
     assert "<b>attributes</b>" in page.text
@@ -119,8 +119,8 @@ def test_without_a_common_product_the_page_says_so(clustered, evaluation):
     assert "plot-kept" not in [attributes.get("id") for _, attributes in page.tags]
 
 
-def test_the_page_loads_nothing(clustered, evaluation, alignments, churn):
-    page = Page(render(evaluation, clustered.codes_NL, behaviour=alignments.a, churn=churn))
+def test_the_page_loads_nothing(clustered, evaluation, compared, churn):
+    page = Page(render(evaluation, clustered.codes_NL, behaviour=compared.a, churn=churn))
     assert not [tag for tag in page.tags if tag[0] in ("link", "img", "iframe")]
     assert not [attributes for _, attributes in page.tags if {"src", "href"} & attributes.keys()]
 

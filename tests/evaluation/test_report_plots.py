@@ -4,7 +4,6 @@ import pytest
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.hierarchy_map import hierarchy_map
 from shelfcode.evaluation.report_plots import (
-    alignment_plot,
     as_html,
     codeword_plot,
     lift_plot,
@@ -12,6 +11,7 @@ from shelfcode.evaluation.report_plots import (
     shorten,
     shorten_front,
     similarity_plot,
+    taxonomy_alignment_plot,
 )
 
 HOSTILE = "<b>x</b><script>alert('1')</script> & \"co\" %{label}"
@@ -44,14 +44,14 @@ def test_codeword_plot_of_a_collapsed_level():
 
 def test_alignment_plot_follows_the_cells(evaluation):
     alignment = evaluation.taxonomy_alignment
-    figure = alignment_plot(alignment, 3)
+    figure = taxonomy_alignment_plot(alignment, 3)
     assert figure.data[1].z[1][2] == alignment.at(2, "leaf").purity
     assert figure.data[0].x == ("depth 1", "depth 2", "leaf")
 
 
-def test_lift_plot_has_a_line_a_relation_with_its_intervals(alignments):
-    lifts = alignments.a.relations[0].depths
-    figure = lift_plot(alignments.a)
+def test_lift_plot_has_a_line_a_relation_with_its_intervals(compared):
+    lifts = compared.a.relations[0].depths
+    figure = lift_plot(compared.a)
     drawn, empty = figure.data
     assert list(drawn.y) == [depth.lift for depth in lifts]
     assert list(drawn.error_y.array) == [depth.lift_high - depth.lift for depth in lifts]
@@ -61,11 +61,11 @@ def test_lift_plot_has_a_line_a_relation_with_its_intervals(alignments):
     assert figure.layout.yaxis.type == "log"
 
 
-def test_a_lift_of_0_or_without_an_interval_is_drawn_as_far_as_it_goes(alignments):
-    first, second, third = alignments.a.relations[0].depths
+def test_a_lift_of_0_or_without_an_interval_is_drawn_as_far_as_it_goes(compared):
+    first, second, third = compared.a.relations[0].depths
     depths = (first.model_copy(update={"lift_low": None, "lift_high": None}), second.model_copy(update={"lift": 0.0}), third)
-    relation = alignments.a.relations[0].model_copy(update={"depths": depths})
-    (trace,) = lift_plot(alignments.a.model_copy(update={"relations": (relation,)})).data
+    relation = compared.a.relations[0].model_copy(update={"depths": depths})
+    (trace,) = lift_plot(compared.a.model_copy(update={"relations": (relation,)})).data
     assert list(trace.x) == [1, 3]
     assert (trace.error_y.array[0], trace.error_y.arrayminus[0]) == (0, 0)
 

@@ -7,7 +7,7 @@ from functools import partial
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralComparison
 from shelfcode.evaluation.behaviour.behavioural_report import ratio_rows
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.quality.figure_guide import FigureGuide, guide_of
@@ -83,7 +83,7 @@ def comparison_columns(rows: Sequence[ComparisonRow], names: tuple[str, str]) ->
 
 
 def comparison_html(
-    a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison", behaviour: AlignmentComparison | None = None,
+    a: Evaluation, b: Evaluation, names: tuple[str, str], title: str = "Comparison", behaviour: BehaviouralComparison | None = None,
     churn: Churn | None = None,
 ) -> str:  # fmt: skip
     """A self-contained page: the rows of `compare`, both similarity-depth curves, the lifts of both, and what changed. Names are escaped.

@@ -14,9 +14,9 @@ from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlig
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.release_files import (
     CodedCatalog,
-    align_catalog,
     evaluate_catalog,
     example_prefixes,
+    measure_behavioural_alignment,
     read_coded_catalog,
     write_evaluation,
 )
@@ -32,11 +32,11 @@ from shelfcode.workspace import Workspace, new_run
 
 @dataclass(frozen=True)
 class EvaluatedRelease:
-    """A release evaluated again; `alignment` where relations were given."""
+    """A release that was evaluated again, with its behavioural alignment where relations were given."""
 
     catalog: CodedCatalog
     evaluation: Evaluation
-    alignment: BehaviouralAlignment | None
+    behavioural_alignment: BehaviouralAlignment | None
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def evaluate_release(
     embedded = embed_catalog(snapshot, recipe, workspace, new_run(f"evaluate-{manifest.flavor}"), lambda _: None)
     catalog = read_coded_catalog(workspace, snapshot, embedded, manifest.folder)
     evaluation = evaluate_catalog(catalog, recipe, seed)
-    alignment = align_catalog(catalog, relations, seed) if relations else None
-    write_evaluation(catalog, evaluation, recipe, evaluation_folder(manifest), manifest.name, manifest.facts(), alignment)
-    return EvaluatedRelease(catalog, evaluation, alignment)
+    behavioural_alignment = measure_behavioural_alignment(catalog, relations, seed) if relations else None
+    write_evaluation(catalog, evaluation, recipe, evaluation_folder(manifest), manifest.name, manifest.facts(), behavioural_alignment)
+    return EvaluatedRelease(catalog, evaluation, behavioural_alignment)
 
 
 def evaluation_folder(manifest: Manifest) -> str:

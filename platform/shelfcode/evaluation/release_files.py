@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
 from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
 from shelfcode.embedding.matrix import embedding_matrix
-from shelfcode.evaluation.behaviour.behavioural_alignment import AlignmentComparison, BehaviouralAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
@@ -23,7 +23,7 @@ from shelfcode.reporting.intervals import RESAMPLES
 from shelfcode.semantic_id import SEPARATOR, format_codes
 from shelfcode.workspace import Workspace
 
-EVALUATION_FILE, ALIGNMENT_FILE, REPORT_FILE = "evaluation.json", "behavioural_alignment.json", "report.html"
+EVALUATION_FILE, BEHAVIOURAL_ALIGNMENT_FILE, REPORT_FILE = "evaluation.json", "behavioural_alignment.json", "report.html"
 
 
 @dataclass(frozen=True)
@@ -56,24 +56,24 @@ def evaluate_catalog(catalog: CodedCatalog, recipe: Recipe, seed: int = 0) -> Ev
     return evaluate(x_ND, catalog.codes_NL, recipe.quantizer.codebook_sizes, taxonomy, seed)
 
 
-def align_catalog(catalog: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralAlignment:
+def measure_behavioural_alignment(catalog: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralAlignment:
     """Behavioural alignment of the codes of a catalog."""
-    return _align(catalog.codes_NL, relation_pairs(relations, catalog.item_keys_N, seed), relations, seed)
+    return _measure(catalog.codes_NL, relation_pairs(relations, catalog.item_keys_N, seed), relations, seed)
 
 
-def compare_alignment(a: CodedCatalog, b: CodedCatalog, relations: Relations, seed: int = 0) -> AlignmentComparison:
+def compare_behavioural_alignment(a: CodedCatalog, b: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralComparison:
     """Behavioural alignment of two sets of codes and the ratio of their lifts, all on the products that both have."""
     common_N = np.intersect1d(a.item_keys_N, b.item_keys_N)
     a_NL, b_NL = (each.codes_NL[index_keys(each.item_keys_N).get(common_N)] for each in (a, b))
     pairs = relation_pairs(relations, common_N, seed)
-    return AlignmentComparison(
-        a=_align(a_NL, pairs, relations, seed),
-        b=_align(b_NL, pairs, relations, seed),
+    return BehaviouralComparison(
+        a=_measure(a_NL, pairs, relations, seed),
+        b=_measure(b_NL, pairs, relations, seed),
         ratios=tuple(lift_ratio(a_NL, b_NL, each, seed) for each in pairs),
     )
 
 
-def _align(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relations: Relations, seed: int) -> BehaviouralAlignment:
+def _measure(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relations: Relations, seed: int) -> BehaviouralAlignment:
     return BehaviouralAlignment(
         products=len(codes_NL),
         seed=seed,
@@ -81,13 +81,13 @@ def _align(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relatio
         pairs_from=relations.url,
         passed_over=relations.passed_over,
         incomplete_rows=relations.incomplete_rows,
-        relations=tuple(relation_alignment(codes_NL, each, seed) for each in pairs),
+        relations=tuple(relation_lifts(codes_NL, each, seed) for each in pairs),
     )
 
 
 def write_evaluation(
     catalog: CodedCatalog, evaluation: Evaluation, recipe: Recipe, folder: str, title: str, facts: Mapping[str, object],
-    alignment: BehaviouralAlignment | None = None, churn: Churn | None = None,
+    behavioural_alignment: BehaviouralAlignment | None = None, churn: Churn | None = None,
 ) -> None:  # fmt: skip
     """Write evaluation.json, report.html and, where it was measured, behavioural_alignment.json into a folder of the workspace.
 
@@ -95,10 +95,10 @@ def write_evaluation(
     """
     examples = _examples(catalog, positions_needed(evaluation, catalog.codes_NL))
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, alignment, churn)
+    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, behavioural_alignment, churn)
     catalog.workspace.write_json(f"{folder}/{EVALUATION_FILE}", evaluation.model_dump(mode="json"))
-    if alignment is not None:
-        catalog.workspace.write_json(f"{folder}/{ALIGNMENT_FILE}", alignment.model_dump(mode="json"))
+    if behavioural_alignment is not None:
+        catalog.workspace.write_json(f"{folder}/{BEHAVIOURAL_ALIGNMENT_FILE}", behavioural_alignment.model_dump(mode="json"))
     catalog.workspace.write_bytes(f"{folder}/{REPORT_FILE}", page.encode())
 
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.behaviour.behavioural_report import alignment_notes, lift_rows
+from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes, lift_rows
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.quality.figure_guide import guide_of
 from shelfcode.evaluation.quality.hierarchy_map import MapNode, hierarchy_map, map_positions
-from shelfcode.evaluation.report_plots import alignment_plot, as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot
+from shelfcode.evaluation.report_plots import as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot, taxonomy_alignment_plot
 from shelfcode.evaluation.stability.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
 from shelfcode.evaluation.stability.churn_plots import churn_plots
 from shelfcode.reporting.tables import NOT_DEFINED
@@ -99,7 +99,7 @@ def report_html(
         "map": map_plot(nodes, examples.titles, examples.leaves),
     }
     if evaluation.taxonomy_alignment is not None:
-        plots["alignment"] = alignment_plot(evaluation.taxonomy_alignment, levels)
+        plots["alignment"] = taxonomy_alignment_plot(evaluation.taxonomy_alignment, levels)
     if behaviour is not None:
         plots["behaviour"] = lift_plot(behaviour)
     # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots and churn_plots.
@@ -110,7 +110,7 @@ def report_html(
         cards=_cards(evaluation),
         evaluation=evaluation,
         lift_rows=lift_rows(behaviour) if behaviour else [],
-        lift_notes=alignment_notes(behaviour) if behaviour else [],
+        lift_notes=behavioural_notes(behaviour) if behaviour else [],
         unlike_below=UNLIKE_BELOW,
         map_left_out=_left_out(nodes),
         worst=[

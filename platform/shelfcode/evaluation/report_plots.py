@@ -118,7 +118,7 @@ def codeword_plot(counts: Sequence[NDArray[np.int64]]) -> go.Figure:
     return figure
 
 
-def alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Figure:
+def taxonomy_alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Figure:
     """Purity and adjusted mutual information, prefix depth by depth of the tree."""
     labels = list(dict.fromkeys(cell.label_depth for cell in alignment.cells))
     names = ["leaf" if label == "leaf" else f"depth {label}" for label in labels]

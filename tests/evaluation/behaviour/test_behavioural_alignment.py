@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.behaviour.behavioural_alignment import RelationAlignment, lift_ratio, relation_alignment
+from shelfcode.evaluation.behaviour.behavioural_alignment import RelationLifts, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs
 
 PRODUCTS, THEMES = 600, 20
@@ -34,7 +34,7 @@ THEME = np.arange(PRODUCTS) % THEMES
 
 def test_figures_of_a_case_counted_by_hand():
     codes_NL = codes_of([0, 0, 1, 1], [0, 1, 0, 0])
-    found = relation_alignment(codes_NL, make_pairs([0, 2, 0], [1, 3, 2], [0, 1, 2]))
+    found = relation_lifts(codes_NL, make_pairs([0, 2, 0], [1, 3, 2], [0, 1, 2]))
     first, second = found.depths
     assert (first.depth, first.share, first.chance, first.lift) == (1, pytest.approx(2 / 3), pytest.approx(1 / 5), pytest.approx(10 / 3))
     assert first.undefined == dict.fromkeys(("lift_low", "lift_high"), "fewer than 10 groups")
@@ -48,14 +48,14 @@ def test_figures_of_a_case_counted_by_hand():
 def test_codes_that_know_nothing_have_lift_1():
     rng = np.random.default_rng(0)
     pairs = theme_baskets(2000, 0.8, rng)
-    (depth,) = relation_alignment(codes_of(rng.integers(0, 12, PRODUCTS)), pairs).depths
+    (depth,) = relation_lifts(codes_of(rng.integers(0, 12, PRODUCTS)), pairs).depths
     assert depth.lift_low < 1 < depth.lift_high
     assert depth.lift_high - depth.lift_low < 0.2
 
 
 def test_codes_that_know_the_relation_have_a_lift_far_above_1():
     rng = np.random.default_rng(0)
-    first, second = relation_alignment(codes_of(THEME // 4, THEME % 4), theme_baskets(2000, 0.8, rng)).depths
+    first, second = relation_lifts(codes_of(THEME // 4, THEME % 4), theme_baskets(2000, 0.8, rng)).depths
     # Two products of a basket are of one theme in 0.8 ** 2 of the pairs and 1 in 20 of the rest, but never the same one of its 30.
     same = 0.64 * 29 / 30 + 0.36 * 29 / 600
     share, chance = same / (same + 0.36 * 570 / 600), 29 / 599
@@ -72,7 +72,7 @@ def test_popularity_alone_is_no_alignment():
     left, right = rng.choice(PRODUCTS, (2, 40_000), p=weight_N / weight_N.sum())
     codes_NL = codes_of(np.arange(PRODUCTS) * 12 // PRODUCTS, rng.integers(0, 3, PRODUCTS))
     for ordered in (True, False):
-        depths = relation_alignment(codes_NL, make_pairs(left, right, left if ordered else np.arange(40_000), ordered)).depths
+        depths = relation_lifts(codes_NL, make_pairs(left, right, left if ordered else np.arange(40_000), ordered)).depths
         assert depths[0].share > 2 / 12
         for depth in depths:
             assert depth.lift == pytest.approx(1, abs=0.05)
@@ -86,7 +86,7 @@ def test_a_group_whose_pairs_go_together_is_one_witness():
     codes_NL = codes_of(rng.integers(0, 6, PRODUCTS))
 
     def width(group) -> float:
-        (depth,) = relation_alignment(codes_NL, make_pairs(left, right, group)).depths
+        (depth,) = relation_lifts(codes_NL, make_pairs(left, right, group)).depths
         return depth.lift_high - depth.lift_low
 
     assert width(np.arange(4800) // 16) > 2.5 * width(np.arange(4800))
@@ -96,7 +96,7 @@ def test_few_pairs_of_long_prefixes_are_not_taken_for_chance():
     """100 groups of twins, each pair with a prefix of its own: strangers never meet, so that chance is 0 and not 1 in 100."""
     pairs = make_pairs(np.arange(100), np.arange(100) + 100, np.arange(100))
     codes_NL = codes_of(np.zeros(200), np.arange(200) % 100)
-    _, second = relation_alignment(codes_NL, pairs).depths
+    _, second = relation_lifts(codes_NL, pairs).depths
     assert (second.share, second.chance, second.lift) == (1, 0, None)
 
 
@@ -104,28 +104,28 @@ def test_no_pair_together_gives_no_interval():
     codes_NL = codes_of(np.arange(PRODUCTS) % 2)
     pairs = make_pairs(np.arange(0, 200, 2), np.arange(201, 401, 2), np.arange(100))
     mixed = make_pairs([*pairs.left_P, 1], [*pairs.right_P, 3], [*pairs.group_P, 100])
-    assert relation_alignment(codes_NL, mixed).depths[0].lift_low is not None
-    (depth,) = relation_alignment(codes_of(np.arange(PRODUCTS) % 2, np.zeros(PRODUCTS)), mixed).depths[:1]
+    assert relation_lifts(codes_NL, mixed).depths[0].lift_low is not None
+    (depth,) = relation_lifts(codes_of(np.arange(PRODUCTS) % 2, np.zeros(PRODUCTS)), mixed).depths[:1]
     assert depth.share == pytest.approx(1 / 101)
     swapped = make_pairs([*pairs.left_P, *pairs.right_P], [*pairs.right_P, *pairs.left_P], [*pairs.group_P, *(pairs.group_P + 100)])
-    (depth,) = relation_alignment(codes_NL, swapped).depths
+    (depth,) = relation_lifts(codes_NL, swapped).depths
     assert (depth.share, depth.lift, depth.lift_low) == (0, 0, None)
     assert depth.undefined == dict.fromkeys(("lift_low", "lift_high"), "no pair shares such a prefix")
 
 
 def test_without_pairs_every_figure_says_so():
-    found = relation_alignment(codes_of([0, 1], [0, 1]), make_pairs([], [], []))
+    found = relation_lifts(codes_of([0, 1], [0, 1]), make_pairs([], [], []))
     assert (found.pairs, found.groups, len(found.depths)) == (0, 0, 2)
     for depth in found.depths:
         assert depth.undefined == dict.fromkeys(("share", "chance", "lift", "lift_low", "lift_high"), "there are no pairs")
-    assert RelationAlignment.model_validate_json(found.model_dump_json()) == found
+    assert RelationLifts.model_validate_json(found.model_dump_json()) == found
 
 
 def test_the_same_seed_gives_the_same_figures():
     rng = np.random.default_rng(0)
     pairs, codes_NL = theme_baskets(200, 0.5, rng), codes_of(rng.integers(0, 12, PRODUCTS))
-    assert relation_alignment(codes_NL, pairs, seed=1) == relation_alignment(codes_NL, pairs, seed=1)
-    assert relation_alignment(codes_NL, pairs, seed=1) != relation_alignment(codes_NL, pairs, seed=2)
+    assert relation_lifts(codes_NL, pairs, seed=1) == relation_lifts(codes_NL, pairs, seed=1)
+    assert relation_lifts(codes_NL, pairs, seed=1) != relation_lifts(codes_NL, pairs, seed=2)
 
 
 def test_the_ratio_favours_codes_that_go_by_baskets():
@@ -133,7 +133,7 @@ def test_the_ratio_favours_codes_that_go_by_baskets():
     pairs = theme_baskets(1000, 0.6, rng)
     by_theme, by_chance = codes_of(THEME // 4, THEME), codes_of(rng.integers(0, 5, PRODUCTS), rng.integers(0, 20, PRODUCTS))
     found = lift_ratio(by_theme, by_chance, pairs)
-    for depth, a, b in zip(found.depths, *(relation_alignment(codes, pairs).depths for codes in (by_theme, by_chance)), strict=True):
+    for depth, a, b in zip(found.depths, *(relation_lifts(codes, pairs).depths for codes in (by_theme, by_chance)), strict=True):
         assert (depth.lift_a, depth.lift_b) == (a.lift, b.lift)
         assert depth.ratio == pytest.approx(a.lift / b.lift)
         assert 1 < depth.ratio_low < depth.ratio < depth.ratio_high
@@ -150,7 +150,7 @@ def test_one_resample_serves_both_sides():
     other_NL = codes_NL.copy()
     other_NL[:6] = 4 - other_NL[:6]
     (same,), (near,) = lift_ratio(codes_NL, codes_NL, pairs).depths, lift_ratio(codes_NL, other_NL, pairs).depths
-    (alone,) = relation_alignment(codes_NL, pairs).depths
+    (alone,) = relation_lifts(codes_NL, pairs).depths
     assert (same.ratio, same.ratio_low, same.ratio_high) == (1, 1, 1)
     assert 0 < near.ratio_high - near.ratio_low < 0.5 * (alone.lift_high - alone.lift_low) / alone.lift
 

@@ -3,15 +3,15 @@
 import pytest
 
 from shelfcode.evaluation.behaviour.behavioural_alignment import (
-    AlignmentComparison,
     BehaviouralAlignment,
+    BehaviouralComparison,
     DepthLift,
     DepthRatio,
     LiftRatio,
-    RelationAlignment,
+    RelationLifts,
 )
 from shelfcode.evaluation.behaviour.behavioural_report import (
-    alignment_notes,
+    behavioural_notes,
     lift_columns,
     lift_contrasts,
     lift_rows,
@@ -22,7 +22,7 @@ from shelfcode.evaluation.behaviour.behavioural_report import (
 
 def alignment_of(**figures) -> BehaviouralAlignment:
     depth = DepthLift(depth=1, **{"share": 0.5, "chance": 0.05, "lift": 10.0, "lift_low": 8.123, "lift_high": 123.4, **figures})
-    relation = RelationAlignment(
+    relation = RelationLifts(
         relation="swap", ordered=True, pairs=1200, pairs_there=1200, groups=30, unknown_items=0, unknown_rows=0, depths=(depth,)
     )
     return BehaviouralAlignment(
@@ -50,29 +50,29 @@ def test_what_is_undefined_says_why_once():
     assert lift_columns(alignment_of(lift_low=None, lift_high=None, undefined={"lift_low": why}))["95% interval"] == {"swap L1": why}
 
 
-def test_columns_have_a_row_a_relation_and_depth(alignments: AlignmentComparison):
+def test_columns_have_a_row_a_relation_and_depth(compared: BehaviouralComparison):
     places = [f"{relation} L{depth}" for relation in ("substitute", "<i>never</i>") for depth in (1, 2, 3)]
-    assert {name: list(column) for name, column in lift_columns(alignments.a).items()} == dict.fromkeys(
+    assert {name: list(column) for name, column in lift_columns(compared.a).items()} == dict.fromkeys(
         ("share", "chance", "lift", "95% interval"), places
     )
-    columns = ratio_columns(alignments, ("precision@v0001", "discovery@v0001"))
+    columns = ratio_columns(compared, ("precision@v0001", "discovery@v0001"))
     assert {name: list(column) for name, column in columns.items()} == dict.fromkeys(
         ("precision@v0001", "discovery@v0001", "ratio"), places
     )
-    assert lift_columns(alignments.a)["share"]["substitute L1"] == "100.0%"
+    assert lift_columns(compared.a)["share"]["substitute L1"] == "100.0%"
 
 
-def test_a_ratio_stands_apart_where_its_interval_leaves_out_1(alignments: AlignmentComparison):
-    rows = {(row.relation, row.depth): row for row in ratio_rows(alignments)}
-    first = alignments.ratios[0].depths[0]
+def test_a_ratio_stands_apart_where_its_interval_leaves_out_1(compared: BehaviouralComparison):
+    rows = {(row.relation, row.depth): row for row in ratio_rows(compared)}
+    first = compared.ratios[0].depths[0]
     assert first.ratio_low > 1
     assert rows["substitute", 1].apart
     assert rows["substitute", 1].ratio == f"{first.ratio:.2f} [{first.ratio_low:.2f} to {first.ratio_high:.2f}]"
     assert not rows["<i>never</i>", 1].apart
     assert rows["<i>never</i>", 1].note == "there are no pairs"
-    same = AlignmentComparison(
-        a=alignments.b, b=alignments.b, ratios=(alignments.ratios[0].model_copy(update={"depths": (first.model_copy(
-            update={"ratio_low": 0.9}),)}), alignments.ratios[1])
+    same = BehaviouralComparison(
+        a=compared.b, b=compared.b, ratios=(compared.ratios[0].model_copy(update={"depths": (first.model_copy(
+            update={"ratio_low": 0.9}),)}), compared.ratios[1])
     )  # fmt: skip
     assert not ratio_rows(same)[0].apart
 
@@ -95,19 +95,19 @@ def test_first_codewords_tell_two_releases_apart_where_the_interval_does():
     assert (other.name, other.value, other.text, other.verdict) == ("query_EE", None, "not defined", None)
 
 
-def test_notes_count_what_was_left_out(alignments: AlignmentComparison):
-    relation = alignments.a.relations[0]
-    assert alignment_notes(alignments.a) == [
+def test_notes_count_what_was_left_out(compared: BehaviouralComparison):
+    relation = compared.a.relations[0]
+    assert behavioural_notes(compared.a) == [
         f"substitute: {relation.pairs} pairs, drawn from 9,000, of {relation.groups} groups; "
         "3 item_ids are not coded, the 5 rows with them are left out",
         "<i>never</i>: 0 pairs, of 0 groups",
         "left out for lack of a value: 7 rows",
         "passed over, without the columns of a relation: misfiled, <b>attributes</b>",
     ]
-    assert alignment_notes(alignment_of()) == ["swap: 1,200 pairs, of 30 groups"]
+    assert behavioural_notes(alignment_of()) == ["swap: 1,200 pairs, of 30 groups"]
 
 
-@pytest.mark.parametrize("model", [BehaviouralAlignment, AlignmentComparison])
-def test_figures_survive_json(alignments: AlignmentComparison, model):
-    figures = alignments.a if model is BehaviouralAlignment else alignments
+@pytest.mark.parametrize("model", [BehaviouralAlignment, BehaviouralComparison])
+def test_figures_survive_json(compared: BehaviouralComparison, model):
+    figures = compared.a if model is BehaviouralAlignment else compared
     assert model.model_validate_json(figures.model_dump_json()) == figures

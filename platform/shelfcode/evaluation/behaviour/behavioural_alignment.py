@@ -40,7 +40,7 @@ class DepthLift(Figures):
     lift_high: float | None
 
 
-class RelationAlignment(Figures):
+class RelationLifts(Figures):
     """Behavioural alignment of one relation.
 
     Attributes:
@@ -83,7 +83,7 @@ class BehaviouralAlignment(Figures):
     pairs_from: str
     passed_over: tuple[str, ...]
     incomplete_rows: int
-    relations: tuple[RelationAlignment, ...]
+    relations: tuple[RelationLifts, ...]
 
 
 class DepthRatio(Figures):
@@ -124,7 +124,7 @@ class LiftRatio(Figures):
     depths: tuple[DepthRatio, ...]
 
 
-class AlignmentComparison(Figures):
+class BehaviouralComparison(Figures):
     """Behavioural alignment of two sets of semantic IDs on the products that both code.
 
     Attributes:
@@ -137,7 +137,7 @@ class AlignmentComparison(Figures):
     ratios: tuple[LiftRatio, ...]
 
 
-def relation_alignment(codes_NL: NDArray[np.integer], pairs: RelationPairs, seed: int = 0, resamples: int = RESAMPLES) -> RelationAlignment:
+def relation_lifts(codes_NL: NDArray[np.integer], pairs: RelationPairs, seed: int = 0, resamples: int = RESAMPLES) -> RelationLifts:
     """The lift of one relation at every depth.
 
     Args:
@@ -155,7 +155,7 @@ def relation_alignment(codes_NL: NDArray[np.integer], pairs: RelationPairs, seed
         undefined = dict.fromkeys(("share", "chance", *_LIFT), "there are no pairs")
         empty = dict.fromkeys(undefined)
         depths = tuple(DepthLift(depth=depth, **empty, undefined=undefined) for depth in range(1, levels + 1))
-    return RelationAlignment(
+    return RelationLifts(
         relation=pairs.relation,
         ordered=pairs.ordered,
         pairs=len(pairs.left_P),

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shelfcode.evaluation.behaviour.behavioural_alignment import (
-    AlignmentComparison,
     BehaviouralAlignment,
+    BehaviouralComparison,
     DepthLift,
     DepthRatio,
     LiftRatio,
@@ -75,7 +75,7 @@ def lift_rows(alignment: BehaviouralAlignment) -> list[LiftRow]:
     ]  # fmt: skip
 
 
-def ratio_rows(comparison: AlignmentComparison) -> list[RatioRow]:
+def ratio_rows(comparison: BehaviouralComparison) -> list[RatioRow]:
     """A row a relation and depth that both have."""
     return [
         RatioRow(
@@ -98,7 +98,7 @@ def lift_columns(alignment: BehaviouralAlignment) -> dict[str, dict[str, str]]:
     }
 
 
-def ratio_columns(comparison: AlignmentComparison, names: tuple[str, str]) -> dict[str, dict[str, str]]:
+def ratio_columns(comparison: BehaviouralComparison, names: tuple[str, str]) -> dict[str, dict[str, str]]:
     """The rows as columns for the screen."""
     rows = ratio_rows(comparison)
     return {
@@ -129,7 +129,7 @@ def lift_contrasts(ratios: Sequence[LiftRatio], names: tuple[str, str], most: in
     return contrasts
 
 
-def alignment_notes(alignment: BehaviouralAlignment) -> list[str]:
+def behavioural_notes(alignment: BehaviouralAlignment) -> list[str]:
     """What the pairs are, and what was left out of them."""
     notes = []
     for relation in alignment.relations:

@@ -13,7 +13,7 @@ from shelfcode.reporting.figures import Figures
 LabelDepth = int | Literal["leaf"]
 
 
-class Alignment(Figures):
+class TaxonomyAlignmentCell(Figures):
     """One prefix depth against one depth of the tree.
 
     Attributes:
@@ -49,9 +49,9 @@ class TaxonomyAlignment(Figures):
     tree_depth: int
     leaves: int
     products_without_path: int
-    cells: tuple[Alignment, ...]
+    cells: tuple[TaxonomyAlignmentCell, ...]
 
-    def at(self, prefix_depth: int, label_depth: LabelDepth) -> Alignment | None:
+    def at(self, prefix_depth: int, label_depth: LabelDepth) -> TaxonomyAlignmentCell | None:
         """The cell of a pair of depths, None if there is none."""
         return next((cell for cell in self.cells if (cell.prefix_depth, cell.label_depth) == (prefix_depth, label_depth)), None)
 
@@ -80,21 +80,21 @@ def taxonomy_alignment(prefixes: Sequence[NDArray[np.integer]], taxonomy: Taxono
     # Deepest labels that equal the leaf (a tree of even depth) are computed once.
     labels: list[tuple[LabelDepth, NDArray[np.integer]]] = [(depth, taxonomy.labels_at(depth)) for depth in range(1, taxonomy.depth + 1)]
     even = bool(((labels[-1][1] >= 0) == (leaf_N != NO_LEAF)).all())
-    cells: list[Alignment] = []
+    cells: list[TaxonomyAlignmentCell] = []
     for prefix_depth, prefix_N in enumerate(prefixes, start=1):
-        row = [_alignment(prefix_depth, label_depth, prefix_N, label_N) for label_depth, label_N in labels]
-        leaf = row[-1].model_copy(update={"label_depth": "leaf"}) if even else _alignment(prefix_depth, "leaf", prefix_N, leaf_N)
+        row = [_cell(prefix_depth, label_depth, prefix_N, label_N) for label_depth, label_N in labels]
+        leaf = row[-1].model_copy(update={"label_depth": "leaf"}) if even else _cell(prefix_depth, "leaf", prefix_N, leaf_N)
         cells += [*row, leaf]
     return TaxonomyAlignment(
         tree_depth=taxonomy.depth, leaves=leaves, products_without_path=int((leaf_N == NO_LEAF).sum()), cells=tuple(cells)
     )
 
 
-def _alignment(prefix_depth: int, label_depth: LabelDepth, prefix_N: NDArray[np.integer], label_N: NDArray[np.integer]) -> Alignment:
+def _cell(prefix_depth: int, label_depth: LabelDepth, prefix_N: NDArray[np.integer], label_N: NDArray[np.integer]) -> TaxonomyAlignmentCell:
     labelled_N = label_N >= 0
     products = int(labelled_N.sum())
     if not products:
-        return Alignment(
+        return TaxonomyAlignmentCell(
             prefix_depth=prefix_depth,
             label_depth=label_depth,
             products=0,
@@ -110,7 +110,7 @@ def _alignment(prefix_depth: int, label_depth: LabelDepth, prefix_N: NDArray[np.
     ami, reason = None, "the products have one label only"
     if len(table.column_C) > 1:
         ami, reason = adjusted_mutual_information(table), "chance alone would give a perfect match: nearly every product is alone"
-    return Alignment(
+    return TaxonomyAlignmentCell(
         prefix_depth=prefix_depth,
         label_depth=label_depth,
         products=products,
