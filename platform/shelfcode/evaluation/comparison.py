@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralComparison
 from shelfcode.evaluation.behaviour.behavioural_report import ratio_rows
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.quality.figure_guide import FigureGuide, guide_of
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
-from shelfcode.evaluation.report import page_template, stability_words
 from shelfcode.evaluation.stability.churn import Churn
+from shelfcode.evaluation.stability.churn_report import stability_section
+from shelfcode.reporting.page import render_page
+from shelfcode.reporting.plots import ACCENT, WARNING
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 850, 340, 46, 44, 12
-_COLOURS = ("#0f766e", "#c2410c")
+_COLOURS = (ACCENT, WARNING)
 
 
 @dataclass(frozen=True)
@@ -95,24 +94,22 @@ def comparison_html(
         {"name": name, "colour": colour, "points": _curve(evaluation.similarity_depth, levels)}
         for name, colour, evaluation in zip(names, _COLOURS, (a, b), strict=True)
     ]
-    return str(
-        page_template("comparison.html.j2").render(
-            title=title,
-            names=names,
-            colours=_COLOURS,
-            evaluations=(a, b),
-            rows=compare(a, b, names),
-            curves=curves,
-            behaviour=ratio_rows(behaviour) if behaviour else [],
-            levels=levels,
-            x=_x,
-            y=partial(_y, levels=levels),
-            width=_WIDTH,
-            height=_HEIGHT,
-            left=_LEFT,
-            plotly_js=Markup(get_plotlyjs()) if churn else "",
-            **stability_words(churn),
-        )
+    return render_page(
+        "evaluation/comparison.html.j2",
+        title,
+        with_plots=churn is not None,
+        names=names,
+        evaluations=(a, b),
+        rows=compare(a, b, names),
+        curves=curves,
+        behaviour=ratio_rows(behaviour) if behaviour else [],
+        levels=levels,
+        x=_x,
+        y=partial(_y, levels=levels),
+        width=_WIDTH,
+        height=_HEIGHT,
+        left=_LEFT,
+        **stability_section(churn),
     )
 
 

@@ -5,21 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
-from markupsafe import Markup
 from numpy.typing import NDArray
-from plotly.offline import get_plotlyjs
 
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes, lift_rows
+from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes, lift_plot, lift_rows
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
 from shelfcode.evaluation.quality.figure_guide import guide_of
 from shelfcode.evaluation.quality.hierarchy_map import MapNode, hierarchy_map, map_positions
-from shelfcode.evaluation.report_plots import as_html, codeword_plot, lift_plot, map_plot, shorten, similarity_plot, taxonomy_alignment_plot
-from shelfcode.evaluation.stability.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn
-from shelfcode.evaluation.stability.churn_plots import churn_plots
+from shelfcode.evaluation.quality.quality_plots import codeword_plot, map_plot, similarity_plot, taxonomy_alignment_plot
+from shelfcode.evaluation.stability.churn import Churn
+from shelfcode.evaluation.stability.churn_report import stability_section
+from shelfcode.reporting.page import render_page
+from shelfcode.reporting.plots import as_html, shorten
 from shelfcode.reporting.tables import NOT_DEFINED
 
 _CARDS = (
@@ -102,11 +101,11 @@ def report_html(
         plots["alignment"] = taxonomy_alignment_plot(evaluation.taxonomy_alignment, levels)
     if behaviour is not None:
         plots["behaviour"] = lift_plot(behaviour)
-    # Autoescape covers all that is not marked; what is marked is plotly's own output, escaped in report_plots and churn_plots.
-    return page_template("report.html.j2").render(
-        title=title,
-        plotly_js=Markup(get_plotlyjs()),
-        plots={name: Markup(as_html(figure, f"plot-{name}")) for name, figure in plots.items()},
+    return render_page(
+        "evaluation/report.html.j2",
+        title,
+        with_plots=True,
+        plots={name: as_html(figure, f"plot-{name}") for name, figure in plots.items()},
         cards=_cards(evaluation),
         evaluation=evaluation,
         lift_rows=lift_rows(behaviour) if behaviour else [],
@@ -119,27 +118,8 @@ def report_html(
         ],
         recipe_yaml=recipe_yaml,
         facts={name: value if isinstance(value, str) else json.dumps(value, default=str, indent=1) for name, value in facts.items()},
-        **stability_words(churn),
+        **stability_section(churn),
     )
-
-
-def stability_words(churn: Churn | None) -> dict[str, object]:
-    """What `stability.html.j2` shows; a page includes it where `churn` is not None."""
-    return {
-        "churn": churn,
-        "stability_plots": {name: Markup(plot) for name, plot in churn_plots(churn).items()} if churn else {},
-        "mostly": MOSTLY,
-        "fewest_products": FEWEST_PRODUCTS,
-        "smallest_part": SMALLEST_PART,
-    }
-
-
-def page_template(name: str) -> Template:
-    """A template of this folder, escaping all that is not marked as HTML."""
-    environment = Environment(
-        loader=PackageLoader("shelfcode.evaluation", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(name)
 
 
 def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:

@@ -14,6 +14,7 @@ from shelfcode.evaluation.behaviour.behavioural_report import (
     behavioural_notes,
     lift_columns,
     lift_contrasts,
+    lift_plot,
     lift_rows,
     ratio_columns,
     ratio_rows,
@@ -93,6 +94,27 @@ def test_first_codewords_tell_two_releases_apart_where_the_interval_does():
     ]
     (other,) = lift_contrasts([ratio_of("query_EE", None)], ("discovery", "precision"))
     assert (other.name, other.value, other.text, other.verdict) == ("query_EE", None, "not defined", None)
+
+
+def test_lift_plot_has_a_line_a_relation_with_its_intervals(compared):
+    lifts = compared.a.relations[0].depths
+    figure = lift_plot(compared.a)
+    drawn, empty = figure.data
+    assert list(drawn.y) == [depth.lift for depth in lifts]
+    assert list(drawn.error_y.array) == [depth.lift_high - depth.lift for depth in lifts]
+    assert list(drawn.error_y.arrayminus) == [depth.lift - depth.lift_low for depth in lifts]
+    assert len(empty.x) == 0
+    assert empty.name == "&lt;i&gt;never&lt;/i&gt;"
+    assert figure.layout.yaxis.type == "log"
+
+
+def test_a_lift_of_0_or_without_an_interval_is_drawn_as_far_as_it_goes(compared):
+    first, second, third = compared.a.relations[0].depths
+    depths = (first.model_copy(update={"lift_low": None, "lift_high": None}), second.model_copy(update={"lift": 0.0}), third)
+    relation = compared.a.relations[0].model_copy(update={"depths": depths})
+    (trace,) = lift_plot(compared.a.model_copy(update={"relations": (relation,)})).data
+    assert list(trace.x) == [1, 3]
+    assert (trace.error_y.array[0], trace.error_y.arrayminus[0]) == (0, 0)
 
 
 def test_notes_count_what_was_left_out(compared: BehaviouralComparison):

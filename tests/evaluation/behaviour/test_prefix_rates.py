@@ -7,7 +7,6 @@ import pytest
 
 from shelfcode.evaluation.behaviour.prefix_rates import prefix_rates
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs
-from shelfcode.reporting.intervals import bootstrap_interval
 
 
 def make_pairs(left, right, group, ordered=True) -> RelationPairs:
@@ -92,12 +91,3 @@ def test_ends_of_one_group_alone_leave_chance_undefined():
     (rates,) = prefix_rates(make_pairs([0, 1], [2, 3], [0, 0]), [np.zeros((4, 1), int)], np.random.default_rng(0), resamples=0)
     assert rates.share_SL[0, 0] == 1
     assert np.isnan(rates.chance_SL[0, 0])
-
-
-def test_the_interval_is_made_of_values_and_knows_when_there_is_none():
-    assert bootstrap_interval(np.arange(1.0, 1001)) == (26, 975)
-    assert bootstrap_interval(np.array([1.0, np.nan, 2.0, 3.0])) == (1, 3)
-    assert bootstrap_interval(np.array([1.0, np.nan, np.nan, np.nan, 2.0])) == (1, 2)
-    assert bootstrap_interval(np.array([1.0, np.nan, np.nan, np.nan])) is None
-    assert bootstrap_interval(np.array([1.0] * 90 + [np.inf] * 10)) is None
-    assert bootstrap_interval(np.array([1.0] * 99 + [np.inf])) == (1, 1)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
-from shelfcode.evaluation.stability.churn import DEPARTMENTS, EXAMPLES, MOVERS, Churn, churn_columns, fate_columns, measure_churn
+from shelfcode.evaluation.stability.churn import DEPARTMENTS, EXAMPLES, MOVERS, Churn, measure_churn
+from shelfcode.evaluation.stability.churn_report import churn_columns, fate_columns
 
 
 def groups(*sizes_and_codes):

@@ -1,7 +1,11 @@
-"""Behavioural alignment as a reader wants it: rows and notes, the same on the screen and in the pages."""
+"""Behavioural alignment as a reader wants it: rows and notes, the same on the screen and in the pages, and a plot of the lifts."""
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
 
 from shelfcode.evaluation.behaviour.behavioural_alignment import (
     BehaviouralAlignment,
@@ -10,6 +14,7 @@ from shelfcode.evaluation.behaviour.behavioural_alignment import (
     DepthRatio,
     LiftRatio,
 )
+from shelfcode.reporting.plots import LINES, SOFT, shorten, style
 from shelfcode.reporting.tables import interval_text, rare_share_text, ratio_text, ratio_with_interval
 
 _TELLING = {"same_basket": "Products of one basket", "complement": "Complements", "substitute": "Substitutes"}
@@ -145,6 +150,34 @@ def behavioural_notes(alignment: BehaviouralAlignment) -> list[str]:
     return notes
 
 
+def lift_plot(alignment: BehaviouralAlignment) -> go.Figure:
+    """Lift of each relation by depth, with its interval; depths without one are left out, and a lift of 0 has no place on the axis."""
+    figure = go.Figure()
+    relations = len(alignment.relations)
+    for number, relation in enumerate(alignment.relations):
+        drawn = [depth for depth in relation.depths if depth.lift]
+        figure.add_scatter(
+            # Side by side around their depth, or else the intervals hide each other.
+            x=[depth.depth + (number - (relations - 1) / 2) * 0.4 / relations for depth in drawn],
+            y=[depth.lift for depth in drawn],
+            error_y=_error_bars(drawn),
+            name=html.escape(shorten(relation.relation, 40)),
+            customdata=[f"{html.escape(relation.relation)}, L{depth.depth}: {depth.lift:,.2f} x chance" for depth in drawn],
+            mode="lines+markers",
+            line={"color": LINES[number % len(LINES)], "width": 2},
+            hovertemplate="%{customdata}<extra></extra>",
+        )
+    figure.add_hline(y=1, line={"color": SOFT, "dash": "dot", "width": 1})
+    style(figure, 420)
+    levels = max((len(relation.depths) for relation in alignment.relations), default=1)
+    figure.update_yaxes(title_text="lift over chance", type="log", dtick=1)
+    figure.update_xaxes(
+        tickvals=list(range(1, levels + 1)), ticktext=[f"L{depth}" for depth in range(1, levels + 1)], range=[0.6, levels + 0.4]
+    )
+    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
+    return figure
+
+
 def _place(relation: str, depth: int) -> str:
     return f"{relation} L{depth}"
 
@@ -156,3 +189,11 @@ def _lift(depth: DepthLift) -> str:
 def _why(depth: DepthLift | DepthRatio) -> str:
     """Why something of it is undefined, "" where nothing is."""
     return "; ".join(dict.fromkeys(depth.undefined.values()))
+
+
+def _error_bars(depths: Sequence[DepthLift]) -> dict[str, Any]:
+    """From each lift to the ends of its interval; no bar where there is none."""
+    up = [(depth.lift_high or 0.0) - (depth.lift or 0.0) for depth in depths]
+    down = [0.0 if depth.lift_low is None else (depth.lift or 0.0) - depth.lift_low for depth in depths]
+    lengths = {"array": [max(part, 0.0) for part in up], "arrayminus": [max(part, 0.0) for part in down]}
+    return {"type": "data", "symmetric": False, **lengths, "thickness": 1.2, "width": 4}

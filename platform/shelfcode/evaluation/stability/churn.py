@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.evaluation.stability.prefix_pairs import PrefixPairs, prefix_pairs
+from shelfcode.evaluation.stability.translation import PrefixPairs, prefix_pairs
 from shelfcode.reporting.figures import Figures
 from shelfcode.semantic_id import format_codes, shared_depth
 
@@ -135,21 +135,6 @@ def measure_churn(
         moves=_moves(old_NL[:, 0], new_NL[:, 0], pairs[0], taxonomy) if pairs else None,
         undefined={} if pairs else {"changed": "the two releases have no product in common"},
     )  # fmt: skip
-
-
-def churn_columns(churn: Churn, departments: int = 12) -> dict[str, dict[str, object]]:
-    """Churn as a job shows it: name of a column -> all products, or a department -> its cell."""
-    largest = churn.departments[:departments]
-    rows = [*((each.department, each.products, each.changed) for each in largest), ("all products", churn.products, churn.changed)]
-    columns: dict[str, dict[str, object]] = {"products": {name: f"{products:,}" for name, products, _ in rows}}
-    for level in range(len(churn.changed)):
-        columns[f"L{level + 1} changed"] = {name: changed[level] for name, _, changed in rows}
-    return columns
-
-
-def fate_columns(churn: Churn) -> dict[str, dict[str, object]]:
-    """What became of prefixes as a job shows it: fate -> level -> prefixes."""
-    return {fate: {f"L{level.level}": getattr(level, fate) for level in churn.fates} for fate in ("kept", "moved", "split", "merged")}
 
 
 def _changed(kept_N: NDArray[np.integer], levels: int) -> tuple[float, ...]:

@@ -1,10 +1,11 @@
 """Old prefixes in terms of new ones, with weights: for a model that was trained on the codes of another release.
 
 A retrained quantizer draws other borders, so an old prefix has no single new name: its products are spread over some. The
-table says how, at every depth and in both directions.
+table says how, at every depth and in both directions. The pairs of prefixes that it is made from are what churn is counted from too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shelfcode.evaluation.stability.prefix_pairs import PrefixPairs, prefix_pairs
+from shelfcode.evaluation.prefixes import prefix_numbers
 from shelfcode.semantic_id import SEPARATOR, prefix
 
 Direction = Literal["old_to_new", "new_to_old"]
@@ -21,6 +22,43 @@ TRANSLATION_SCHEMA = pa.schema([
     ("level", pa.uint8()), ("old", pa.string()), ("new", pa.string()), ("products", pa.int64()),
     ("old_to_new", pa.float64()), ("new_to_old", pa.float64()),
 ])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PrefixPairs:
+    """The P pairs of an old and a new prefix of one depth that some product has, in the order of their codes.
+
+    Attributes:
+        old_PL, new_PL: the codes of both.
+        products_P: products that have both.
+        old_P, new_P: number of the prefix among those of its side, from 0 in the order of their codes.
+        old_size_O, new_size_Q: products of each old and of each new prefix, by that number.
+    """
+
+    old_PL: NDArray[np.integer]
+    new_PL: NDArray[np.integer]
+    products_P: NDArray[np.int64]
+    old_P: NDArray[np.int64]
+    new_P: NDArray[np.int64]
+    old_size_O: NDArray[np.int64]
+    new_size_Q: NDArray[np.int64]
+
+    @property
+    def same_P(self) -> NDArray[np.bool_]:
+        """Whether both prefixes of a pair are one."""
+        return (self.old_PL == self.new_PL).all(axis=1)
+
+
+def prefix_pairs(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], depths: int) -> Iterator[PrefixPairs]:
+    """The pairs at each depth from 1 on, from the codes of the same N products."""
+    old_sides, new_sides = (prefix_numbers(codes_NL, _sizes(codes_NL)) for codes_NL in (old_NL[:, :depths], new_NL[:, :depths]))
+    for depth, (old_N, new_N) in enumerate(zip(old_sides, new_sides, strict=True), start=1):
+        old_size_O, new_size_Q = np.bincount(old_N), np.bincount(new_N)
+        # One integer a pair: rows of codes are many times slower to sort.
+        _, first_P, products_P = np.unique(old_N * len(new_size_Q) + new_N, return_index=True, return_counts=True)
+        yield PrefixPairs(
+            old_NL[first_P, :depth], new_NL[first_P, :depth], products_P, old_N[first_P], new_N[first_P], old_size_O, new_size_Q
+        )
 
 
 def prefix_translation(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer]) -> pa.Table:
@@ -67,3 +105,7 @@ def translate(table: pa.Table, prefixes: Iterable[str], direction: Direction = "
 def _deepest(found: Mapping[str, list[tuple[str, float]]], whole: str) -> list[tuple[str, float]]:
     depths = range(whole.count(SEPARATOR) + 1, 0, -1)
     return next((found[prefix(whole, depth)] for depth in depths if prefix(whole, depth) in found), [])
+
+
+def _sizes(codes_NL: NDArray[np.integer]) -> list[int]:
+    return [int(code_N.max(initial=0)) + 1 for code_N in codes_NL.T]

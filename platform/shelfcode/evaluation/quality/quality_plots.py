@@ -1,45 +1,21 @@
-"""The drawings of the report, as plotly figures. All text that comes from the catalog is escaped: plotly reads some HTML."""
+"""What semantic IDs are worth, drawn. All text that comes from the catalog is escaped: plotly reads some HTML."""
 
 import html
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, DepthLift
 from shelfcode.evaluation.quality.hierarchy_map import MapNode
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
 from shelfcode.evaluation.quality.taxonomy_alignment import TaxonomyAlignment
+from shelfcode.reporting.plots import ACCENT, BRANCHES, INK, SOFT, WARNING, level_colours, shorten, shorten_front, style
 
-INK, SOFT, GRID, ACCENT, WARNING = "#1f2933", "#667482", "#e6eaee", "#0f766e", "#c2410c"
-_BRANCHES = ("#7fb5ae", "#e3b778", "#94add6", "#d79a94", "#a9c486", "#b9a3d0", "#8cc3d9", "#d8a8c0", "#c9bd84", "#9fb0bd")
-_LINES = ("#0f766e", "#c2410c", "#4f6bb0", "#a3428b", "#7a8b1f", "#1f2933", "#b98900", "#5b8f99")
 _COLUMNS = 4
-
-
-def style(figure: go.Figure, height: int) -> go.Figure:
-    """Give a figure the look of the report."""
-    figure.update_layout(
-        height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        font={"family": "system-ui, sans-serif", "size": 13, "color": INK},
-        hoverlabel={"align": "left"},
-    )
-    figure.update_xaxes(gridcolor=GRID, zeroline=False)
-    figure.update_yaxes(gridcolor=GRID, zeroline=False)
-    return figure
-
-
-def level_colours(levels: int) -> list[str]:
-    """Dark for level 1, lighter below."""
-    dark, light = np.array([11, 79, 74]), np.array([150, 205, 196])
-    return [f"rgb{tuple(int(part) for part in dark + (light - dark) * level / max(levels - 1, 1))}" for level in range(levels)]
+"""Panels side by side."""
 
 
 def similarity_plot(similarity: SimilarityDepth, levels: int) -> go.Figure:
@@ -150,46 +126,10 @@ def taxonomy_alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Fig
     return figure
 
 
-def lift_plot(alignment: BehaviouralAlignment) -> go.Figure:
-    """Lift of each relation by depth, with its interval; depths without one are left out, and a lift of 0 has no place on the axis."""
-    figure = go.Figure()
-    relations = len(alignment.relations)
-    for number, relation in enumerate(alignment.relations):
-        drawn = [depth for depth in relation.depths if depth.lift]
-        figure.add_scatter(
-            # Side by side around their depth, or else the intervals hide each other.
-            x=[depth.depth + (number - (relations - 1) / 2) * 0.4 / relations for depth in drawn],
-            y=[depth.lift for depth in drawn],
-            error_y=_error_bars(drawn),
-            name=html.escape(shorten(relation.relation, 40)),
-            customdata=[f"{html.escape(relation.relation)}, L{depth.depth}: {depth.lift:,.2f} x chance" for depth in drawn],
-            mode="lines+markers",
-            line={"color": _LINES[number % len(_LINES)], "width": 2},
-            hovertemplate="%{customdata}<extra></extra>",
-        )
-    figure.add_hline(y=1, line={"color": SOFT, "dash": "dot", "width": 1})
-    style(figure, 420)
-    levels = max((len(relation.depths) for relation in alignment.relations), default=1)
-    figure.update_yaxes(title_text="lift over chance", type="log", dtick=1)
-    figure.update_xaxes(
-        tickvals=list(range(1, levels + 1)), ticktext=[f"L{depth}" for depth in range(1, levels + 1)], range=[0.6, levels + 0.4]
-    )
-    figure.update_layout(legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, showlegend=True)
-    return figure
-
-
-def _error_bars(depths: Sequence[DepthLift]) -> dict[str, Any]:
-    """From each lift to the ends of its interval; no bar where there is none."""
-    up = [(depth.lift_high or 0.0) - (depth.lift or 0.0) for depth in depths]
-    down = [0.0 if depth.lift_low is None else (depth.lift or 0.0) - depth.lift_low for depth in depths]
-    lengths = {"array": [max(part, 0.0) for part in up], "arrayminus": [max(part, 0.0) for part in down]}
-    return {"type": "data", "symmetric": False, **lengths, "thickness": 1.2, "width": 4}
-
-
 def map_plot(nodes: Sequence[MapNode], titles: Mapping[int, str], leaves: Mapping[int, str]) -> go.Figure:
     """The zoomable map of the hierarchy."""
     first_level = [node.key for node in nodes if node.kind == "prefix" and node.parent == nodes[0].key]
-    hue = {key: _BRANCHES[number % len(_BRANCHES)] for number, key in enumerate(first_level)}
+    hue = {key: BRANCHES[number % len(BRANCHES)] for number, key in enumerate(first_level)}
     labels, hovers, colours = [], [], []
     for node in nodes:
         label, hover = _words(node, titles, leaves)
@@ -218,16 +158,6 @@ def map_plot(nodes: Sequence[MapNode], titles: Mapping[int, str], leaves: Mappin
     return figure
 
 
-def shorten(text: str, length: int) -> str:
-    """At most `length` characters, an ellipsis where text was cut."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def shorten_front(text: str, length: int) -> str:
-    """At most `length` characters, cut at the front: of a whole path, the leaf is what tells."""
-    return text if len(text) <= length else "…" + text[len(text) - length + 1 :].lstrip()
-
-
 def _words(node: MapNode, titles: Mapping[int, str], leaves: Mapping[int, str]) -> tuple[str, str]:
     """Label and hover text of a cell, catalog text escaped."""
     if node.kind == "root":
@@ -250,9 +180,3 @@ def _words(node: MapNode, titles: Mapping[int, str], leaves: Mapping[int, str]) 
         label += "<br>" + html.escape(", ".join(shorten_front(leaf, 40) for leaf, _ in common))
     lines += [f"- {html.escape(shorten(titles[position], 80))}" for position in node.examples[:5]]
     return label, "<br>".join(lines)
-
-
-def as_html(figure: go.Figure, name: str) -> str:
-    """A figure as a <div> and its script, without plotly.js; the JSON in it has <, > and / escaped."""
-    config: dict[str, Any] = {"displayModeBar": False, "responsive": True}
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name, config=config))

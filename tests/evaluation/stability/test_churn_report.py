@@ -3,7 +3,7 @@ import pytest
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.stability.churn import MOVERS, measure_churn
-from shelfcode.evaluation.stability.churn_plots import DEPARTMENTS_DRAWN, changed_plot, churn_plots, kept_plot, moves_plot
+from shelfcode.evaluation.stability.churn_report import DEPARTMENTS_DRAWN, changed_plot, churn_plots, kept_plot, moves_plot
 
 HOSTILE = "<b>x</b><script>alert('1')</script>"
 

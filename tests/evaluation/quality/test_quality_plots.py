@@ -3,16 +3,8 @@ import pytest
 
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.hierarchy_map import hierarchy_map
-from shelfcode.evaluation.report_plots import (
-    as_html,
-    codeword_plot,
-    lift_plot,
-    map_plot,
-    shorten,
-    shorten_front,
-    similarity_plot,
-    taxonomy_alignment_plot,
-)
+from shelfcode.evaluation.quality.quality_plots import codeword_plot, map_plot, similarity_plot, taxonomy_alignment_plot
+from shelfcode.reporting.plots import as_html
 
 HOSTILE = "<b>x</b><script>alert('1')</script> & \"co\" %{label}"
 
@@ -49,27 +41,6 @@ def test_alignment_plot_follows_the_cells(evaluation):
     assert figure.data[0].x == ("depth 1", "depth 2", "leaf")
 
 
-def test_lift_plot_has_a_line_a_relation_with_its_intervals(compared):
-    lifts = compared.a.relations[0].depths
-    figure = lift_plot(compared.a)
-    drawn, empty = figure.data
-    assert list(drawn.y) == [depth.lift for depth in lifts]
-    assert list(drawn.error_y.array) == [depth.lift_high - depth.lift for depth in lifts]
-    assert list(drawn.error_y.arrayminus) == [depth.lift - depth.lift_low for depth in lifts]
-    assert len(empty.x) == 0
-    assert empty.name == "&lt;i&gt;never&lt;/i&gt;"
-    assert figure.layout.yaxis.type == "log"
-
-
-def test_a_lift_of_0_or_without_an_interval_is_drawn_as_far_as_it_goes(compared):
-    first, second, third = compared.a.relations[0].depths
-    depths = (first.model_copy(update={"lift_low": None, "lift_high": None}), second.model_copy(update={"lift": 0.0}), third)
-    relation = compared.a.relations[0].model_copy(update={"depths": depths})
-    (trace,) = lift_plot(compared.a.model_copy(update={"relations": (relation,)})).data
-    assert list(trace.x) == [1, 3]
-    assert (trace.error_y.array[0], trace.error_y.arrayminus[0]) == (0, 0)
-
-
 def test_titles_in_the_map_are_text_not_markup():
     nodes = hierarchy_map(np.zeros((3, 1), dtype=int), (2,))
     figure = map_plot(nodes, dict.fromkeys(range(3), HOSTILE), dict.fromkeys(range(3), "<i>leaf</i>"))
@@ -81,10 +52,3 @@ def test_titles_in_the_map_are_text_not_markup():
     assert "&lt;i&gt;leaf&lt;/i&gt;" in shown
     assert "%{" not in trace.hovertemplate.replace("%{customdata}", "")
     assert "<script>alert" not in as_html(figure, "map")
-
-
-def test_shorten():
-    assert shorten("green tea", 9) == "green tea"
-    assert shorten("green tea bags", 9) == "green te…"
-    assert shorten_front("green tea", 9) == "green tea"
-    assert shorten_front("drinks > hot > tea", 12) == "…> hot > tea"

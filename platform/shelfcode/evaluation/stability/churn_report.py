@@ -1,20 +1,48 @@
-"""The drawings of what a retraining changed. Names from the catalog are escaped: plotly reads some HTML.
+"""Churn as a reader wants it: columns for the screen, and the section on stability of a page with its drawings.
 
-Axes are numbers with texts beside them: as categories, names that are alike when shortened would be one, and codewords be numbers.
+Axes of the drawings are numbers with texts beside them: as categories, names that are alike when shortened would become one, and
+codewords would be taken for numbers. Names from the catalog are escaped: plotly reads some HTML.
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
-from shelfcode.evaluation.report_plots import ACCENT, INK, as_html, level_colours, shorten, style
-from shelfcode.evaluation.stability.churn import Churn, FirstLevelMoves
+from shelfcode.evaluation.stability.churn import FEWEST_PRODUCTS, MOSTLY, SMALLEST_PART, Churn, FirstLevelMoves
+from shelfcode.reporting.plots import ACCENT, INK, as_html, level_colours, shorten, style
 
 DEPARTMENTS_DRAWN = 12
 
 
-def churn_plots(churn: Churn) -> Mapping[str, str]:
+def churn_columns(churn: Churn, departments: int = 12) -> dict[str, dict[str, object]]:
+    """Churn as a job shows it: name of a column -> all products, or a department -> its cell."""
+    largest = churn.departments[:departments]
+    rows = [*((each.department, each.products, each.changed) for each in largest), ("all products", churn.products, churn.changed)]
+    columns: dict[str, dict[str, object]] = {"products": {name: f"{products:,}" for name, products, _ in rows}}
+    for level in range(len(churn.changed)):
+        columns[f"L{level + 1} changed"] = {name: changed[level] for name, _, changed in rows}
+    return columns
+
+
+def fate_columns(churn: Churn) -> dict[str, dict[str, object]]:
+    """What became of prefixes as a job shows it: fate -> level -> prefixes."""
+    return {fate: {f"L{level.level}": getattr(level, fate) for level in churn.fates} for fate in ("kept", "moved", "split", "merged")}
+
+
+def stability_section(churn: Churn | None) -> dict[str, object]:
+    """What `stability.html.j2` shows; a page includes it where `churn` is not None."""
+    return {
+        "churn": churn,
+        "stability_plots": churn_plots(churn) if churn else {},
+        "mostly": MOSTLY,
+        "fewest_products": FEWEST_PRODUCTS,
+        "smallest_part": SMALLEST_PART,
+    }
+
+
+def churn_plots(churn: Churn) -> dict[str, Markup]:
     """All of them as HTML, by name; none where no product is common."""
     if churn.moves is None:
         return {}
