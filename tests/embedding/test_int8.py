@@ -1,16 +1,20 @@
 """A model in int8 keeps its vectors, is built once a node, and is never taken for another."""
 
 import hashlib
+import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from sentence_transformers import SentenceTransformer
 
-from shelfcode.embedding import int8
 from shelfcode.embedding.encoder import INT8_VECTORS, Encoder
+from shelfcode.embedding.int8 import Int8Transformer, calibration_texts, int8_folder, run_in_int8
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.errors import ShelfcodeError
@@ -32,11 +36,26 @@ def cosines(x_ND: np.ndarray, y_ND: np.ndarray) -> np.ndarray:
     return (x_ND * y_ND).sum(axis=1)
 
 
+@pytest.fixture(scope="module")
+def built(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """The scratch folder of a node that has quantised the tiny model, and the vectors that it gives."""
+    scratch = tmp_path_factory.mktemp("node") / "scratch"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHELFCODE_SCRATCH", str(scratch))
+        return scratch, encoder(model=str(tiny)).embed(TEXTS)
+
+
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A node whose disk is empty."""
     monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / "scratch"))
     return tmp_path / "scratch"
+
+
+@pytest.fixture
+def filled(built: tuple[Path, np.ndarray], scratch: Path) -> Path:
+    """A node's disk on which the tiny model lies quantised: a copy, which a test may damage."""
+    return shutil.copytree(built[0], scratch)
 
 
 def kept(scratch: Path) -> list[Path]:
@@ -54,6 +73,7 @@ def minilm() -> Encoder:
     return encoder("int8", cpus_per_actor=2)
 
 
+@pytest.mark.live
 def test_minilm_keeps_its_vectors(minilm: Encoder, shop: list[str]) -> None:
     x_ND = minilm.embed(shop)
     assert x_ND.shape == (200, 384)
@@ -66,6 +86,7 @@ def test_minilm_keeps_its_vectors(minilm: Encoder, shop: list[str]) -> None:
     np.testing.assert_array_equal(np.argmax(x_ND @ expected_ND.T, axis=1)[:50], np.arange(50))
 
 
+@pytest.mark.live
 def test_a_text_has_its_vector_in_whatever_company(minilm: Encoder, shop: list[str]) -> None:
     """But for numbers that lie between two of int8: which one they are rounded to may change with the shape of the batch."""
     alone_ND = np.concatenate([minilm.embed([text]) for text in shop[:20]])
@@ -74,41 +95,36 @@ def test_a_text_has_its_vector_in_whatever_company(minilm: Encoder, shop: list[s
     assert found_N.min() > 0.999
 
 
-def test_it_is_what_a_cpu_embeds_with_unless_told_otherwise(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_what_a_cpu_embeds_with_unless_told_otherwise(
+    tiny: Path, built: tuple[Path, np.ndarray], filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also on a machine with a GPU that the recipe does not ask for: another actor of the cluster may have none."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     default = encoder("auto", model=str(tiny))
-    assert isinstance(default.model[0].model, int8.Int8Transformer)
+    assert isinstance(default.model[0].model, Int8Transformer)
     assert default.model.device.type == "cpu"
-    monkeypatch.undo()
-    np.testing.assert_array_equal(default.embed(TEXTS), encoder("int8", model=str(tiny)).embed(TEXTS))
-    assert not isinstance(encoder("torch", model=str(tiny)).model[0].model, int8.Int8Transformer)
+    np.testing.assert_array_equal(default.embed(TEXTS), built[1])
+    assert not isinstance(encoder("torch", model=str(tiny), device="cpu").model[0].model, Int8Transformer)
 
 
-def test_a_second_actor_of_a_node_builds_nothing(tiny: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first_ND = encoder(model=str(tiny)).embed(TEXTS)
-    monkeypatch.setattr(int8, "_build", lambda *_: pytest.fail("built again"))
-    np.testing.assert_array_equal(encoder(model=str(tiny)).embed(TEXTS), first_ND)
-    assert len(kept(scratch)) == 1
-
-
-def test_every_node_builds_the_same(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = []
-    for name in ("one", "two"):
-        monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / name))
-        nodes.append(encoder(model=str(tiny)).embed(TEXTS))
-    np.testing.assert_array_equal(*nodes)
-    assert kept(tmp_path / "one")[0].name == kept(tmp_path / "two")[0].name
+def test_a_second_actor_of_a_node_builds_nothing(
+    tiny: Path, built: tuple[Path, np.ndarray], filled: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dimensions and batches do not matter to the transformer."""
+    with caplog.at_level(logging.INFO, "shelfcode.embedding.int8"):
+        np.testing.assert_array_equal(encoder(model=str(tiny)).embed(TEXTS), built[1])
+        for settings in ({"dimensions": 8}, {"tokens_per_batch": 64}):
+            encoder(model=str(tiny), **settings)
+    assert caplog.text == ""
+    assert len(kept(filled)) == 1
 
 
 ACTOR = """
-import sys, os, numpy
+import logging, os, sys, numpy
 from pathlib import Path
-from shelfcode.embedding import int8
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.settings import EncoderSettings
-build = int8._build
-int8._build = lambda *arguments: (Path(sys.argv[2], f"built-{os.getpid()}").touch(), build(*arguments))[1]
+logging.basicConfig(level=logging.INFO)
 encoder = Encoder(EncoderSettings(model=sys.argv[1], backend="int8", cpus_per_actor=1))
 numpy.save(Path(sys.argv[2], f"{os.getpid()}.npy"), encoder.embed(["oat milk", "rye bread"]))
 try:
@@ -119,19 +135,27 @@ print("result")
 """
 
 
-def test_of_two_actors_that_start_together_one_builds_and_the_other_waits(tiny: Path, scratch: Path, tmp_path: Path) -> None:
-    """Neither tells anybody else, on its standard output or by the network."""
+@pytest.mark.live
+def test_of_two_actors_that_start_together_one_builds_and_the_other_waits(
+    tiny: Path, built: tuple[Path, np.ndarray], scratch: Path, tmp_path: Path
+) -> None:
+    """They build what another node has built, and tell nobody else, on their standard output or by the network."""
     actors = [
         subprocess.Popen([sys.executable, "-c", ACTOR, str(tiny), str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
+    logs = []
     for actor in actors:
         stdout, stderr = actor.communicate(timeout=300)
         assert (actor.returncode, stdout) == (0, "result\n"), stderr
         assert "told nobody" in stderr
-    assert len(list(tmp_path.glob("built-*"))) == 1
-    assert len(kept(scratch)) == 1
-    np.testing.assert_array_equal(*(np.load(path) for path in tmp_path.glob("*.npy")))
+        logs.append(stderr)
+    assert "".join(logs).count("is quantised to int8, once for this node") == 1
+    assert [path.name for path in kept(scratch)] == [path.name for path in kept(built[0])]
+    one, other = (np.load(path) for path in tmp_path.glob("*.npy"))
+    np.testing.assert_array_equal(one, other)
+    shutil.copytree(built[0], scratch, dirs_exist_ok=True)  # what the first node made gives the same vectors
+    np.testing.assert_array_equal(encoder(model=str(tiny)).embed(["oat milk", "rye bread"]), one)
 
 
 def lose_the_weights(folder: Path) -> None:
@@ -152,29 +176,41 @@ def leave_half_a_draft(folder: Path) -> None:
     lose_the_weights(folder.with_suffix(".draft"))
 
 
+@pytest.fixture
+def tiny_model_in_torch(tiny: Path) -> SentenceTransformer:
+    model = SentenceTransformer(str(tiny), device="cpu")
+    model.max_seq_length = 64
+    return model
+
+
 @pytest.mark.parametrize("harm", [lose_the_weights, cut_the_weights, lose_the_digest, leave_half_a_draft])
-def test_what_a_killed_actor_or_a_broken_disk_left_is_built_again(tiny: Path, scratch: Path, harm: Callable[[Path], None]) -> None:
-    first_ND = encoder(model=str(tiny)).embed(TEXTS)
-    (folder,) = kept(scratch)
+def test_what_a_killed_actor_or_a_broken_disk_left_is_built_again(
+    tiny: Path, tiny_model_in_torch: SentenceTransformer, built: tuple[Path, np.ndarray], filled: Path, harm: Callable[[Path], None]
+) -> None:
+    """What quantising gives is read from another node's disk here, which is quicker."""
+    import openvino
+
+    def quantised(*_: object) -> Any:
+        return openvino.Core().read_model(kept(built[0])[0] / "model/model.xml")
+
+    (folder,) = kept(filled)
     harm(folder)
-    np.testing.assert_array_equal(encoder(model=str(tiny)).embed(TEXTS), first_ND)
-    assert kept(scratch) == [folder]
-    assert int8._is_whole(folder)
+    run_in_int8(tiny_model_in_torch, EncoderSettings(model=str(tiny), cpus_per_actor=1), str(tiny), "", quantise=quantised)
+    assert kept(filled) == [folder]
+    np.testing.assert_array_equal(encoder(model=str(tiny)).embed(TEXTS), built[1])
 
 
-def test_what_changes_the_model_or_its_inputs_is_built_apart(tiny: Path, tiny_model: Callable[..., str], scratch: Path) -> None:
-    for settings in ({}, {"max_tokens": 8}, {"prompt": "brand: "}, {"dimensions": 8}, {"tokens_per_batch": 64}):
-        encoder(model=str(tiny), **settings)
-    assert len(kept(scratch)) == 3, "dimensions and batches do not matter to the transformer"
-    encoder(model=tiny_model("deeper", layers=2))
-    assert len(kept(scratch)) == 4
+def test_what_changes_the_model_or_its_inputs_is_kept_apart(tiny: Path, tiny_model: Callable[..., str]) -> None:
+    names = {int8_folder(tiny, 64, ""), int8_folder(tiny, 8, ""), int8_folder(tiny, 64, "brand: "), int8_folder(tiny, 64, "", ("nncf",))}
+    assert len(names | {int8_folder(Path(tiny_model("deeper", layers=2)), 64, "")}) == 5
+    assert int8_folder(tiny, 64, "") in names
 
 
 @pytest.fixture(scope="module")
 def long_pipeline(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A model that goes on after its pooling."""
     import torch
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import models
 
     folder = tmp_path_factory.mktemp("pipeline") / "long"
     torch.manual_seed(0)
@@ -198,46 +234,45 @@ def test_a_prompt_and_the_limit_of_tokens_are_kept(tiny: Path) -> None:
 
 
 def test_a_model_without_a_transformer_is_refused_with_what_to_do(tiny: Path) -> None:
-    from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding
 
     words = SentenceTransformer(str(tiny), device="cpu").tokenizer
     static = SentenceTransformer(modules=[StaticEmbedding(words._tokenizer, embedding_dim=8)], device="cpu")
     with pytest.raises(ShelfcodeError, match=r"encoder\.model 'acme': StaticEmbedding cannot be run in int8; set encoder\.backend: torch"):
-        int8.run_in_int8(static, EncoderSettings(model="acme"), "acme", "")
+        run_in_int8(static, EncoderSettings(model="acme"), "acme", "")
 
 
-def test_a_library_that_a_node_lacks_is_named(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def version(name: str) -> str:
-        raise int8.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(int8.metadata, "version", version)
-    with pytest.raises(ShelfcodeError, match=r"encoder\.backend int8: the package openvino is not installed; install it, or set encoder\."):
-        int8._key(tiny, 128, "")
+def test_a_library_that_a_node_lacks_is_named(tiny: Path) -> None:
+    with pytest.raises(ShelfcodeError, match=r"encoder\.backend int8: the package no-such is not installed; install it, or set encoder\."):
+        int8_folder(tiny, 128, "", ("openvino", "no-such"))
 
 
-@pytest.mark.parametrize("backend", ["auto", "int8"])
-def test_a_model_that_cannot_be_converted_is_refused_and_never_run_otherwise(
-    backend: str, tiny: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no rule for aten::strange\nin a long trace")
+def fail(*_: object) -> Any:
+    raise RuntimeError("no rule for aten::strange\nin a long trace")
 
-    monkeypatch.setattr(int8, "_quantise", fail)
-    told = r"cannot be converted to int8: no rule for aten::strange; set encoder\.backend: torch$"
-    with pytest.raises(ShelfcodeError, match=told):
-        encoder(backend, model=str(tiny))
+
+def test_a_model_that_cannot_be_converted_is_refused(tiny: Path, tiny_model_in_torch: SentenceTransformer, scratch: Path) -> None:
+    with pytest.raises(ShelfcodeError, match=r"cannot be converted to int8: no rule for aten::strange; set encoder\.backend: torch$"):
+        run_in_int8(tiny_model_in_torch, EncoderSettings(model=str(tiny)), str(tiny), "", quantise=fail)
     assert kept(scratch) == []
 
 
-def test_a_model_that_int8_would_make_another_is_refused(tiny: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(int8, "LEAST_COSINE", 1.1)
+def test_a_model_that_int8_would_make_another_is_refused(
+    tiny: Path, tiny_model_in_torch: SentenceTransformer, built: tuple[Path, np.ndarray], scratch: Path
+) -> None:
+    import openvino
+
+    settings, made = EncoderSettings(model=str(tiny), cpus_per_actor=1), kept(built[0])[0] / "model/model.xml"
     with pytest.raises(ShelfcodeError, match=r"loses too much in int8: mean cosine 1\.000 .*, at least 1\.1 is wanted; set"):
-        encoder(model=str(tiny))
+        run_in_int8(
+            tiny_model_in_torch, settings, str(tiny), "", quantise=lambda *_: openvino.Core().read_model(made), least_cosine=1.1
+        )  # fmt: skip
     assert kept(scratch) == []
 
 
 def test_the_texts_that_vectors_depend_on_have_not_changed_unnoticed() -> None:
-    """Whoever changes the sample catalog changes every int8 vector: then raise INT8_VECTORS, so that none is mixed with earlier ones."""
-    digest = hashlib.blake2b(repr(int8.calibration_texts()).encode(), digest_size=8).hexdigest()
+    """Whoever changes them changes every int8 vector: then raise INT8_VECTORS, so that none is mixed with earlier ones."""
+    taken_from, checked_with = calibration_texts()
+    assert (len(taken_from), len(checked_with)) == (256, 64)
+    digest = hashlib.blake2b(repr((taken_from, checked_with)).encode(), digest_size=8).hexdigest()
     assert {INT8_VECTORS: digest} == {1: "a78c5c820d6d7f5d"}

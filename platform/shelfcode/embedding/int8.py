@@ -1,17 +1,18 @@
 """The transformer of an encoder in int8, run by OpenVINO: for CPUs, where it is more than twice as fast as torch. Plain, no Ray.
 
 Only the transformer of a sentence-transformers model is replaced; its tokenizer, its pooling and whatever follows stay. Weights and
-activations are quantised once a node, after training, and kept on the node's disk. The ranges of the activations come from texts of the
-sample catalog and never from the catalog that is embedded: so every node makes the same model, and a product keeps its vector when the
-catalog around it changes.
+activations are quantised once per node, after training, and kept on the node's disk. The ranges of the activations come from fixed texts
+and never from the catalog that is embedded: so every node makes the same model, and a product keeps its vector when the catalog around it
+changes.
 """
 
 import hashlib
 import io
+import logging
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from importlib import metadata
 from pathlib import Path
@@ -22,24 +23,30 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.utils import cached_file, logging
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
 
 from shelfcode.embedding.matrix import scratch_folder
-from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
-from shelfcode.embedding.text_view import raw_texts
+from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import content_digest
-from shelfcode.sample.catalog import sample_chunk
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-TEXTS, TEXTS_TO_CHECK, TEXTS_A_BATCH = 256, 64, 16
-"""Texts of the sample catalog that the ranges are taken from, and others that the result is checked with."""
+CALIBRATION_FILE = Path(__file__).with_name("int8_calibration.txt")
+"""Texts of products, one per line. Every int8 vector depends on them: whoever changes one raises INT8_VECTORS (encoder.py)."""
+TEXTS, TEXTS_A_BATCH = 256, 16
+"""How many of them the ranges are taken from; the others check the result."""
 LEAST_COSINE = 0.98
 """Mean cosine to the float32 vectors below which a model is refused: its vectors would be another model's."""
 OUTPUT = "last_hidden_state"
 ADVICE = "set encoder.backend: torch"
+
+Quantiser = Callable[[torch.nn.Module, Sequence[dict[str, NDArray[Any]]]], Any]
+"""A transformers model and batches of its inputs -> OpenVINO's form of it in int8."""
+
+log = logging.getLogger(__name__)
 
 
 class Int8Transformer(torch.nn.Module):
@@ -71,31 +78,67 @@ class Int8Transformer(torch.nn.Module):
         return {OUTPUT: torch.from_numpy(self.request.infer(arrays, share_inputs=True)[0])}
 
 
-def run_in_int8(model: "SentenceTransformer", settings: EncoderSettings, path: str, prompt: str) -> None:
+def quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]]) -> Any:
+    """OpenVINO's form of a transformers model, weights and activations in int8.
+
+    Args:
+        inputs: batches of what the model is given when it embeds texts; the ranges of the activations are taken from them.
+    """
+    openvino, names = _openvino(), list(inputs[0])
+    with _quietly(), torch.inference_mode():
+        import nncf
+
+        example = tuple(torch.from_numpy(inputs[0][name][:2]) for name in names)
+        converted = openvino.convert_model(_ByPosition(model, names), example_input=example)
+        for tensor, name in zip(converted.inputs, names, strict=True):
+            tensor.get_tensor().set_names({name})
+        return nncf.quantize(converted, nncf.Dataset(list(inputs)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
+
+
+def run_in_int8(
+    model: "SentenceTransformer", settings: EncoderSettings, path: str, prompt: str, quantise: Quantiser = quantise,
+    least_cosine: float = LEAST_COSINE,
+) -> None:  # fmt: skip
     """Replace the transformer of a model that was loaded in float32, with its limit of tokens set.
 
-    Built once a node and kept under `scratch_folder()`; actors that start at the same time wait for the first.
+    Built once per node and kept under `scratch_folder()`; actors that start at the same time wait for the first.
 
     Args:
         path: folder or hub name that the model was loaded from.
         prompt: put before every text that the ranges are taken from, as before those to be embedded.
+        least_cosine: a model that keeps less of its vectors, on average, is refused.
 
     Raises:
         ShelfcodeError: the model cannot be converted, int8 does not keep its vectors, or a library is missing.
     """
     transformer = _transformer(model, settings)
     config = transformer.model.config
-    folder = scratch_folder() / f"int8-{_key(_model_folder(path, settings.revision), model.max_seq_length, prompt)}"
+    folder = int8_folder(_model_folder(path, settings.revision), model.max_seq_length, prompt)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not _is_whole(folder):
-            _keep(_build(model, settings, prompt), folder)
+            log.info(f"{settings.model} is quantised to int8, once for this node")
+            _keep(_build(model, settings, prompt, quantise, least_cosine), folder)
         transformer.model = Int8Transformer(folder / "model" / "model.xml", settings.cpus_per_actor, config)
+
+
+def int8_folder(model_folder: Path, max_tokens: int | None, prompt: str, libraries: Sequence[str] = ("openvino", "nncf")) -> Path:
+    """Where a node keeps a quantised model; named by whatever it depends on.
+
+    Raises:
+        ShelfcodeError: a library is missing.
+    """
+    try:
+        versions = [metadata.version(library) for library in libraries]
+    except metadata.PackageNotFoundError as error:
+        raise ShelfcodeError(f"encoder.backend int8: the package {error.name} is not installed; install it, or {ADVICE}") from error
+    parts = (content_digest(model_folder), max_tokens, prompt, versions, calibration_texts())
+    return scratch_folder() / f"int8-{hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()}"
 
 
 def calibration_texts() -> tuple[list[str], list[str]]:
     """Texts that the ranges are taken from, and others to check with; fixed, or nodes and runs would differ."""
-    texts = raw_texts(sample_chunk(0, TEXTS + TEXTS_TO_CHECK, seed=0).products, TextViewSettings())
+    texts = CALIBRATION_FILE.read_text(encoding="utf-8").splitlines()
     return texts[:TEXTS], texts[TEXTS:]
 
 
@@ -117,37 +160,27 @@ def _model_folder(path: str, revision: str | None) -> Path:
     return Path(next(file for file in found if file)).parent
 
 
-def _key(model_folder: Path, max_tokens: int | None, prompt: str) -> str:
-    """Names the quantised model: whatever it depends on."""
-    try:
-        versions = [metadata.version(library) for library in ("openvino", "nncf")]
-    except metadata.PackageNotFoundError as error:
-        raise ShelfcodeError(f"encoder.backend int8: the package {error.name} is not installed; install it, or {ADVICE}") from error
-    parts = (content_digest(model_folder), max_tokens, prompt, versions, calibration_texts())
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-
-
 def _is_whole(folder: Path) -> bool:
     digest = folder / "digest"
     return digest.is_file() and digest.read_text() == content_digest(folder / "model")
 
 
-def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str) -> Any:
+def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str, quantise: Quantiser, least_cosine: float) -> Any:
     """The model's transformer, quantised, in OpenVINO's form; the model's own is gone afterwards."""
     texts, others = calibration_texts()
     inputs, expected_ND = _watched_inputs(model, texts, prompt), _vectors(model, others, prompt)
     transformer: Any = model[0]
     try:
-        quantised = _quantise(transformer.model, inputs)
+        quantised = quantise(transformer.model, inputs)
     except Exception as error:  # whatever the two libraries raise at an architecture that they do not know
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be converted to int8: {reason}; {ADVICE}") from error
     transformer.model = Int8Transformer(quantised, settings.cpus_per_actor, transformer.model.config)
     cosine = float((expected_ND * _vectors(model, others, prompt)).sum(axis=1).mean())
-    if not cosine >= LEAST_COSINE:
+    if not cosine >= least_cosine:
         raise ShelfcodeError(
             f"encoder.model {settings.model!r} loses too much in int8: mean cosine {cosine:.3f} to its float32 vectors, "
-            f"at least {LEAST_COSINE} is wanted; {ADVICE}"
+            f"at least {least_cosine} is wanted; {ADVICE}"
         )
     return quantised
 
@@ -198,30 +231,17 @@ class _ByPosition(torch.nn.Module):
         return found
 
 
-def _quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]]) -> Any:
-    """OpenVINO's form of a transformers model, weights and activations in int8."""
-    openvino, names = _openvino(), list(inputs[0])
-    with _quietly(), torch.inference_mode():
-        import nncf
-
-        example = tuple(torch.from_numpy(inputs[0][name][:2]) for name in names)
-        converted = openvino.convert_model(_ByPosition(model, names), example_input=example)
-        for tensor, name in zip(converted.inputs, names, strict=True):
-            tensor.get_tensor().set_names({name})
-        return nncf.quantize(converted, nncf.Dataset(list(inputs)), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(inputs))
-
-
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without what the libraries say on the way. NNCF would say it on what is stdout when it is imported, and that is a job's result."""
-    told = logging.get_verbosity()
+    verbosity = transformers_logging.get_verbosity()
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        logging.set_verbosity_error()
+        transformers_logging.set_verbosity_error()
         try:
             yield
         finally:
-            logging.set_verbosity(told)
+            transformers_logging.set_verbosity(verbosity)
 
 
 def _openvino() -> Any:
