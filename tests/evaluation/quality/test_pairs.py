@@ -3,42 +3,12 @@
 import numpy as np
 import pytest
 
-from shelfcode.evaluation.quality import pairs
-from shelfcode.evaluation.quality.pairs import BINS, draw_pairs, nearest_neighbours
+from shelfcode.evaluation.quality.pairs import BINS, draw_pairs
 
 
 def unit_rows(rng, count, dimensions=16):
     x_ND = rng.standard_normal((count, dimensions)).astype(np.float32)
     return x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)
-
-
-@pytest.mark.parametrize(("chunk", "neighbours"), [(64, 7), (64, 200), (10_000, 7), (1, 1), (64, 499)])
-def test_neighbours_are_those_of_brute_force(monkeypatch, chunk, neighbours):
-    monkeypatch.setattr(pairs, "_PRODUCTS_A_CHUNK", chunk)
-    x_ND = unit_rows(np.random.default_rng(1), 500)
-    anchors_A = np.array([0, 3, 63, 64, 499])
-    score_AN = x_ND[anchors_A] @ x_ND.T
-    score_AN[np.arange(5), anchors_A] = -np.inf
-    expected = np.argsort(-score_AN, axis=1)[:, :neighbours]
-    np.testing.assert_array_equal(nearest_neighbours(x_ND, anchors_A, neighbours), expected)
-
-
-def test_a_product_is_never_its_own_neighbour_even_among_copies():
-    x_ND = np.repeat(unit_rows(np.random.default_rng(2), 1), 40, axis=0)
-    near_AK = nearest_neighbours(x_ND, np.arange(40), 39)
-    assert all(sorted([own, *row]) == list(range(40)) for own, row in enumerate(near_AK.tolist()))
-
-
-def test_neighbours_from_a_memory_map(tmp_path):
-    x_ND = unit_rows(np.random.default_rng(3), 300)
-    np.save(tmp_path / "x.npy", x_ND)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    np.testing.assert_array_equal(nearest_neighbours(mapped, np.arange(9), 5), nearest_neighbours(x_ND, np.arange(9), 5))
-
-
-def test_too_many_neighbours_are_refused():
-    with pytest.raises(ValueError, match="5 neighbours cannot be had from 5 products"):
-        nearest_neighbours(np.eye(5, dtype=np.float32), np.arange(5), 5)
 
 
 def test_the_pool_holds_what_it_says(clustered):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfcode.embedding.neighbours import nearest_to
+
 BINS = 20
 """Bins of cosine between 0 and 1, 0.05 wide. A cosine below 0 falls into the first bin."""
 
-_PRODUCTS_A_CHUNK = 8192
 _PAIRS_A_CHUNK = 16384
 _UNIT_NORM_TOLERANCE = 1e-2
 
@@ -35,65 +36,6 @@ class PairPool:
     bin_M: NDArray[np.int64]
     distinct_M: NDArray[np.int64]
     stratified_S: NDArray[np.int64]
-
-
-def nearest_neighbours(x_ND: NDArray[np.floating], anchors_A: NDArray[np.integer], neighbours: int) -> NDArray[np.int64]:
-    """Exact nearest neighbours of some products by cosine, themselves left out.
-
-    Streams over x_ND once, so that it may be a memory map: beside the result, one chunk of products and its scores
-    (anchors x 8,192 float32) are held. A score enters the merge only if it beats the worst one its anchor still keeps.
-
-    Args:
-        x_ND: unit rows.
-        anchors_A: positions of the products whose neighbours are wanted.
-        neighbours: at most N - 1.
-
-    Returns:
-        int64[A, neighbours], most similar first.
-    """
-    count, k = len(x_ND), neighbours
-    if not 0 < k < count:
-        raise ValueError(f"{k} neighbours cannot be had from {count} products")
-    query_AD = np.asarray(x_ND[anchors_A], dtype=np.float32)
-    step = max(_PRODUCTS_A_CHUNK, k + 1)
-    best_AK = np.empty((len(anchors_A), 0), dtype=np.int64)
-    score_AK = np.empty((len(anchors_A), 0), dtype=np.float32)
-    waiting: list[_Scored] = []
-    for start in range(0, count, step):
-        chunk_CD = np.asarray(x_ND[start : start + step], dtype=np.float32)
-        score_AC = query_AD @ chunk_CD.T
-        own_A = np.flatnonzero((anchors_A >= start) & (anchors_A < start + len(chunk_CD)))
-        score_AC[own_A, anchors_A[own_A] - start] = -np.inf
-        if start == 0:
-            best_AK = np.argpartition(score_AC, len(chunk_CD) - k, axis=1)[:, len(chunk_CD) - k :]
-            score_AK = np.take_along_axis(score_AC, best_AK, axis=1)
-            best_AK, score_AK = _merge(best_AK, score_AK, [])
-            continue
-        beats = np.flatnonzero((score_AC > score_AK[:, -1:]).ravel())
-        row, column = np.divmod(beats, len(chunk_CD))
-        waiting.append((row, column + start, score_AC.ravel()[beats]))
-        if sum(len(rows) for rows, _, _ in waiting) >= best_AK.size:
-            best_AK, score_AK = _merge(best_AK, score_AK, waiting)
-            waiting = []
-    return _merge(best_AK, score_AK, waiting)[0]
-
-
-_Scored = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Row of the anchor, position of the product, and their cosine."""
-
-
-def _merge(
-    best_AK: NDArray[np.int64], score_AK: NDArray[np.float32], waiting: list[_Scored]
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best of what each anchor keeps and what waits for it, as many as it keeps, best first."""
-    anchors, k = best_AK.shape
-    row = np.concatenate([np.repeat(np.arange(anchors), k), *(rows for rows, _, _ in waiting)])
-    position = np.concatenate([best_AK.ravel(), *(positions for _, positions, _ in waiting)])
-    score = np.concatenate([score_AK.ravel(), *(scores for _, _, scores in waiting)])
-    order = np.lexsort((position, -score, row))
-    first_A = np.searchsorted(row[order], np.arange(anchors))
-    keep = order[first_A[:, None] + np.arange(k)]
-    return position[keep], score[keep]
 
 
 def draw_pairs(
@@ -121,7 +63,7 @@ def draw_pairs(
     among = np.arange(count) if among_P is None else among_P
     anchors_A = np.sort(rng.choice(among, min(anchors, len(among)), replace=False))
     _check_unit(np.asarray(x_ND[anchors_A], dtype=np.float32))
-    near_AK = nearest_neighbours(x_ND, anchors_A, min(neighbours, count - 1))
+    near_AK = nearest_to(x_ND[anchors_A], x_ND, min(neighbours, count - 1), anchors_A).index_NK
     random_left, random_right = rng.integers(0, [[len(among)], [count]], size=(2, random_pairs))
     random_left = among[random_left]
     different = random_left != random_right
