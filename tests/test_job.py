@@ -16,7 +16,7 @@ import shelfcode.job
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.schema import attributes_schema
 from shelfcode.attributes.settings import OwnAttribute
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.job import has_gpu, run_job, say_embedded, show_attributes, show_figures
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.lease import Lease, hold_lease

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy, build_taxonomy, taxonomy_from_batches
 from shelfcode.embedding.encoder import Encoder
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
+from shelfcode.scratch import scratch_folder
 
 TEXT = {"instacart": ["title"], "esci": ["title", "brand", "description"], "amazon_industrial": ["title"]}
 """Columns of each catalog that are embedded; Instacart has no other, and amazon_industrial no taxonomy."""

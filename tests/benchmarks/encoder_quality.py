@@ -26,11 +26,11 @@ from rich.console import Console
 from rich.table import Table
 
 from shelfcode.embedding.encoder import Encoder
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.embedding.relevance.ranking import compare_rankings, ranking_headline
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.keys import index_keys, item_keys
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "jobs"))

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.flavor import Recipe
 from shelfcode.keys import item_keys
 from shelfcode.quantization.model_file import new_model, save_model

@@ -17,9 +17,8 @@ from shelfcode.attributes.schema import attributes_schema
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
+from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix, embeddings_table
 from shelfcode.embedding.encoder import Encoder, embeddings_folder
-from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from shelfcode.embedding.encoder import Encoder, encoder_name
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.embedding.published_encoder import EncoderCard, check_name, encoder_path, pin_encoder, publish_encoder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import model_path
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 CPU = {"device": "cpu", "backend": "torch", "cpus_per_actor": 2}

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
+from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import EvaluatedDraft, evaluate_draft

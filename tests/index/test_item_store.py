@@ -12,10 +12,10 @@ import pytest
 
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.item_store import ROWS_A_BATCH, ItemStore, open_store
 from shelfcode.keys import item_keys
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 FOLDER, ATTRIBUTES = "catalog/one", "attributes/rules"

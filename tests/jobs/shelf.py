@@ -14,7 +14,7 @@ from shelfcode.attributes.pipeline import write_part
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.embedded_catalog import embeddings_table
+from shelfcode.embedding.embeddings import embeddings_table
 from shelfcode.keys import Keys, first_copies, owners, row_keys, text_hash
 from shelfcode.quantization.semantic_ids import write_coded_texts
 from shelfcode.releases.release import Manifest

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.releases.release import (

@@ -10,7 +10,7 @@ from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.outcomes import Outcome, attributes_rows
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.flavor import Recipe

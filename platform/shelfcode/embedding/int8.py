@@ -26,10 +26,10 @@ from torch import Tensor
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import content_digest
+from shelfcode.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

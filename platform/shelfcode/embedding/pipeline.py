@@ -19,7 +19,7 @@ from shelfcode.attributes.pipeline import check_extractor, extract_attributes
 from shelfcode.attributes.schema import Own
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog, embeddings_table
+from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
 from shelfcode.embedding.encoder import Encoder, TextEncoder, embeddings_folder
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings

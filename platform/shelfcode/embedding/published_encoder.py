@@ -14,10 +14,10 @@ from typing import Any
 from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import WORKSPACE, model_path
+from shelfcode.scratch import scratch_folder
 from shelfcode.versions import current_of, library_versions, publish_version, published_versions
 from shelfcode.workspace import Workspace
 

@@ -7,7 +7,7 @@ import ray
 import torch
 
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot, snapshot_taxonomy
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment

@@ -8,8 +8,7 @@ import yaml
 from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
-from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate

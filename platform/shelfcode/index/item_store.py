@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
-from shelfcode.embedding.matrix import scratch_folder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 ROWS_A_BATCH = 2**16

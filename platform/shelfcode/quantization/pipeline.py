@@ -10,7 +10,7 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys
 from shelfcode.quantization.model_file import load_model

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
-from shelfcode.embedding.matrix import embedding_matrix
+from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.optimisation import Worker

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.embedding.embedded_catalog import EmbeddedCatalog
+from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.encoder import embeddings_folder, encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe

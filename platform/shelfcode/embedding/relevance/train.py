@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import Snapshot
+from shelfcode.embedding.embeddings import embedding_matrix
 from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
-from shelfcode.embedding.matrix import embedding_matrix
 from shelfcode.embedding.pipeline import Progress, embed_catalog
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives

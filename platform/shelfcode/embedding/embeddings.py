@@ -1,32 +1,58 @@
-"""The embeddings of a catalog as one memory-mapped matrix on a node's disk, in the catalog's order.
+"""The embeddings of a catalog's products: as a table in the workspace, and as one memory-mapped matrix on a node's disk.
 
-Training and evaluation read rows at random; a table of parts does not allow that, a flat file does, and the operating
-system shares its pages between the workers of a node.
+Training and evaluation read rows at random; a table of parts does not allow that, a flat file in the catalog's order does, and the
+operating system shares its pages between the workers of a node.
 """
 
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
+
 import hashlib
-import os
-import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys, row_keys
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 
-def scratch_folder() -> Path:
-    """Where a node keeps what it can make again: SHELFCODE_SCRATCH, else a folder of the user's under the system's own."""
-    return Path(os.environ.get("SHELFCODE_SCRATCH") or Path(tempfile.gettempdir()) / f"shelfcode-{os.getuid()}")
+@dataclass(frozen=True)
+class EmbeddedCatalog:
+    """The embeddings of a snapshot's products.
+
+    Attributes:
+        folder: of the embeddings table, within the workspace.
+        positions_N: int64, place in the snapshot of each product that has an embedding.
+        keys_N: its row key in the table.
+        embedded, reused, rejected: products embedded now, found stored, and turned away.
+        extracted: how the attributes came about that were embedded; None for a view of the raw text.
+    """
+
+    folder: str
+    positions_N: NDArray[np.int64]
+    keys_N: Keys
+    embedded: int
+    reused: int
+    rejected: int
+    extracted: ExtractedCatalog | None = None
+
+
+def embeddings_table(texts: pa.Table, x_ND: NDArray[np.float32]) -> pa.Table:
+    """Rows of `<workspace>/embeddings/<encoder>/`: item_id, text_hash, embedding as a plain fixed-size list of float32."""
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(x_ND.reshape(-1), pa.float32()), x_ND.shape[1])
+    return pa.table({"item_id": texts["item_id"], "text_hash": texts["text_hash"], "embedding": vectors})
 
 
 def embedding_matrix(workspace: Workspace, folder: str, keys_N: Keys) -> NDArray[np.float32]:
     """Embeddings of the rows with these keys, in their order: float32[N, d], memory-mapped, read only.
 
-    Built once a node and kept under `scratch_folder()`; workers that ask at the same time wait for the first.
+    Built once per node and kept under `scratch_folder()`; workers that ask at the same time wait for the first.
 
     Raises:
         ShelfcodeError: the table lacks a row, or its embeddings differ in dimension.

@@ -1,16 +1,18 @@
-"""Training reads the right vector for every product, whatever else the table holds."""
+"""The table is plain Parquet that other teams read without our library; training reads the right vector for every product from it."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.embedding.embedded_catalog import embeddings_table
-from shelfcode.embedding.matrix import embedding_matrix, scratch_folder
+from shelfcode.embedding.embeddings import embedding_matrix, embeddings_table
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import row_keys
+from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 FOLDER = "embeddings/m"
@@ -109,3 +111,16 @@ def test_a_vector_that_is_not_finite_is_named_before_it_spoils_the_training(work
     workspace.write_table(f"{FOLDER}/part-0.parquet", embeddings_table(texts, x_ND))
     with pytest.raises(ShelfcodeError, match="the embedding of item_id i2 is not finite"):
         embedding_matrix(workspace, FOLDER, row_keys(texts["item_id"], texts["text_hash"]))
+
+
+def test_stored_embeddings_are_a_plain_fixed_size_list_of_float32(tmp_path: Path) -> None:
+    x_ND = np.random.default_rng(0).standard_normal((5, 12)).astype(np.float32)
+    texts = pa.table({"item_id": [str(row) for row in range(5)], "text": ["t"] * 5, "text_hash": [f"h{row}" for row in range(5)]})
+    Workspace(str(tmp_path)).write_table("embeddings/m/part-0.parquet", embeddings_table(texts, x_ND))
+    table = pq.read_table(tmp_path / "embeddings/m/part-0.parquet")
+    assert table.schema.names == ["item_id", "text_hash", "embedding"]
+    assert table.schema.field("item_id").type == pa.string()
+    kind = table.schema.field("embedding").type
+    assert pa.types.is_fixed_size_list(kind)
+    assert (kind.list_size, kind.value_type) == (12, pa.float32())
+    np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), x_ND)
