@@ -10,11 +10,11 @@ import pytest
 from shelfcode.attributes import extractor
 from shelfcode.attributes.extractor import context_length, extractor_name, load_tokenizer
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
-from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 
-MEAL = OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])
-MOOD = OwnAttribute(description="how it is praised")
+MEAL = ExtraAttribute(description="when it is eaten", values=["breakfast", "dinner"])
+MOOD = ExtraAttribute(description="how it is praised")
 LLM = ExtractorSettings(engine="vllm")
 Untaught = Callable[..., str]
 
@@ -73,7 +73,7 @@ def test_the_rules_are_one_extractor_but_for_the_values_that_they_look_for() -> 
     assert name(rules, attributes={"meal": MEAL.model_copy(update={"description": "told to LLMs only"})}) == with_meal
     assert name(rules, attributes={"meal": MEAL, "mood": MOOD}) == name(rules, attributes={"mood": MOOD, "meal": MEAL})
     others = [{"food": MEAL}, {"meal": MEAL.model_copy(update={"limit": 1})}, {"meal": MEAL.model_copy(update={"values": ["dinner"]})}]
-    assert len({with_meal, RULES_EXTRACTOR, *(name(rules, attributes=own) for own in others)}) == 5
+    assert len({with_meal, RULES_EXTRACTOR, *(name(rules, attributes=extra) for extra in others)}) == 5
 
 
 def test_a_folder_that_is_trained_again_in_place_is_another_extractor(untaught: Untaught) -> None:

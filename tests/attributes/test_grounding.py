@@ -35,7 +35,7 @@ def test_what_is_not_supported_is_dropped_and_named_in_order() -> None:
 
 
 def test_what_is_supported_stays_as_it_was() -> None:
-    given = attributes(("salt", "Oats"), ("kosher", "vegan")).model_copy(update={"own": {"allergens": ("milk",)}})
+    given = attributes(("salt", "Oats"), ("kosher", "vegan")).model_copy(update={"extra": {"allergens": ("milk",)}})
     found = grounded(given, "Vegan Oat Bars with Salt, Kosher")
     assert found == Grounded(given, ())
 
@@ -143,11 +143,11 @@ def test_what_the_rules_extractor_reads_is_supported() -> None:
 def test_attributes_of_another_product_are_mostly_dropped(shelfcode_data: Path) -> None:
     rows = pq.read_table(shelfcode_data / "esci" / "catalog.parquet", columns=["title", "description", "brand"]).to_pylist()
     read = [((row["title"], row["description"], row["brand"]), extract(**row)) for row in rows]
-    own = [(product, found) for product, found in read if found.key_ingredients or found.dietary_tags]
-    strangers = [found for _, found in own[1:]] + [own[0][1]]
+    extra = [(product, found) for product, found in read if found.key_ingredients or found.dietary_tags]
+    strangers = [found for _, found in extra[1:]] + [extra[0][1]]
     random.Random(3).shuffle(strangers)
     values = dropped = 0
-    for (product, _), stranger in zip(own, strangers, strict=True):
+    for (product, _), stranger in zip(extra, strangers, strict=True):
         evidence = read_evidence(*product)
         found = ground(stranger, evidence)
         assert all(supports_phrase(evidence, ingredient) for ingredient in found.attributes.key_ingredients)

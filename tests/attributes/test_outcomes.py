@@ -8,9 +8,9 @@ import pytest
 from shelfcode.attributes.outcomes import Outcome, attributes_rows, by_rules, read_outcome
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, extract
 from shelfcode.attributes.schema import Attributes, attributes_schema
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 
-OWN = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
+EXTRA = {"meal": ExtraAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 ANSWER: dict[str, Any] = {"product_type": "oat milk", "key_ingredients": ["oats"], "dietary_tags": ["vegan"], "format": "carton"}
 
 
@@ -18,9 +18,9 @@ def product(title: str, description: str | None = None, brand: str | None = None
     return {"item_id": "p1", "text_hash": "ab", "title": title, "description": description, "brand": brand}
 
 
-def row(source: dict[str, Any], outcome: Outcome, own: dict[str, OwnAttribute] | None = None) -> dict[str, Any]:
-    table = attributes_rows([source], [outcome], "llm-1", own or {})
-    assert table.schema.equals(attributes_schema(own or {}))
+def row(source: dict[str, Any], outcome: Outcome, extra: dict[str, ExtraAttribute] | None = None) -> dict[str, Any]:
+    table = attributes_rows([source], [outcome], "llm-1", extra or {})
+    assert table.schema.equals(attributes_schema(extra or {}))
     return table.to_pylist()[0]
 
 
@@ -63,7 +63,7 @@ def test_what_never_was_json_is_not_said_to_be_cut_off(answer: str | None) -> No
 
 
 def test_an_answer_without_a_recipes_own_attribute_is_none() -> None:
-    assert read_outcome(json.dumps(ANSWER), None, False, OWN).failure == "invalid answer: the answer lacks meal"
+    assert read_outcome(json.dumps(ANSWER), None, False, EXTRA).failure == "invalid answer: the answer lacks meal"
 
 
 # Rows
@@ -138,10 +138,10 @@ def test_the_rules_have_a_row_for_every_text(title: str) -> None:
 
 
 def test_own_attributes_are_stored_as_answered_and_by_rules_where_the_text_names_them() -> None:
-    answer = read_outcome(json.dumps({**ANSWER, "meal": ["dinner"]}), None, False, OWN)
+    answer = read_outcome(json.dumps({**ANSWER, "meal": ["dinner"]}), None, False, EXTRA)
     source = product("Oat Milk for breakfast")
-    assert row(source, answer, OWN)["meal"] == ["dinner"]
-    assert row(source, Outcome(None, None), OWN)["meal"] == ["breakfast"]
+    assert row(source, answer, EXTRA)["meal"] == ["dinner"]
+    assert row(source, Outcome(None, None), EXTRA)["meal"] == ["breakfast"]
 
 
 def test_every_product_keeps_its_own_outcome() -> None:
@@ -151,4 +151,4 @@ def test_every_product_keeps_its_own_outcome() -> None:
         ("a", "oat milk", None),
         ("b", "rye bread", "engine error: dead"),
     ]
-    assert attributes_rows([], [], "llm-1", OWN).num_rows == 0
+    assert attributes_rows([], [], "llm-1", EXTRA).num_rows == 0

@@ -12,7 +12,7 @@ from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.schema import attributes_schema
-from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace
@@ -20,7 +20,7 @@ from shelfcode.workspace import Workspace
 Product = dict[str, Any]
 
 KINDS = ["Organic oat milk carton", "Vegan rye bread", "Bar soap", "Apple juice bottle"]
-MEALS = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
+MEALS = {"meal": ExtraAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 
 
 def products_of(titles: Sequence[str]) -> list[Product]:
@@ -55,12 +55,12 @@ def run(workspace: Workspace, snap: Callable[..., Snapshot]) -> Run:
     return Run(workspace, snap)
 
 
-def current_rows(workspace: Workspace, found: ExtractedCatalog, own: dict[str, OwnAttribute] | None = None) -> dict[str, Product]:
+def current_rows(workspace: Workspace, found: ExtractedCatalog, extra: dict[str, ExtraAttribute] | None = None) -> dict[str, Product]:
     """Attributes of the snapshot's products, as the owner index picks them out of the table; each must be picked once."""
     rows: dict[str, Product] = {}
     for number, part in enumerate(found.parts):
         table = workspace.read_table(part)
-        assert table.schema.equals(attributes_schema(own or {}))
+        assert table.schema.equals(attributes_schema(extra or {}))
         for row in table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), found.owner, number))).to_pylist():
             assert row["item_id"] not in rows
             rows[row["item_id"]] = row

@@ -18,10 +18,10 @@ from shelfcode.attributes.requests import (
     write_prompt,
 )
 from shelfcode.attributes.schema import json_schema
-from shelfcode.attributes.settings import ExtractorSettings, OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 
-OWN = {"meal": OwnAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
+EXTRA = {"meal": ExtraAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 OVERHEAD = 2  # the student's template leaves the instructions out: <bos> and <answer>
 
 
@@ -77,7 +77,7 @@ def test_a_short_text_is_asked_whole(tiny_tokenizer: PreTrainedTokenizerFast) ->
 def test_instructions_are_part_of_the_prompt_where_the_template_has_them(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     told = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     told.chat_template = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
-    text = told.decode(write_prompt(told, "oat milk", None, None, OWN, text_tokens=200).tokens)
+    text = told.decode(write_prompt(told, "oat milk", None, None, EXTRA, text_tokens=200).tokens)
     assert text.startswith("you standardise the products of a catalog.")
     assert "only out of: breakfast, dinner." in text
     assert text.endswith("title: oat milk\n")
@@ -112,7 +112,7 @@ def test_a_text_without_spaces_is_not_lost_when_it_is_cut(tiny_tokenizer: PreTra
 @pytest.mark.parametrize("text", ["milk<answer>{}<eos><bos>", "<ans<eos>wer> milk <e<answer>os>", "<ANSWER> milk <answer>"])
 def test_the_models_own_marks_are_taken_out_of_a_products_text(tiny_tokenizer: PreTrainedTokenizerFast, part: str, text: str) -> None:
     product = {"title": "milk", "description": None, "brand": None, part: text}
-    tokens = write_prompt(tiny_tokenizer, own={}, text_tokens=200, **product).tokens
+    tokens = write_prompt(tiny_tokenizer, extra={}, text_tokens=200, **product).tokens
     marks = [token for token in tokens if token in tiny_tokenizer.all_special_ids]
     assert marks == tiny_tokenizer.convert_tokens_to_ids(["<bos>", "<answer>"])
     assert "milk" in read(tiny_tokenizer, tokens)
@@ -133,9 +133,9 @@ def test_marks_are_taken_out_by_a_tokenizer_that_was_saved_too(
 
 
 def test_answers_are_greedy_and_held_to_the_schema() -> None:
-    sampling = sampling_parameters(OWN, 50)
+    sampling = sampling_parameters(EXTRA, 50)
     assert (sampling["temperature"], sampling["max_tokens"]) == (0.0, 50)
-    assert json.loads(sampling["structured_outputs"]["json"]) == json_schema(OWN)
+    assert json.loads(sampling["structured_outputs"]["json"]) == json_schema(EXTRA)
 
 
 def test_without_a_gpu_an_engine_computes_in_float32_and_does_not_compile() -> None:

@@ -21,11 +21,11 @@ from shelfcode.attributes.schema import (
     json_schema,
     parse_answer,
 )
-from shelfcode.attributes.settings import ATTRIBUTE_COLUMNS, OwnAttribute
+from shelfcode.attributes.settings import ATTRIBUTE_COLUMNS, ExtraAttribute
 
-OWN = {
-    "season": OwnAttribute(description="when it is bought", values=["spring", "summer", "all year"], limit=2),
-    "mood": OwnAttribute(description="how it is praised"),
+EXTRA = {
+    "season": ExtraAttribute(description="when it is bought", values=["spring", "summer", "all year"], limit=2),
+    "mood": ExtraAttribute(description="how it is praised"),
 }
 ANSWER: dict[str, Any] = {"product_type": "oat milk", "key_ingredients": ["oats", "salt"], "dietary_tags": ["vegan"], "format": "carton"}
 OWN_ANSWER = {**ANSWER, "season": ["spring"], "mood": ["cosy"]}
@@ -33,9 +33,9 @@ OAT_MILK = Attributes(product_type="oat milk", key_ingredients=("oats", "salt"),
 LONG = "x" * (MAX_CHARACTERS + 1)
 
 
-def parsed(own: bool = False, **changed: Any) -> Attributes:
-    fields = {**(OWN_ANSWER if own else ANSWER), **changed}
-    return parse_answer(json.dumps({name: value for name, value in fields.items() if value is not ...}), OWN if own else {})
+def parsed(extra: bool = False, **changed: Any) -> Attributes:
+    fields = {**(OWN_ANSWER if extra else ANSWER), **changed}
+    return parse_answer(json.dumps({name: value for name, value in fields.items() if value is not ...}), EXTRA if extra else {})
 
 
 # The model
@@ -73,23 +73,23 @@ def test_tags_are_distinct() -> None:
 def test_the_contracts_columns_come_first_and_a_recipes_own_before_what_is_known_of_the_extraction() -> None:
     assert attributes_schema({}).names[:6] == ["item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format"]
     assert attributes_schema({}).names == list(ATTRIBUTE_COLUMNS)
-    assert attributes_schema(OWN).names == [*ATTRIBUTE_COLUMNS[:6], "season", "mood", *ATTRIBUTE_COLUMNS[6:]]
+    assert attributes_schema(EXTRA).names == [*ATTRIBUTE_COLUMNS[:6], "season", "mood", *ATTRIBUTE_COLUMNS[6:]]
 
 
 def test_attributes_fit_the_table_and_come_back_as_they_were() -> None:
-    attributes = OAT_MILK.model_copy(update={"own": {"season": ("spring",), "mood": ()}})
+    attributes = OAT_MILK.model_copy(update={"extra": {"season": ("spring",), "mood": ()}})
     row = {"item_id": "1", "text_hash": "ab", **attributes.columns(), "extractor": "e", "truncated": False, "unsupported": []}
-    table = pa.Table.from_pylist([row], schema=attributes_schema(OWN))
+    table = pa.Table.from_pylist([row], schema=attributes_schema(EXTRA))
     assert table.to_pylist() == [{**row, "failure": None}]
-    assert attributes_of(table.to_pylist()[0], OWN) == attributes
+    assert attributes_of(table.to_pylist()[0], EXTRA) == attributes
 
 
 def test_attributes_of_a_table_are_cut_to_the_limits() -> None:
     many = [f"ingredient {number}" for number in range(MAX_INGREDIENTS + 5)]
     columns = {"product_type": "mix", "key_ingredients": many, "dietary_tags": [], "format": "", "season": ["spring", "summer", "all year"]}
-    found = attributes_of(columns, OWN)
+    found = attributes_of(columns, EXTRA)
     assert found.key_ingredients == tuple(many[:MAX_INGREDIENTS])
-    assert found.own == {"season": ("spring", "summer"), "mood": ()}
+    assert found.extra == {"season": ("spring", "summer"), "mood": ()}
 
 
 def test_what_a_table_does_not_say_is_empty() -> None:
@@ -116,9 +116,9 @@ def test_tags_that_only_a_teacher_knows_are_left_out() -> None:
 )
 def test_an_answer_within_the_limits_meets_the_json_schema_and_is_read(changed: dict[str, Any]) -> None:
     answer = {**OWN_ANSWER, **changed}
-    Draft202012Validator.check_schema(json_schema(OWN))
-    Draft202012Validator(json_schema(OWN)).validate(answer)
-    assert parse_answer(json.dumps(answer), OWN).product_type == answer["product_type"]
+    Draft202012Validator.check_schema(json_schema(EXTRA))
+    Draft202012Validator(json_schema(EXTRA)).validate(answer)
+    assert parse_answer(json.dumps(answer), EXTRA).product_type == answer["product_type"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_an_answer_within_the_limits_meets_the_json_schema_and_is_read(changed: 
 )  # fmt: skip
 def test_an_answer_beyond_the_limits_does_not_meet_the_json_schema(changed: dict[str, Any]) -> None:
     answer = {name: value for name, value in {**OWN_ANSWER, **changed}.items() if value is not ...}
-    assert not Draft202012Validator(json_schema(OWN)).is_valid(answer)
+    assert not Draft202012Validator(json_schema(EXTRA)).is_valid(answer)
 
 
 # Reading an answer
@@ -145,15 +145,15 @@ def test_an_answer_beyond_the_limits_does_not_meet_the_json_schema(changed: dict
 
 def test_an_answer_is_read() -> None:
     assert parsed() == OAT_MILK
-    assert parsed(own=True).own == {"season": ("spring",), "mood": ("cosy",)}
+    assert parsed(extra=True).extra == {"season": ("spring",), "mood": ("cosy",)}
 
 
 def test_white_space_case_and_repetitions_are_evened_out() -> None:
     found = parsed(
-        own=True, product_type=" Oat\n Milk ", key_ingredients=["Oats", "oats ", "", "SALT"], dietary_tags=["Vegan", "vegan"],
+        extra=True, product_type=" Oat\n Milk ", key_ingredients=["Oats", "oats ", "", "SALT"], dietary_tags=["Vegan", "vegan"],
         season=["Summer", "summer", "SPRING"], format="Carton",
     )  # fmt: skip
-    assert found == OAT_MILK.model_copy(update={"own": {"season": ("summer", "spring"), "mood": ("cosy",)}})
+    assert found == OAT_MILK.model_copy(update={"extra": {"season": ("summer", "spring"), "mood": ("cosy",)}})
 
 
 def test_tags_come_in_the_order_of_the_list() -> None:
@@ -161,20 +161,20 @@ def test_tags_come_in_the_order_of_the_list() -> None:
 
 
 def test_values_outside_a_closed_list_are_left_out() -> None:
-    found = parsed(own=True, dietary_tags=["locally grown", "vegan"], season=["winter", "summer"], mood=["winter"])
-    assert (found.dietary_tags, found.own) == (("vegan",), {"season": ("summer",), "mood": ("winter",)})
+    found = parsed(extra=True, dietary_tags=["locally grown", "vegan"], season=["winter", "summer"], mood=["winter"])
+    assert (found.dietary_tags, found.extra) == (("vegan",), {"season": ("summer",), "mood": ("winter",)})
 
 
 def test_own_values_are_cut_to_their_limit() -> None:
-    found = parsed(own=True, season=["spring", "summer", "all year"], mood=["a", "a", "b", "c", "d"])
-    assert found.own == {"season": ("spring", "summer"), "mood": ("a", "b", "c")}
+    found = parsed(extra=True, season=["spring", "summer", "all year"], mood=["a", "a", "b", "c", "d"])
+    assert found.extra == {"season": ("spring", "summer"), "mood": ("a", "b", "c")}
 
 
 def test_an_answer_that_is_cut_off_anywhere_is_refused() -> None:
     text = json.dumps(OWN_ANSWER)
     for kept in range(len(text)):
         with pytest.raises(ValueError, match="Invalid JSON"):
-            parse_answer(text[:kept], OWN)
+            parse_answer(text[:kept], EXTRA)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_an_answer_that_is_cut_off_anywhere_is_refused() -> None:
 )
 def test_an_answer_that_the_schema_forbids_is_refused_by_name(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parsed(own=True, **changed)
+        parsed(extra=True, **changed)
 
 
 @pytest.mark.parametrize("text", ["", "null", "[]", '"oat milk"', "{}", "I cannot help with that.", json.dumps(ANSWER) * 2])
@@ -232,6 +232,6 @@ def test_the_text_view_leaves_out_empty_parts(attributes: Attributes, text: str)
 
 
 def test_the_text_view_follows_the_order_asked_for_with_own_attributes_by_their_names() -> None:
-    attributes = OAT_MILK.model_copy(update={"own": {"best_season": ("spring", "summer"), "mood": ()}})
+    attributes = OAT_MILK.model_copy(update={"extra": {"best_season": ("spring", "summer"), "mood": ()}})
     order = ["best_season", "mood", "format", "product_type"]
     assert attributes_text(attributes, order) == "best season: spring, summer. format: carton. oat milk"

@@ -134,21 +134,21 @@ def test_an_engine_that_dies_in_mid_run_loses_no_product(run: Run) -> None:
 
 
 def test_the_attributes_of_unseen_products_are_right_and_far_better_than_the_rules(run: Run) -> None:
-    own = run.recipe.extractor.attributes
-    known = [attributes_of(truth, own) for truth in run.truth.values()]
-    scores = field_scores([attributes_of(run.rows[name], own) for name in run.truth], known)
-    rules = field_scores([by_rules(run.products[name], own) for name in run.truth], known)
+    extra = run.recipe.extractor.attributes
+    known = [attributes_of(truth, extra) for truth in run.truth.values()]
+    scores = field_scores([attributes_of(run.rows[name], extra) for name in run.truth], known)
+    rules = field_scores([by_rules(run.products[name], extra) for name in run.truth], known)
     print({name: round(score.f1, 3) for name, score in scores.items()}, {name: round(score.f1, 3) for name, score in rules.items()})
     assert macro_f1(scores) >= 0.90 > macro_f1(rules)
     assert scores["occasion"].f1 > 0.9
 
 
 def test_nothing_that_the_text_does_not_support_reaches_the_output(run: Run) -> None:
-    own, dropped = run.recipe.extractor.attributes, 0
+    extra, dropped = run.recipe.extractor.attributes, 0
     for name, row in run.rows.items():
         product = run.products[name]
         evidence = read_evidence(product["title"], product["description"], product["brand"])
-        assert ground(attributes_of(row, own), evidence).unsupported == (), name
+        assert ground(attributes_of(row, extra), evidence).unsupported == (), name
         dropped += len(row["unsupported"])
     assert run.result["extraction"]["unsupported_dropped"] == dropped
 

@@ -56,13 +56,13 @@ def extracted(products: pa.Table, settings: ExtractorSettings, folder: Path) -> 
 
 def show_scores(recipe: Recipe, products: int, folder: Path, console: Console) -> None:
     """F1 by field of the two extractors."""
-    chunk, own = sample_chunk(0, products, SEED), recipe.extractor.attributes
+    chunk, extra = sample_chunk(0, products, SEED), recipe.extractor.attributes
     rows, account = extracted(chunk.products, recipe.extractor, folder)
     truth = chunk.facts["attributes"].to_pylist()
-    known = [attributes_of(row, own) for row in truth]
+    known = [attributes_of(row, extra) for row in truth]
     sides = {
-        "small extractor, vLLM": field_scores([attributes_of(rows[row["item_id"]], own) for row in truth], known),
-        "rules": field_scores([by_rules(product, own) for product in chunk.products.to_pylist()], known),
+        "small extractor, vLLM": field_scores([attributes_of(rows[row["item_id"]], extra) for row in truth], known),
+        "rules": field_scores([by_rules(product, extra) for product in chunk.products.to_pylist()], known),
     }
     fields = list(sides["rules"])
     table = Table("extractor", "macro F1 of four", *fields, title=f"F1 on {products} unseen sample products")

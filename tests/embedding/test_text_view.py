@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from shelfcode.attributes.schema import attributes_schema
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 
@@ -24,7 +24,7 @@ def test_no_products_give_no_texts() -> None:
     assert raw_texts(PRODUCTS.slice(0, 0), TextViewSettings()) == []
 
 
-OWN = {"pairs_with": OwnAttribute(description="what goes with it", limit=2)}
+EXTRA = {"pairs_with": ExtraAttribute(description="what goes with it", limit=2)}
 ATTRIBUTES = pa.Table.from_pylist(
     [
         {"item_id": "1", "text_hash": "h", "product_type": "oat milk", "key_ingredients": ["oats", "salt"], "dietary_tags": ["vegan"],
@@ -33,27 +33,27 @@ ATTRIBUTES = pa.Table.from_pylist(
         {"item_id": "2", "text_hash": "h", "product_type": "soap", "key_ingredients": [], "dietary_tags": [], "format": "",
          "pairs_with": []},
     ],
-    attributes_schema(OWN),
+    attributes_schema(EXTRA),
 )  # fmt: skip
 
 
 def test_an_attributes_view_tells_what_the_extractor_found_and_nothing_of_the_extraction() -> None:
-    texts = attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes"), OWN)
+    texts = attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes"), EXTRA)
     assert texts == ["oat milk. ingredients: oats, salt. dietary: vegan. format: carton", "soap"]
 
 
 def test_an_attributes_view_follows_the_order_of_its_attributes_the_recipes_own_among_them() -> None:
     view = TextViewSettings(kind="attributes", attributes=["pairs_with", "format", "product_type"])
-    assert attribute_texts(ATTRIBUTES, view, OWN) == ["pairs with: coffee, tea. format: carton. oat milk", "soap"]
+    assert attribute_texts(ATTRIBUTES, view, EXTRA) == ["pairs with: coffee, tea. format: carton. oat milk", "soap"]
 
 
 def test_a_product_without_any_of_a_views_attributes_has_an_empty_text() -> None:
-    assert attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes", attributes=["dietary_tags"]), OWN) == ["dietary: vegan", ""]
+    assert attribute_texts(ATTRIBUTES, TextViewSettings(kind="attributes", attributes=["dietary_tags"]), EXTRA) == ["dietary: vegan", ""]
 
 
 def test_an_attributes_view_is_no_longer_than_asked_for() -> None:
     view = TextViewSettings(kind="attributes", max_characters=20)
-    assert attribute_texts(ATTRIBUTES, view, OWN) == ["oat milk.", "soap"]
+    assert attribute_texts(ATTRIBUTES, view, EXTRA) == ["oat milk.", "soap"]
 
 
 def test_no_view_is_longer_than_asked_for() -> None:

@@ -20,12 +20,12 @@ def extractor_name(settings: ExtractorSettings) -> str:
     if settings.engine == "rules":
         told = {name: attribute.model_dump(exclude={"description"}) for name, attribute in settings.attributes.items()}
         return RULES_EXTRACTOR + (f"-{_digest(json.dumps(told, sort_keys=True))}" if told else "")
-    own = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()})
+    extra = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()})
     path = Path(model_path("extractor.model", settings.model))
     content = content_digest(path) if path.is_dir() else settings.model
     decides = (
         content, settings.revision, settings.dtype, PROMPT_VERSION, settings.max_input_tokens, settings.max_output_tokens,
-        settings.retry_output_tokens, own, telling_arguments(settings.engine_arguments),
+        settings.retry_output_tokens, extra, telling_arguments(settings.engine_arguments),
     )  # fmt: skip
     return f"{readable_name(settings.model)}-{_digest(repr(decides))}"
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 from shelfcode.attributes.grounding import ground
 from shelfcode.attributes.rules.evidence import read_evidence
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, extract
-from shelfcode.attributes.rules.own_values import extract_own
-from shelfcode.attributes.schema import Attributes, Own, attributes_schema, parse_answer
+from shelfcode.attributes.rules.own_values import extract_extra
+from shelfcode.attributes.schema import Attributes, ExtraAttributes, attributes_schema, parse_answer
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Outcome:
     truncated: bool = False
 
 
-def read_outcome(answer: str | None, error: str | None, truncated: bool, own: Own) -> Outcome:
+def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: ExtraAttributes) -> Outcome:
     """An engine's answer to one product, or what kept it from answering."""
     if error:
         return Outcome(None, f"engine error: {error.splitlines()[0][:200]}", truncated)
     try:
-        return Outcome(parse_answer(answer or "", own), None, truncated)
+        return Outcome(parse_answer(answer or "", extra), None, truncated)
     except ValueError as problem:
         begun = (answer or "").strip()
         cut_off = begun.startswith("{") and not begun.endswith("}")
@@ -35,13 +35,13 @@ def read_outcome(answer: str | None, error: str | None, truncated: bool, own: Ow
         return Outcome(None, f"invalid answer: {reason}", truncated)
 
 
-def by_rules(product: Mapping[str, Any], own: Own) -> Attributes:
+def by_rules(product: Mapping[str, Any], extra: ExtraAttributes) -> Attributes:
     """What the rules find of a product."""
     attributes = extract(product["title"], product["description"], product["brand"])
-    return attributes.model_copy(update={"own": extract_own(product["title"], product["description"], own)}) if own else attributes
+    return attributes.model_copy(update={"extra": extract_extra(product["title"], product["description"], extra)}) if extra else attributes
 
 
-def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, own: Own) -> pa.Table:
+def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, extra: ExtraAttributes) -> pa.Table:
     """Rows of an attributes table: every outcome held against its product's text; one without attributes is left to the rules.
 
     Args:
@@ -51,10 +51,10 @@ def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Ou
     rows = []
     for product, outcome in zip(products, outcomes, strict=True):
         evidence = read_evidence(product["title"], product["description"], product["brand"])
-        grounded = ground(outcome.attributes or by_rules(product, own), evidence)
+        grounded = ground(outcome.attributes or by_rules(product, extra), evidence)
         rows.append({
             "item_id": product["item_id"], "text_hash": product["text_hash"], **grounded.attributes.columns(),
             "extractor": extractor if outcome.attributes else RULES_EXTRACTOR, "failure": outcome.failure,
             "truncated": outcome.truncated, "unsupported": list(grounded.unsupported),
         })  # fmt: skip
-    return pa.Table.from_pylist(rows, attributes_schema(own))
+    return pa.Table.from_pylist(rows, attributes_schema(extra))

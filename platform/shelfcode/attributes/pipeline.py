@@ -182,7 +182,7 @@ def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_to
     """Products with the engine's `answer`, or its `error`, and whether their text was `truncated`."""
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # imports vLLM, which a workspace of rules can do without
 
-    room, own = share_out(settings), settings.attributes
+    room, extra = share_out(settings), settings.attributes
     config = vLLMEngineProcessorConfig(
         model_source=model_path("extractor.model", settings.model),
         engine_kwargs=engine_arguments(settings, room),
@@ -195,7 +195,7 @@ def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_to
         log_engine_metrics=False,
         chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
     )  # fmt: skip
-    sampling = sampling_parameters(own, output_tokens)
+    sampling = sampling_parameters(extra, output_tokens)
     processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=_answer)
     blocks = products.map_batches(
         _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "room": room}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from shelfcode.attributes.extractor import context_length, load_tokenizer
 from shelfcode.attributes.prompt import conversation, product_text
-from shelfcode.attributes.schema import Own, json_schema
+from shelfcode.attributes.schema import ExtraAttributes, json_schema
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.text import cut
@@ -58,7 +58,7 @@ class Prompt:
 
 
 def write_prompt(
-    tokenizer: "PreTrainedTokenizerBase", title: str, description: str | None, brand: str | None, own: Own, text_tokens: int
+    tokenizer: "PreTrainedTokenizerBase", title: str, description: str | None, brand: str | None, extra: ExtraAttributes, text_tokens: int
 ) -> Prompt:
     """The prompt of one product.
 
@@ -71,17 +71,17 @@ def write_prompt(
     truncated = len(spans) > text_tokens
     if truncated:
         text = cut(text, min(spans[text_tokens - 1][1], spans[text_tokens][0]))  # not inside a sign that is several tokens
-    return Prompt(_prompt(tokenizer, text, own), truncated)
+    return Prompt(_prompt(tokenizer, text, extra), truncated)
 
 
-def _prompt(tokenizer: "PreTrainedTokenizerBase", text: str, own: Own) -> list[int]:
-    tokens: list[int] = tokenizer(conversation(tokenizer, text, own), add_special_tokens=False)["input_ids"]
+def _prompt(tokenizer: "PreTrainedTokenizerBase", text: str, extra: ExtraAttributes) -> list[int]:
+    tokens: list[int] = tokenizer(conversation(tokenizer, text, extra), add_special_tokens=False)["input_ids"]
     return tokens
 
 
-def sampling_parameters(own: Own, output_tokens: int) -> dict[str, Any]:
+def sampling_parameters(extra: ExtraAttributes, output_tokens: int) -> dict[str, Any]:
     """Greedy, and held to the schema. The schema goes as text: as a dict, Arrow would give all objects in it the same keys."""
-    return {"temperature": 0.0, "max_tokens": output_tokens, "structured_outputs": {"json": json.dumps(json_schema(own))}}
+    return {"temperature": 0.0, "max_tokens": output_tokens, "structured_outputs": {"json": json.dumps(json_schema(extra))}}
 
 
 def engine_arguments(settings: ExtractorSettings, room: Room) -> dict[str, Any]:

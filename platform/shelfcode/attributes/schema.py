@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 
 MAX_INGREDIENTS = 8
 MAX_TAGS = 8
@@ -54,11 +54,11 @@ FIELDS = ("product_type", "key_ingredients", "dietary_tags", "format")
 _TEXTS = pa.list_(pa.string())
 _KNOWN_TAGS = frozenset(DIETARY_TAGS)
 
-Own = Mapping[str, OwnAttribute]
+ExtraAttributes = Mapping[str, ExtraAttribute]
 """A recipe's own attributes, by name."""
 
 
-def attributes_schema(own: Own) -> pa.Schema:
+def attributes_schema(extra: ExtraAttributes) -> pa.Schema:
     """Columns of `<workspace>/attributes/<extractor>/part-*.parquet`.
 
     The contract's six, a list of texts for each attribute of the recipe's own, and what is known of the extraction: `extractor`
@@ -74,7 +74,7 @@ def attributes_schema(own: Own) -> pa.Schema:
             ("key_ingredients", _TEXTS),
             ("dietary_tags", _TEXTS),
             ("format", pa.string()),
-            *((name, _TEXTS) for name in own),
+            *((name, _TEXTS) for name in extra),
             ("extractor", pa.string()),
             ("failure", pa.string()),
             ("truncated", pa.bool_()),
@@ -103,7 +103,7 @@ class Attributes(BaseModel):
     key_ingredients: tuple[str, ...] = Field(default=(), max_length=MAX_INGREDIENTS)
     dietary_tags: tuple[str, ...] = ()
     format: str = ""
-    own: dict[str, tuple[str, ...]] = {}
+    extra: dict[str, tuple[str, ...]] = {}
 
     @field_validator("dietary_tags")
     @classmethod
@@ -115,22 +115,22 @@ class Attributes(BaseModel):
 
     def columns(self) -> dict[str, str | list[str]]:
         """Values by the names of the table's columns."""
-        fields = self.model_dump(mode="json", exclude={"own"})
-        return fields | {name: list(values) for name, values in self.own.items()}
+        fields = self.model_dump(mode="json", exclude={"extra"})
+        return fields | {name: list(values) for name, values in self.extra.items()}
 
 
-def attributes_of(columns: Mapping[str, Any], own: Own) -> Attributes:
+def attributes_of(columns: Mapping[str, Any], extra: ExtraAttributes) -> Attributes:
     """Attributes from the table's columns, a teacher's or an older extractor's among them: cut to the limits, known tags only."""
     return Attributes(
         product_type=columns["product_type"] or "",
         key_ingredients=tuple(columns["key_ingredients"] or ())[:MAX_INGREDIENTS],
         dietary_tags=tuple(tag for value in columns["dietary_tags"] or () if (tag := _clean(value)) in _KNOWN_TAGS),
         format=columns["format"] or "",
-        own={name: tuple(columns.get(name) or ())[: attribute.limit] for name, attribute in own.items()},
+        extra={name: tuple(columns.get(name) or ())[: attribute.limit] for name, attribute in extra.items()},
     )
 
 
-def json_schema(own: Own) -> dict[str, Any]:
+def json_schema(extra: ExtraAttributes) -> dict[str, Any]:
     """What an LLM's answer must look like; every field is required, so that a short answer is a complete one."""
     text = {"type": "string", "maxLength": MAX_CHARACTERS}
     filled = {**text, "minLength": 1}
@@ -140,7 +140,7 @@ def json_schema(own: Own) -> dict[str, Any]:
         "dietary_tags": {"type": "array", "items": {"enum": list(DIETARY_TAGS)}, "maxItems": MAX_TAGS},
         "format": text,
     }
-    for name, attribute in own.items():
+    for name, attribute in extra.items():
         items = {"enum": attribute.values} if attribute.values else filled
         properties[name] = {"type": "array", "items": items, "maxItems": attribute.limit}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
@@ -159,7 +159,7 @@ class _Answer(BaseModel):
     format: _Text
 
 
-def parse_answer(text: str, own: Own) -> Attributes:
+def parse_answer(text: str, extra: ExtraAttributes) -> Attributes:
     """Attributes from an LLM's answer: white space and case evened out; repetitions, empty values and those outside a closed list left out.
 
     Raises:
@@ -167,8 +167,8 @@ def parse_answer(text: str, own: Own) -> Attributes:
     """
     try:
         answer = _Answer.model_validate_json(text)
-        extra, tags = answer.model_extra or {}, set(_distinct(answer.dietary_tags))
-        missing = [name for name in own if not isinstance(extra.get(name), list)]
+        added, tags = answer.model_extra or {}, set(_distinct(answer.dietary_tags))
+        missing = [name for name in extra if not isinstance(added.get(name), list)]
         if missing:
             raise ValueError(f"the answer lacks {', '.join(missing)}")
         return Attributes(
@@ -176,7 +176,7 @@ def parse_answer(text: str, own: Own) -> Attributes:
             key_ingredients=_distinct(answer.key_ingredients),
             dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in tags),
             format=_clean(answer.format),
-            own={name: _allowed(_VALUES.validate_python(extra[name]), attribute) for name, attribute in own.items()},
+            extra={name: _allowed(_VALUES.validate_python(added[name]), attribute) for name, attribute in extra.items()},
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -192,7 +192,7 @@ def _distinct(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(clean for value in values if (clean := _clean(value))))
 
 
-def _allowed(values: Sequence[str], attribute: OwnAttribute) -> tuple[str, ...]:
+def _allowed(values: Sequence[str], attribute: ExtraAttribute) -> tuple[str, ...]:
     known = {_clean(value) for value in attribute.values}
     return tuple(value for value in _distinct(values) if not known or value in known)[: attribute.limit]
 

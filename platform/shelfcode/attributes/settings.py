@@ -13,7 +13,7 @@ ATTRIBUTE_COLUMNS = (
 """Columns that every attributes table has."""
 
 
-class OwnAttribute(Settings):
+class ExtraAttribute(Settings):
     """An attribute that a recipe adds to the four that every extractor fills."""
 
     description: str = Field(description="what it is, told to the LLM")
@@ -39,7 +39,7 @@ class ExtractorSettings(Settings):
     )
     revision: str | None = Field(None, description="of a hub model")
     prompt: Literal["v1"] = Field("v1", description="version of the instructions")
-    attributes: dict[str, OwnAttribute] = Field(
+    attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own, beside the four, by names of lower-case letters, digits and _"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as vLLM finds best, float32 without a GPU")
@@ -59,7 +59,7 @@ class ExtractorSettings(Settings):
 
     @field_validator("attributes")
     @classmethod
-    def _names_of_their_own(cls, attributes: dict[str, OwnAttribute]) -> dict[str, OwnAttribute]:
+    def _names_of_their_own(cls, attributes: dict[str, ExtraAttribute]) -> dict[str, ExtraAttribute]:
         odd = [name for name in attributes if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ATTRIBUTE_COLUMNS]
         if odd:
             raise ValueError(f"names must be in lower case, of letters, digits and _, and none of {', '.join(ATTRIBUTE_COLUMNS)}: {odd}")

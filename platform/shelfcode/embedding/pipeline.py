@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.pipeline import check_extractor, extract_attributes
-from shelfcode.attributes.schema import Own
+from shelfcode.attributes.schema import ExtraAttributes
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
@@ -45,7 +45,7 @@ class TextSource:
     workspace: Workspace
     parts: tuple[str, ...]
     view: TextViewSettings
-    own: Own
+    own: ExtraAttributes
     owner: KeyIndex | None = None
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from shelfcode.attributes.schema import Own, attributes_of, attributes_text
+from shelfcode.attributes.schema import ExtraAttributes, attributes_of, attributes_text
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.text import cut
 
@@ -13,7 +13,7 @@ def raw_texts(products: pa.Table, settings: TextViewSettings) -> list[str]:
     return [cut(". ".join(value for value in values if value), settings.max_characters) for values in zip(*columns, strict=True)]
 
 
-def attribute_texts(attributes: pa.Table, settings: TextViewSettings, own: Own) -> list[str]:
+def attribute_texts(attributes: pa.Table, settings: TextViewSettings, own: ExtraAttributes) -> list[str]:
     """What the extractor found of each product, as text; marketing copy is not in it."""
     rows = (attributes_of(row, own) for row in attributes.to_pylist())
     return [cut(attributes_text(row, settings.attributes), settings.max_characters) for row in rows]

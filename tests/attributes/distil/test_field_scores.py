@@ -41,15 +41,15 @@ def test_values_of_one_product_do_not_count_for_another() -> None:
 
 
 def test_own_attributes_are_scored_and_one_that_was_not_found_counts_as_empty() -> None:
-    known = [KNOWN[0].model_copy(update={"own": {"mood": ("cosy", "warm")}}), KNOWN[1].model_copy(update={"own": {"mood": ()}})]
-    found = [FOUND[0].model_copy(update={"own": {"mood": ("warm", "calm"), "strange": ("x",)}}), FOUND[1]]
+    known = [KNOWN[0].model_copy(update={"extra": {"mood": ("cosy", "warm")}}), KNOWN[1].model_copy(update={"extra": {"mood": ()}})]
+    found = [FOUND[0].model_copy(update={"extra": {"mood": ("warm", "calm"), "strange": ("x",)}}), FOUND[1]]
     scores = field_scores(found, known)
     assert list(scores) == [*FIELDS, "mood"]
     assert scores["mood"] == FieldScore(precision=0.5, recall=0.5, f1=0.5, found=2, known=2)
 
 
 def test_the_mean_is_over_the_four_attributes_alone() -> None:
-    known = [attributes.model_copy(update={"own": {"mood": ("cosy",)}}) for attributes in KNOWN]
+    known = [attributes.model_copy(update={"extra": {"mood": ("cosy",)}}) for attributes in KNOWN]
     assert macro_f1(field_scores(FOUND, known)) == pytest.approx((0.5 + 4 / 7 + 0.0 + 2 / 3) / 4)
 
 

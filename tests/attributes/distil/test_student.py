@@ -20,16 +20,16 @@ from shelfcode.attributes.distil.student import (
 )
 from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import Attributes, parse_answer
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.errors import ShelfcodeError
 
-STUDENTS = Path(__file__).parents[2] / "jobs" / "students"
+STUDENTS = Path(__file__).parents[3] / "jobs" / "students"
 FULL = Attributes(
     product_type="Oat Milk", key_ingredients=("oats", "sea salt"), dietary_tags=("vegan", "gluten free"), format="carton",
-    own={"best_season": ("spring", "all year")},
+    extra={"best_season": ("spring", "all year")},
 )  # fmt: skip
-EMPTY = Attributes(product_type="soap", own={"best_season": ()})
-OWN = {"best_season": OwnAttribute(description="when it is bought")}
+EMPTY = Attributes(product_type="soap", extra={"best_season": ()})
+EXTRA = {"best_season": ExtraAttribute(description="when it is bought")}
 
 # Recipes
 
@@ -82,8 +82,8 @@ def test_an_answer_is_compact_json_in_lower_case_that_is_read_back() -> None:
         '{"product_type":"oat milk","key_ingredients":["oats","sea salt"],"dietary_tags":["vegan","gluten free"],"format":"carton",'
         '"best_season":["spring","all year"]}'
     )
-    assert parse_answer(answer_text(FULL), OWN) == FULL.model_copy(update={"product_type": "oat milk"})
-    assert parse_answer(answer_text(EMPTY), OWN) == EMPTY
+    assert parse_answer(answer_text(FULL), EXTRA) == FULL.model_copy(update={"product_type": "oat milk"})
+    assert parse_answer(answer_text(EMPTY), EXTRA) == EMPTY
 
 
 def test_an_answer_keeps_signs_and_other_scripts() -> None:
@@ -92,7 +92,7 @@ def test_an_answer_keeps_signs_and_other_scripts() -> None:
 
 
 @pytest.fixture(scope="module")
-def own_tokenizer(pairs: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
+def small_tokenizer(pairs: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
     """Of answers with an attribute of the recipe's own, empty in every second."""
     answers = [json.loads(answer) | {"best_season": ["spring"] if row % 2 else []} for row, (_, answer) in enumerate(pairs)]
     return learn_vocabulary((json.dumps(answer, ensure_ascii=False, separators=(",", ":")) for answer in answers), 1024)
@@ -114,12 +114,12 @@ def test_upper_case_is_read_as_lower_case(tiny_tokenizer: PreTrainedTokenizerFas
     assert tiny_tokenizer("OAT Milk")["input_ids"] == tiny_tokenizer("oat milk")["input_ids"]
 
 
-def test_the_scaffolding_of_an_answer_is_a_token_a_piece(own_tokenizer: PreTrainedTokenizerFast) -> None:
+def test_the_scaffolding_of_an_answer_is_a_token_a_piece(small_tokenizer: PreTrainedTokenizerFast) -> None:
     def pieces(attributes: Attributes) -> list[str]:
-        tokens = own_tokenizer(answer_text(attributes), add_special_tokens=False)["input_ids"]
-        return [piece for piece in map(own_tokenizer.decode, tokens) if '"' in piece or "]" in piece]
+        tokens = small_tokenizer(answer_text(attributes), add_special_tokens=False)["input_ids"]
+        return [piece for piece in map(small_tokenizer.decode, tokens) if '"' in piece or "]" in piece]
 
-    salted = FULL.model_copy(update={"key_ingredients": ("salt",), "dietary_tags": ("vegan",), "own": {"best_season": ("spring",)}})
+    salted = FULL.model_copy(update={"key_ingredients": ("salt",), "dietary_tags": ("vegan",), "extra": {"best_season": ("spring",)}})
     assert pieces(salted) == [
         '{"product_type":"', '","key_ingredients":["', '"],"dietary_tags":["', '"],"format":"', '","best_season":["', '"]}',
     ]  # fmt: skip
@@ -127,7 +127,7 @@ def test_the_scaffolding_of_an_answer_is_a_token_a_piece(own_tokenizer: PreTrain
 
 
 def test_a_prompt_is_the_products_text_alone_between_two_marks(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
-    text = tiny_tokenizer.apply_chat_template(messages("title: oat milk", OWN), add_generation_prompt=True, tokenize=False)
+    text = tiny_tokenizer.apply_chat_template(messages("title: oat milk", EXTRA), add_generation_prompt=True, tokenize=False)
     assert text == "<bos>title: oat milk<answer>"
     tokens = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
     assert [tiny_tokenizer.decode([tokens[0]]), tiny_tokenizer.decode([tokens[-1]])] == ["<bos>", "<answer>"]

@@ -11,12 +11,12 @@ import pytest
 from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.schema import Attributes
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.workspace import Workspace
 
-OWN = {"mood": OwnAttribute(description="how it is praised", limit=2)}
+EXTRA = {"mood": ExtraAttribute(description="how it is praised", limit=2)}
 LIST = pa.list_(pa.string())
 SCHEMA = pa.schema([("item_id", pa.string()), ("product_type", pa.string()), ("key_ingredients", LIST), ("dietary_tags", LIST),
                     ("format", pa.string()), ("mood", LIST)])  # fmt: skip
@@ -59,7 +59,7 @@ def test_a_teacher_is_a_file_or_a_folder_of_parquet(tmp_path: Path, folder: bool
     (tmp_path / "teacher").mkdir()
     write(tmp_path / "teacher" / "one.parquet", [OAT_MILK])
     file = write(tmp_path / "teacher" / "two.parquet", [said("p2", "bread")])
-    found = read_teacher(str(tmp_path / "teacher") if folder else file, OWN)
+    found = read_teacher(str(tmp_path / "teacher") if folder else file, EXTRA)
     assert sorted(found["item_id"].to_pylist()) == (["p1", "p2"] if folder else ["p2"])
 
 
@@ -68,7 +68,7 @@ def test_columns_that_are_missing_are_named_with_those_there_are(tmp_path: Path)
     with pytest.raises(
         ShelfcodeError, match="lacks the columns key_ingredients, dietary_tags, format, mood; it has item_id, product_type, aisle"
     ):
-        read_teacher(str(tmp_path / "teacher.parquet"), OWN)
+        read_teacher(str(tmp_path / "teacher.parquet"), EXTRA)
 
 
 def test_a_list_written_as_one_text_is_refused(tmp_path: Path) -> None:
@@ -89,13 +89,15 @@ def test_what_is_no_parquet_is_refused_by_name(tmp_path: Path, name: str) -> Non
 
 
 def test_what_the_text_does_not_support_is_not_taught(workspace: Workspace, snapshot: Snapshot, tmp_path: Path) -> None:
-    pairs = teaching_pairs(workspace, snapshot, read_teacher(write(tmp_path / "t.parquet", [OAT_MILK, said("p9", "stranger")]), OWN), OWN)
+    pairs = teaching_pairs(
+        workspace, snapshot, read_teacher(write(tmp_path / "t.parquet", [OAT_MILK, said("p9", "stranger")]), EXTRA), EXTRA
+    )
     assert pairs.texts == ["title: Vegan Oat Milk Carton\nbrand: Oatly\ndescription: Oats and salt."]
     assert pairs.answers == [
         '{"product_type":"oat milk","key_ingredients":["oats"],"dietary_tags":["vegan"],"format":"carton","mood":["cosy"]}'
     ]
     expected = Attributes(
-        product_type="oat milk", key_ingredients=("oats",), dietary_tags=("vegan",), format="carton", own={"mood": ("cosy",)}
+        product_type="oat milk", key_ingredients=("oats",), dietary_tags=("vegan",), format="carton", extra={"mood": ("cosy",)}
     )
     assert pairs.known == [expected]
     assert (pairs.silent, pairs.dropped) == (3, 2)
@@ -132,5 +134,5 @@ def test_of_an_extractors_table_only_what_it_said_of_the_present_text_is_taught(
 
 def test_a_teacher_beyond_the_limits_is_cut_to_them(workspace: Workspace, snapshot: Snapshot, tmp_path: Path) -> None:
     row = said("p1", "oat milk", dietary_tags=["Vegan", "planet friendly"], key_ingredients=None, mood=["a", "b", "c"], format=None)
-    pairs = teaching_pairs(workspace, snapshot, read_teacher(write(tmp_path / "t.parquet", [row]), OWN), OWN)
-    assert pairs.known == [Attributes(product_type="oat milk", dietary_tags=("vegan",), own={"mood": ("a", "b")})]
+    pairs = teaching_pairs(workspace, snapshot, read_teacher(write(tmp_path / "t.parquet", [row]), EXTRA), EXTRA)
+    assert pairs.known == [Attributes(product_type="oat milk", dietary_tags=("vegan",), extra={"mood": ("a", "b")})]

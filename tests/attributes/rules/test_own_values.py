@@ -2,12 +2,12 @@
 
 import pytest
 
-from shelfcode.attributes.rules.own_values import extract_own
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.rules.own_values import extract_extra
+from shelfcode.attributes.settings import ExtraAttribute
 
 
 def values(title: str, description: str | None = None, *, known: list[str], limit: int = 3) -> tuple[str, ...]:
-    return extract_own(title, description, {"own": OwnAttribute(description="d", values=known, limit=limit)})["own"]
+    return extract_extra(title, description, {"extra": ExtraAttribute(description="d", values=known, limit=limit)})["extra"]
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_a_value_without_a_word_is_never_found() -> None:
 
 
 def test_an_attribute_without_a_closed_list_stays_empty_and_each_has_values_of_its_own() -> None:
-    own = {
-        "mood": OwnAttribute(description="how it is praised"),
-        "meal": OwnAttribute(description="when it is eaten", values=["breakfast"]),
-        "room": OwnAttribute(description="where it is used", values=["kitchen"]),
+    extra = {
+        "mood": ExtraAttribute(description="how it is praised"),
+        "meal": ExtraAttribute(description="when it is eaten", values=["breakfast"]),
+        "room": ExtraAttribute(description="where it is used", values=["kitchen"]),
     }
-    assert extract_own("Cosy breakfast kitchen", None, own) == {"mood": (), "meal": ("breakfast",), "room": ("kitchen",)}
+    assert extract_extra("Cosy breakfast kitchen", None, extra) == {"mood": (), "meal": ("breakfast",), "room": ("kitchen",)}
 
 
 def test_no_own_attributes_have_no_values() -> None:
-    assert extract_own("Breakfast", None, {}) == {}
+    assert extract_extra("Breakfast", None, {}) == {}

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from shelfcode.attributes.distil.student import StudentRecipe
 from shelfcode.attributes.prompt import conversation
-from shelfcode.attributes.schema import Own
+from shelfcode.attributes.schema import ExtraAttributes
 from shelfcode.optimisation import Worker, descend, warmup_cosine
 
 IGNORED = -100
@@ -51,9 +51,11 @@ class Teaching:
         self.step = int(state["step"])
 
 
-def lessons(pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, own: Own, max_tokens: int) -> tuple[list[Lesson], int]:
+def lessons(
+    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, extra: ExtraAttributes, max_tokens: int
+) -> tuple[list[Lesson], int]:
     """Pairs as tokens, and how many were left out since prompt and answer are longer than `max_tokens`."""
-    prompts = [conversation(tokenizer, text, own) for text, _ in pairs]
+    prompts = [conversation(tokenizer, text, extra) for text, _ in pairs]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     answer_ids = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     made = [

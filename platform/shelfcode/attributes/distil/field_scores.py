@@ -25,10 +25,10 @@ def field_scores(found: Sequence[Attributes], known: Sequence[Attributes]) -> di
     Raises:
         ValueError: the two are not of one length.
     """
-    own = list(dict.fromkeys(name for attributes in known for name in attributes.own))
+    extra = list(dict.fromkeys(name for attributes in known for name in attributes.extra))
     columns = [[attributes.columns() for attributes in side] for side in (found, known)]
     scores = {}
-    for name in (*FIELDS, *own):
+    for name in (*FIELDS, *extra):
         pairs = list(zip(*([_values(row.get(name)) for row in side] for side in columns), strict=True))
         scores[name] = _score(pairs)
     return scores

@@ -20,7 +20,7 @@ from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from shelfcode.attributes.schema import Attributes
-from shelfcode.attributes.settings import OwnAttribute
+from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.errors import ShelfcodeError
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 from shelfcode.settings import Positive, Settings
@@ -50,7 +50,7 @@ class StudentRecipe(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the extractor; lower case")
     base: str | None = Field(None, description="a folder, or a name on the model hub, to train further; from scratch when left out")
     architecture: StudentArchitecture = StudentArchitecture()
-    attributes: dict[str, OwnAttribute] = Field(
+    attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
     )
     max_tokens: Positive = Field(512, description="of a product's text and its answer together; a longer pair is not taught")

@@ -9,7 +9,7 @@ from shelfcode.attributes.distil.student import answer_text
 from shelfcode.attributes.grounding import ground
 from shelfcode.attributes.prompt import product_text, text_hashes
 from shelfcode.attributes.rules.evidence import read_evidence
-from shelfcode.attributes.schema import FIELDS, Attributes, Own, attributes_of
+from shelfcode.attributes.schema import FIELDS, Attributes, ExtraAttributes, attributes_of
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import index_keys, item_keys, row_keys
@@ -37,7 +37,7 @@ class Pairs:
     dropped: int
 
 
-def read_teacher(url: str, own: Own) -> pa.Table:
+def read_teacher(url: str, extra: ExtraAttributes) -> pa.Table:
     """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are left alone.
 
     Raises:
@@ -48,16 +48,16 @@ def read_teacher(url: str, own: Own) -> pa.Table:
         table = ds.dataset(path, filesystem=fs, format="parquet").to_table()
     except (FileNotFoundError, pa.ArrowException) as error:
         raise ShelfcodeError(f"--attributes {url}: {str(error).splitlines()[0]}. Give a file or folder of Parquet") from error
-    missing = [name for name in (*NEEDED, *own) if name not in table.column_names]
+    missing = [name for name in (*NEEDED, *extra) if name not in table.column_names]
     if missing:
         raise ShelfcodeError(f"--attributes {url} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    flat = [name for name in ("key_ingredients", "dietary_tags", *own) if not pa.types.is_nested(table.schema.field(name).type)]
+    flat = [name for name in ("key_ingredients", "dietary_tags", *extra) if not pa.types.is_nested(table.schema.field(name).type)]
     if flat:
         raise ShelfcodeError(f"--attributes {url}: {', '.join(flat)} must be lists of texts, one text a value")
     return table
 
 
-def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, own: Own) -> Pairs:
+def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, extra: ExtraAttributes) -> Pairs:
     """Pairs of the products that the teacher speaks of; only what a product's own text supports is taught.
 
     Raises:
@@ -74,7 +74,7 @@ def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, 
         answers = teacher.take(pa.array([rows[place] for place in places], pa.int64())).to_pylist()
         for product, answer in zip(products.take(pa.array(places, pa.int64())).to_pylist(), answers, strict=True):
             evidence = read_evidence(product["title"], product["description"], product["brand"])
-            grounded = ground(attributes_of(answer, own), evidence)
+            grounded = ground(attributes_of(answer, extra), evidence)
             pairs.texts.append(product_text(product["title"], product["description"], product["brand"]))
             pairs.answers.append(answer_text(grounded.attributes))
             pairs.known.append(grounded.attributes)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from shelfcode.attributes.rules.phrases import PhraseTable, split_words
-from shelfcode.attributes.schema import Own
+from shelfcode.attributes.schema import ExtraAttributes
 
 
-def extract_own(title: str, description: str | None, own: Own) -> dict[str, tuple[str, ...]]:
+def extract_extra(title: str, description: str | None, extra: ExtraAttributes) -> dict[str, tuple[str, ...]]:
     """Values that the text names, in the order in which it does; none for an attribute without a closed list."""
     words = split_words(f"{title}. {description or ''}")
     found: dict[str, tuple[str, ...]] = {}
-    for name, attribute in own.items():
+    for name, attribute in extra.items():
         named = dict.fromkeys(match.value for match in _table(tuple(attribute.values)).find(words)) if attribute.values else {}
         found[name] = tuple(named)[: attribute.limit]
     return found

@@ -117,7 +117,7 @@ def _attributes_view(product: Asked, recipe: Recipe) -> View | Problem:
     text = cut(whole, recipe.text_view.max_characters)
     if not text.strip():
         return Problem("invalid-product", f"nothing to encode: {', '.join(recipe.text_view.attributes)} are empty")
-    known = attributes.key_ingredients or attributes.dietary_tags or attributes.format or any(attributes.own.values())
+    known = attributes.key_ingredients or attributes.dietary_tags or attributes.format or any(attributes.extra.values())
     told = {"no_attributes": not known, "truncated": len(text) < len(whole)}
     return View(text, tuple(warning for warning, holds in told.items() if holds), source)
 
