@@ -1,0 +1,131 @@
+"""What jobs tell their users of a catalog's attributes, and what they ask of Ray."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from rich.console import Console
+
+import shelfcode.job
+from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.embedding.embeddings import EmbeddedCatalog
+from shelfcode.job import has_gpu, run_job, say_embedded, show_attributes, show_figures
+from shelfcode.keys import KeyIndex, owners, row_keys
+from shelfcode.workspace import Workspace
+
+EXTRA = {"occasion": ExtraAttribute(description="what for")}
+NOTHING = ExtractedCatalog((), KeyIndex(np.empty(0, np.uint64), np.empty(0, np.int64)), 0, 0, 0, 0, {}, 0, 0)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is shown on a wide screen."""
+    told = io.StringIO()
+    monkeypatch.setattr(shelfcode.job, "screen", Console(file=told, width=200))
+    return told
+
+
+def a_row(number: int, **columns: object) -> dict[str, object]:
+    row = {"item_id": f"p{number}", "text_hash": f"h{number}", "product_type": f"tea {number}", "key_ingredients": ["mint", "sage"],
+           "dietary_tags": [], "format": "", "occasion": ["movie night"], "extractor": "qwen", "failure": None, "truncated": False,
+           "unsupported": ["tag: vegan"]}  # fmt: skip
+    return row | columns
+
+
+def extracted(workspace: Workspace, rows: list[dict[str, object]], ours: list[int]) -> ExtractedCatalog:
+    """A table of rows, of which those at some places are of the catalog at hand."""
+    table = pa.Table.from_pylist(rows, attributes_schema(EXTRA))
+    workspace.write_table("attributes/x/part-0.parquet", table)
+    parts = workspace.parts("attributes/x")
+    keys_N = row_keys(table["item_id"], table["text_hash"])[ours]
+    return replace(NOTHING, parts=tuple(parts), owner=owners(workspace, parts, keys_N))
+
+
+def test_attributes_are_shown_as_words_and_what_was_dropped_beside_them(tmp_path: Path, told: io.StringIO) -> None:
+    workspace = Workspace(str(tmp_path))
+    show_attributes(workspace, extracted(workspace, [a_row(0, failure="engine error", format="[bag]"), a_row(1)], [0, 1]))
+    head, first = (line for line in told.getvalue().splitlines() if "product type" in line or "tea 0" in line)
+    assert [cell.strip() for cell in head.strip("┃").split("┃")] == [
+        "product type", "key ingredients", "dietary tags", "format", "occasion", "dropped",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in first.strip("│").split("│")] == ["tea 0", "mint, sage", "", "[bag]", "movie night", "tag: vegan"]
+    for hidden in ("p0", "h0", "qwen", "engine error", "False", "None"):
+        assert hidden not in told.getvalue()
+
+
+def test_no_more_than_a_few_products_are_shown_and_none_of_an_earlier_catalog(tmp_path: Path, told: io.StringIO) -> None:
+    workspace = Workspace(str(tmp_path))
+    show_attributes(workspace, extracted(workspace, [a_row(number) for number in range(20)], list(range(3, 20))))
+    assert [number for number in range(20) if f"tea {number} " in told.getvalue()] == list(range(3, 11))
+
+
+def test_the_account_of_the_attributes_comes_before_that_of_the_embeddings(told: io.StringIO) -> None:
+    embedded = EmbeddedCatalog("e", np.arange(5), np.arange(5, dtype=np.uint64), embedded=2, reused=3, rejected=1)
+    say_embedded(embedded)
+    assert told.getvalue() == "2 products embedded, 3 unchanged and not embedded again, 1 rejected\n"
+    calls = replace(NOTHING, extracted=2000, reused=3, calls=2001, failures={"engine error": 4}, truncated=6, unsupported=70)
+    say_embedded(replace(embedded, extracted=calls))
+    lines = told.getvalue().splitlines()[1:]
+    assert lines[0].startswith("2,000 texts extracted in 2,001 calls of the model")
+    assert lines[1] == "left to the rules: 4 x engine error"
+    assert [line.split()[0] for line in lines[2:]] == ["6", "70", "2"]
+
+
+@pytest.mark.parametrize(("resources", "there"), [({"CPU": 4.0}, False), ({"CPU": 4.0, "GPU": 2.0}, True), ({"GPU": 0.0}, False)])
+def test_a_gpu_is_there_when_ray_has_one(resources: dict[str, float], there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    assert has_gpu() is there
+
+
+def cells_of(told: io.StringIO) -> list[list[str]]:
+    lines = [line.replace("┃", "│").strip("│\n").split("│") for line in told.getvalue().splitlines() if line[:1] in "┃│"]
+    return [[cell.strip() for cell in line] for line in lines]
+
+
+def test_figures_stand_in_a_row_each(told: io.StringIO) -> None:
+    show_figures(
+        "two", {"a": {"share": 0.5, "rows": 1000, "source": "[a-z].csv"}, "better": {"share": "precision@v0001", "depth": None}}, row="name"
+    )
+    assert cells_of(told) == [
+        ["name", "a", "better"],
+        ["share", "0.5000", "precision@v0001"],
+        ["rows", "1000", "-"],
+        ["source", "[a-z].csv", "-"],
+        ["depth", "-", "-"],
+    ]
+
+
+def test_on_a_narrow_screen_a_name_goes_on_below_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(shelfcode.job, "screen", Console(file=told, width=24))
+    show_figures("two", {"better": {"share": "precision@v0001"}})
+    rows = cells_of(told)[1:]
+    assert len(rows) > 1
+    assert ["".join(cells) for cells in zip(*rows, strict=True)] == ["share", "precision@v0001"]
+
+
+@pytest.mark.parametrize(
+    ("gates", "code"),
+    [(None, None), ({}, None), ({"a": {"held": True}}, None), ({"a": {"held": True}, "b": {"held": False}}, 1)],
+)
+def test_a_gate_that_does_not_hold_fails_a_job_after_its_last_line(
+    gates: dict[str, dict[str, bool]] | None, code: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = {"release": "precision@v0002"} if gates is None else {"release": "precision@v0002", "gates": gates}
+    monkeypatch.setattr(sys, "argv", ["job.py"])
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    if code is None:
+        run_job(lambda: result)
+    else:
+        with pytest.raises(SystemExit) as stop:
+            run_job(lambda: result)
+        assert stop.value.code == code
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result
