@@ -16,7 +16,7 @@ from shelfcode.retention.pipeline import compact, plan_compaction, tell_compacte
 from shelfcode.retention.references import KeepRules, check_workspace, choose_kept, table_uses
 from shelfcode.retention.stored_files import take_inventory
 from shelfcode.retention.sweep import DAY, Removal, carry_out, plan_removals
-from shelfcode.serving.routing import wanted_releases
+from shelfcode.serving.routing import named_releases
 from shelfcode.serving.surface_settings import load_surfaces
 from shelfcode.workspace import Workspace, new_run
 
@@ -103,7 +103,7 @@ def megabytes(size: int) -> str:
 def pinned_releases(path: str) -> tuple[str, ...]:
     """Releases that the surfaces of a surfaces.yaml are served from whatever is current."""
     settings = load_surfaces(path)
-    return tuple(name for flavor in settings.flavor_names for name in wanted_releases(settings, flavor))
+    return tuple(name for flavor in settings.flavor_names for name in named_releases(settings, flavor))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How a request is answered once it is let in: which releases it goes to, and what the deployments behind make of it."""
+"""How a request is answered once it is let in: which releases it goes to, and what the deployments behind answer."""
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -12,34 +13,35 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_rand
 
 from serve_apps.deployment_status import why_unavailable
 from shelfcode.semantic_id import format_codes
+from shelfcode.serving import routing
 from shelfcode.serving.api.access import Gate
 from shelfcode.serving.api.coalescing import Coalescer
 from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Asked, Encoded, Neighbours, Prepared, Question, StoredAttributes
+from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
 from shelfcode.serving.api.requests import Product, SimilarRequest, read_product
-from shelfcode.serving.routing import Target, route_of, targets
+from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace
 
-QUESTIONS_A_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
+QUESTIONS_PER_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
 PATIENCE_SECONDS = 30
-"""For a replica that died to be replaced; then a request fails."""
+"""Time for a dead replica to be replaced; after it, a request fails."""
 DOWN = (RayActorError, DeploymentUnavailableError)
-"""Errors that mean that a part of the server is gone for now."""
+"""Errors that mean that a part of the server is down for now."""
 
 patiently = retry(
     retry=retry_if_exception_type(DOWN),
     stop=stop_after_delay(PATIENCE_SECONDS), wait=wait_random_exponential(multiplier=0.1, max=2), reraise=True,
 )  # fmt: skip
-"""A call whose replica dies is asked of another: encoding and looking up change nothing, so that twice is as good as once."""
+"""A call whose replica dies is made again to another: encoding and looking up change nothing, so twice does no harm."""
 
 
 class Answering:
     """Knows which releases are live, and asks the deployments.
 
     Args:
-        index, flavors, extractor: the deployments; `extractor` is None where the rules do without.
+        index, flavors, extractor: the deployments; `extractor` is None where only the rules extract.
     """
 
     def __init__(
@@ -52,82 +54,90 @@ class Answering:
     ) -> None:
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
-        self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_A_CALL, at_once=QUESTION_CALLS_AT_ONCE)
+        self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_PER_CALL, at_once=QUESTION_CALLS_AT_ONCE)
         self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
 
     def targets(self, surface: str, routing_key: str) -> list[Target]:
-        """The flavors and releases that answer a request of a surface, the one that weighs most first."""
-        found = targets(route_of(self.settings, surface), self.releases.live, self.releases.askable, routing_key)
-        return sorted(found, key=lambda target: -target.weight)
+        """The flavors and releases that answer a request of a surface, the one with the largest weight first."""
+        route = routing.route_of(self.settings, surface)
+        chosen = routing.targets(route, self.releases.live, self.releases.askable, routing_key)
+        return sorted(chosen, key=lambda target: -target.weight)
 
-    async def encoded(self, found: Sequence[Target], values: Sequence[Any]) -> list[dict[str, Any]]:
+    async def encode(self, targets: Sequence[Target], products: Sequence[Any]) -> list[dict[str, Any]]:
         """Every product with its semantic ID in each target, or with its error, in its place."""
-        products: list[tuple[Product, list[str]] | Problem] = []
-        for value in values:
+        read: list[tuple[Product, list[str]] | Problem] = []
+        for value in products:
             try:
-                products.append(read_product(value, self.settings.limits))
+                read.append(read_product(value, self.settings.limits))
             except Problem as problem:
-                products.append(problem)
-        good = [product for product in products if not isinstance(product, Problem)]
-        by_target = await asyncio.gather(*(self._encode(target, [product for product, _ in good]) for target in found))
+                read.append(problem)
+        good = [product for product in read if not isinstance(product, Problem)]
+        by_target = await asyncio.gather(*(self._encode(target, [product for product, _ in good]) for target in targets))
         answers = iter(zip(good, *by_target, strict=True))
         return [
-            _failed_product(value, product) if isinstance(product, Problem) else _encoded_product(found, *next(answers))
-            for value, product in zip(values, products, strict=True)
+            _failed_product(value, product) if isinstance(product, Problem) else _encoded_product(targets, *next(answers))
+            for value, product in zip(products, read, strict=True)
         ]
 
     async def _encode(self, target: Target, products: Sequence[Product]) -> list[Encoded | Problem]:
         if not products:
             return []
-        asked = [Asked(product.title, product.description, product.brand) for product in products]
-        failed = [False] * len(asked)
+        inputs = [ProductInput(product.title, product.description, product.brand) for product in products]
+        failed = [False] * len(inputs)
         if self.releases.loaded[target.release].view == "attributes":
-            asked, failed = await self._with_attributes(target.release, products, asked)
-        answers: list[Encoded | Problem] = await self.encoders[target.flavor].ask((target.release, asked))
+            inputs, failed = await self._with_attributes(target.release, products, inputs)
+        answers: list[Encoded | Problem] = await self.encoders[target.flavor].ask((target.release, inputs))
         return [_warned(answer) if fell_back else answer for answer, fell_back in zip(answers, failed, strict=True)]
 
-    async def _with_attributes(self, release: str, products: Sequence[Product], asked: list[Asked]) -> tuple[list[Asked], list[bool]]:
-        """Attributes from the request, else from the store, else from the LLM if there is one; and for which products that one failed."""
+    async def _with_attributes(
+        self, release: str, products: Sequence[Product], inputs: Sequence[ProductInput]
+    ) -> tuple[list[ProductInput], list[bool]]:
+        """Inputs with attributes from the request, else from the store, else from the LLM if there is one.
+
+        Returns:
+            The inputs, and for each whether the LLM failed.
+        """
         item_ids = tuple(product.item_id if product.attributes is None else None for product in products)
-        stored = await self.ask(StoredAttributes(release, item_ids)) if any(item_ids) else [None] * len(asked)
-        known: list[Asked] = []
-        for product, own, each in zip(products, stored, asked, strict=True):
-            columns, source = (product.attributes.model_dump(), "request") if product.attributes else (own, "store")
-            known.append(Asked(each.title, each.description, each.brand, columns, source) if columns is not None else each)  # type: ignore[arg-type]
-        missing = [place for place, each in enumerate(known) if each.attributes is None and each.title]
-        failed = [False] * len(asked)
+        stored = await self.ask(StoredAttributes(release, item_ids)) if any(item_ids) else [None] * len(inputs)
+        known: list[ProductInput] = []
+        for product, from_store, plain in zip(products, stored, inputs, strict=True):
+            if product.attributes is not None:
+                known.append(replace(plain, attributes=product.attributes.model_dump(), attributes_from="request"))
+            else:
+                known.append(plain if from_store is None else replace(plain, attributes=from_store, attributes_from="store"))
+        missing = [number for number, each in enumerate(known) if each.attributes is None and each.title]
+        failed = [False] * len(inputs)
         if self.extractor is None or not missing:
             return known, failed
-        for place, columns in zip(missing, await self._extract([known[place] for place in missing]), strict=True):
-            each = known[place]
-            failed[place] = columns is None
+        for number, columns in zip(missing, await self._extract([known[number] for number in missing]), strict=True):
+            failed[number] = columns is None
             if columns is not None:
-                known[place] = Asked(each.title, each.description, each.brand, columns, "vllm")
+                known[number] = replace(known[number], attributes=columns, attributes_from="vllm")
         return known, failed
 
-    async def _extract(self, products: list[Asked]) -> list[dict[str, Any] | None]:
-        """What the LLM finds within its time; None for products that are left to the rules."""
+    async def _extract(self, products: list[ProductInput]) -> list[dict[str, Any] | None]:
+        """What the LLM finds in the time that it has; None for products that are left to the rules."""
         assert self.extractor is not None
         try:
             return await asyncio.wait_for(_called(self.extractor.extract, products), self.settings.online_extraction.seconds)
         except (TimeoutError, *DOWN):
             return [None] * len(products)
 
-    async def neighbours(self, found: Sequence[Target], asked: SimilarRequest) -> list[dict[str, Any]]:
-        """The products most like the one that was asked for."""
+    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest) -> list[dict[str, Any]]:
+        """The products most like the one of the request."""
         codes = None
-        if asked.product is not None:
-            product, _ = read_product(asked.product, self.settings.limits)
-            encoded = [(await self._encode(target, [product]))[0] for target in found]
+        if request.product is not None:
+            product, _ = read_product(request.product, self.settings.limits)
+            encoded = [(await self._encode(target, [product]))[0] for target in targets]
             if problem := next((each for each in encoded if isinstance(each, Problem)), None):
                 raise problem
             codes = tuple(each.codes for each in encoded if isinstance(each, Encoded))
-        exclude = (*asked.exclude, *([asked.product.item_id] if asked.product and asked.product.item_id else []))
-        parts = tuple((target.release, target.weight) for target in found)
+        exclude = (*request.exclude, *([request.product.item_id] if request.product and request.product.item_id else []))
+        parts = tuple((target.release, target.weight) for target in targets)
         return await self.ask(  # type: ignore[no-any-return]
             Neighbours(
-                parts, codes, asked.item_id, asked.k, asked.min_level, exclude, asked.retailer_id, tuple(asked.attributes.items()),
-                tuple(asked.fields),
+                parts, codes, request.item_id, request.k, request.min_level, exclude, request.retailer_id,
+                tuple(request.attributes.items()), tuple(request.fields),
             )
         )  # fmt: skip
 
@@ -146,9 +156,9 @@ class Answering:
     async def _answers(self, questions: list[Question]) -> Sequence[Any]:
         return await self.index.answer.remote(questions)  # type: ignore[no-any-return]
 
-    def _coalescer(self, flavor: str, handle: DeploymentHandle) -> "Coalescer[tuple[str, list[Asked]]]":
+    def _coalescer(self, flavor: str, handle: DeploymentHandle) -> "Coalescer[tuple[str, list[ProductInput]]]":
         @patiently
-        async def send(calls: list[tuple[str, list[Asked]]]) -> Sequence[Any]:
+        async def send(calls: list[tuple[str, list[ProductInput]]]) -> Sequence[Any]:
             return await handle.encode.remote(calls)  # type: ignore[no-any-return]
 
         budget = self.settings.flavors.get(flavor, FlavorServingSettings()).tokens_per_batch
@@ -162,7 +172,7 @@ class Answering:
         """
         handles = [self.flavors[release.partition("@")[0]], self.index]
         try:
-            answers = [each for found in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in found]
+            answers = [each for replicas in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in replicas]
         except (TimeoutError, *DOWN) as error:
             application = serve.get_replica_context().app_name
             raise Unavailable(await asyncio.to_thread(why_unavailable, self.settings, application)) from error
@@ -175,7 +185,7 @@ async def _called(method: Any, *arguments: Any) -> Any:
 
 @patiently
 async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
-    """Every replica of a deployment; one that is just starting is asked by itself, and loads what it is asked for."""
+    """What every replica of a deployment answers; one that is just starting is not reached by a broadcast, and is called alone."""
     answers = list(await handle.broadcast("prepare", release).results_async())
     return answers or [await asyncio.wait_for(_called(handle.prepare, release), PATIENCE_SECONDS)]
 
@@ -185,24 +195,24 @@ def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:
     return {"item_id": item_id if isinstance(item_id, str) else None, "error": problem.body()}
 
 
-def _encoded_product(found: Sequence[Target], product: tuple[Product, list[str]], *answers: Encoded | Problem) -> dict[str, Any]:
-    """A product's answer: the target that weighs most, and in a blend the others beside it."""
-    rows = [_code(target, answer, product[1]) for target, answer in zip(found, answers, strict=True)]
+def _encoded_product(targets: Sequence[Target], product: tuple[Product, list[str]], *answers: Encoded | Problem) -> dict[str, Any]:
+    """A product's answer: that of the target with the largest weight, and in a blend the others beside it."""
+    rows = [_code(target, answer, product[1]) for target, answer in zip(targets, answers, strict=True)]
     return {"item_id": product[0].item_id, **rows[0], **({"also": rows[1:]} if len(rows) > 1 else {})}
 
 
 def _code(target: Target, answer: Encoded | Problem, warnings: list[str]) -> dict[str, Any]:
-    told = {"flavor": target.flavor, "release": target.release}
+    source = {"flavor": target.flavor, "release": target.release}
     if isinstance(answer, Problem):
-        return {**told, "error": answer.body()}
+        return {**source, "error": answer.body()}
     return {
-        **told, "semantic_id": format_codes(answer.codes), "codes": answer.codes, "confidence": answer.confidence,
+        **source, "semantic_id": format_codes(answer.codes), "codes": answer.codes, "confidence": answer.confidence,
         "warnings": [*warnings, *answer.warnings], "attributes_from": answer.attributes_from,
     }  # fmt: skip
 
 
 def _warned(answer: Encoded | Problem) -> Encoded | Problem:
-    """An answer whose attributes should have come from the LLM, and did not."""
+    """An answer with the warning that the LLM should have extracted its attributes, and did not."""
     if isinstance(answer, Problem):
         return answer
     return Encoded(answer.codes, answer.confidence, (*answer.warnings, "extraction_failed"), answer.attributes_from)

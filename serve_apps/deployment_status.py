@@ -18,12 +18,12 @@ def why_unavailable(settings: SurfaceSettings, application: str) -> str:
     deployments = serve.status().applications[application].deployments
     cluster, free = ray.cluster_resources(), ray.available_resources()
     reasons = []
-    for asked in deployment_resources(settings):
-        if asked.deployment == INGRESS or asked.deployment not in deployments:
+    for needed in deployment_resources(settings):
+        if needed.deployment == INGRESS or needed.deployment not in deployments:
             continue
-        status = deployments[asked.deployment]
+        status = deployments[needed.deployment]
         if status.replica_states.get("RUNNING", 0):
             continue
         failed = status.status in FAILED and status.message
-        reasons.append(f"deployment {asked.deployment} failed: {status.message}" if failed else waiting_for(asked, cluster, free))
+        reasons.append(f"deployment {needed.deployment} failed: {status.message}" if failed else waiting_for(needed, cluster, free))
     return "; ".join(reasons) or "a deployment did not answer in time; it is asked again"

@@ -1,6 +1,6 @@
-"""What stands behind the ingress, each in its own Ray Serve deployment: a flavor's encoder, the item index, an LLM that extracts.
+"""What stands behind the ingress, each in a Ray Serve deployment of its own: a flavor's encoder, the item index, an LLM that extracts.
 
-Every call carries the release that it asks, so that replicas never have to agree on which one is current.
+Every call names the release that it is for, so that replicas never have to agree on which one is current.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ from shelfcode.serving.api.flavor_encoder import FlavorEncoder
 from shelfcode.serving.api.item_index import ItemIndex
 from shelfcode.serving.api.online_extraction import OnlineExtractor
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Asked, Encoded, Prepared, Question
-from shelfcode.serving.routing import wanted_releases
+from shelfcode.serving.api.questions import Encoded, Prepared, ProductInput, Question
+from shelfcode.serving.routing import named_releases
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace
 
@@ -29,7 +29,7 @@ log = logging.getLogger("ray.serve")
 AVAILABILITY_POLL_SECONDS = 30
 BATCH_BOUNDARIES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 
-Call = tuple[str, list[Asked]]
+Call = tuple[str, list[ProductInput]]
 """Products to be encoded by one release."""
 
 
@@ -38,7 +38,7 @@ class FlavorDeployment:
 
     def __init__(self, workspace: str, flavor: str, settings: SurfaceSettings) -> None:
         serving = settings.flavors.get(flavor, FlavorServingSettings())
-        kept = settings.index.releases_kept + len(wanted_releases(settings, flavor))
+        kept = settings.index.releases_kept + len(named_releases(settings, flavor))
         self.encoder = FlavorEncoder(Workspace(workspace), serving.set, kept)
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # one: encoders use all their cores for one batch
         self.calls: Coalescer[Call] = Coalescer(self._encode, serving.tokens_per_batch, _tokens)
@@ -48,7 +48,7 @@ class FlavorDeployment:
         self.batch_size.set_default_tags({"flavor": flavor})
 
     async def prepare(self, release: str) -> Prepared:
-        """Load a release, if it is not loaded; a damaged one leaves what is loaded as it is."""
+        """Load a release, if it is not loaded; a damaged one changes nothing."""
         try:
             loaded = await asyncio.get_running_loop().run_in_executor(self.thread, self.encoder.load, release)
         except ShelfcodeError as error:
@@ -66,14 +66,14 @@ class FlavorDeployment:
         """Calls of one release go through the encoder together."""
         answers: list[list[Encoded | Problem]] = [[] for _ in calls]
         for release in dict.fromkeys(release for release, _ in calls):
-            mine = [number for number, (name, _) in enumerate(calls) if name == release]
-            products = [product for number in mine for product in calls[number][1]]
+            numbers = [number for number, (name, _) in enumerate(calls) if name == release]
+            products = [product for number in numbers for product in calls[number][1]]
             self.batch_size.observe(len(products))
             try:
                 encoded = iter(self.encoder.encode(release, products))
             except ShelfcodeError as error:
                 encoded = iter([Problem("not-ready", str(error))] * len(products))
-            for number in mine:
+            for number in numbers:
                 answers[number] = [next(encoded) for _ in calls[number][1]]
         return answers
 
@@ -83,11 +83,11 @@ def _tokens(call: Call) -> int:
 
 
 class ItemIndexDeployment:
-    """Answers about products that releases hold. Nothing here waits for an encoder."""
+    """Answers about the products of releases. Nothing here waits for an encoder."""
 
     def __init__(self, workspace: str, settings: SurfaceSettings) -> None:
         flavors = settings.flavor_names
-        kept = sum(settings.index.releases_kept + len(wanted_releases(settings, flavor)) for flavor in flavors)
+        kept = sum(settings.index.releases_kept + len(named_releases(settings, flavor)) for flavor in flavors)
         self.index = ItemIndex(Workspace(workspace), flavors, kept)
         self.settings, self.loading, self.availability = settings, asyncio.Lock(), None
         if settings.availability:
@@ -96,7 +96,7 @@ class ItemIndexDeployment:
             self.following = asyncio.ensure_future(self._follow_availability(settings.availability))
 
     async def prepare(self, release: str) -> Prepared:
-        """Load a release, if it is not loaded; a damaged one leaves what is loaded as it is."""
+        """Load a release, if it is not loaded; a damaged one changes nothing."""
         try:
             await self._load(release)
         except ShelfcodeError as error:
@@ -128,7 +128,7 @@ class ItemIndexDeployment:
                 self.index.releases[release] = await asyncio.to_thread(self.index.load, release)
 
     async def _follow_availability(self, url: str) -> None:
-        """What retailers have changes more often than releases do."""
+        """Read the availability table again when it changes, which it does more often than releases do."""
         while True:
             await asyncio.sleep(AVAILABILITY_POLL_SECONDS)
             try:
@@ -147,13 +147,13 @@ class ExtractorDeployment:
         extractor = settings.online_extraction.extractor or _released_extractor(Workspace(workspace), settings.flavor_names)
         self.extractor = OnlineExtractor(extractor)
 
-    async def extract(self, products: list[Asked]) -> list[dict[str, Any] | None]:
+    async def extract(self, products: list[ProductInput]) -> list[dict[str, Any] | None]:
         """Columns of an attributes table for each product; None where the model gave no usable answer."""
         return await self.extractor.extract(products)
 
 
 def _released_extractor(workspace: Workspace, flavors: Sequence[str]) -> Any:
-    """The extractor that a current release was made with."""
+    """The extractor with which a current release was made."""
     for name in filter(None, (current_name(workspace, flavor) for flavor in flavors)):
         recipe = release_recipe(load_manifest(workspace, name))
         if recipe.text_view.kind == "attributes" and recipe.extractor.engine == "vllm":

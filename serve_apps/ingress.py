@@ -1,4 +1,4 @@
-"""The one endpoint that surfaces call: HTTP in, HTTP out. Routing and answers are the library's; the work is the deployments'."""
+"""The one endpoint that surfaces call: HTTP in, HTTP out. Routing and answers are the library's; the work is done by the deployments."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,6 @@ from serve_apps.answering import DOWN, Answering
 from serve_apps.request_metrics import RequestMetrics
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
-from shelfcode.serving.api.paging import item_links, prefix_links
 from shelfcode.serving.api.problems import Problem, ProblemDetails
 from shelfcode.serving.api.questions import ItemPage, PrefixPage
 from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, read_encode_request, read_similar_request
@@ -28,10 +27,12 @@ from shelfcode.serving.api.responses import (
     ReadyResponse,
     SimilarResponse,
     SurfacesResponse,
+    item_links,
+    prefix_links,
 )
 from shelfcode.serving.pages.api_page import with_shared_schemas
-from shelfcode.serving.pages.explore_page import ExplorePages
-from shelfcode.serving.routing import RELEASE_NAME, route_of
+from shelfcode.serving.pages.site import Site
+from shelfcode.serving.routing import RELEASE_NAME, RouteView, route_of, route_view
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings, written_out
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ From = Annotated[int, Query(ge=0, alias="from", description="where the page begi
 
 
 def body_of(model: type[EncodeRequest] | type[SimilarRequest]) -> dict[str, Any]:
-    """For the OpenAPI page: bodies are read by our own hands, for the limit on their size and for errors a product."""
+    """What OpenAPI shows of a body. Bodies are not read by FastAPI: they have a limit in size, and errors per product."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
@@ -63,8 +64,8 @@ async def _problem(request: Request, problem: Problem) -> Response:
 
 @api.exception_handler(RequestValidationError)
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
-    told = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
-    return problem_response(request, Problem("invalid-request", told))
+    detail = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+    return problem_response(request, Problem("invalid-request", detail))
 
 
 @api.exception_handler(HTTPException)
@@ -98,7 +99,7 @@ class Surfaces:
         check_listening(settings, _get_global_client().http_config.host)
         self.settings, self.answering = settings, Answering(workspace, settings, index, flavors, extractor)
         self.gate, self.releases, self.metrics = self.answering.gate, self.answering.releases, RequestMetrics()
-        self.pages = ExplorePages(self.answering, lambda request: self._enter(request, page=True), self._told, DOWN)
+        self.pages = Site(self.answering, lambda request: self._enter(request, page=True), DOWN)
         await self.releases.refresh()
         self.following = asyncio.ensure_future(self.releases.follow())
 
@@ -109,8 +110,8 @@ class Surfaces:
         caller = self._enter(request)
         default = self.settings.default if caller.surfaces is None else None
         return json_response(request, {
-            "surfaces": [self._told(name, written_out(self.settings.surfaces[name])) for name in self.gate.surfaces(caller)],
-            "default": self._told("*", written_out(default)) if default else None,
+            "surfaces": [self._route(name, written_out(self.settings.surfaces[name])) for name in self.gate.surfaces(caller)],
+            "default": self._route("*", written_out(default)) if default else None,
             "live": {flavor: self.releases.live.get(flavor) for flavor in self.gate.flavors(caller)},
         })  # fmt: skip
 
@@ -122,12 +123,12 @@ class Surfaces:
     )
     async def encode(self, request: Request, surface: str) -> Response:
         caller = self._enter(request, surface)
-        asked = read_encode_request(await self._body(request), self.settings.limits)
-        request.scope["shelfcode.products"] = len(asked.products)
-        async with self.metrics.measured(request, "encode") as found:
-            found += self.answering.targets(surface, asked.routing_key or caller.name)
-            results = await self.answering.encoded(found, asked.products)
-        return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": found, "results": results})
+        wanted = read_encode_request(await self._body(request), self.settings.limits)
+        request.scope["shelfcode.products"] = len(wanted.products)
+        async with self.metrics.measured(request, "encode") as targets:
+            targets += self.answering.targets(surface, wanted.routing_key or caller.name)
+            results = await self.answering.encode(targets, wanted.products)
+        return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
 
     @api.post(
         "/v1/surfaces/{surface}/similar",
@@ -137,20 +138,19 @@ class Surfaces:
     )
     async def similar(self, request: Request, surface: str) -> Response:
         caller = self._enter(request, surface)
-        asked = read_similar_request(await self._body(request), self.settings.limits)
-        async with self.metrics.measured(request, "similar") as found:
-            found += self.answering.targets(surface, asked.routing_key or caller.name)
-            results = await self.answering.neighbours(found, asked)
-        return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": found, "results": results})
+        wanted = read_similar_request(await self._body(request), self.settings.limits)
+        async with self.metrics.measured(request, "similar") as targets:
+            targets += self.answering.targets(surface, wanted.routing_key or caller.name)
+            results = await self.answering.neighbours(targets, wanted)
+        return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
 
     @api.get("/v1/items/{item_id:path}", response_model=ItemResponse, summary="A product of the catalog and its semantic IDs")
     async def item(self, request: Request, item_id: str, release: str | None = None, limit: Limit = 50, first: From = 0) -> Response:
         caller = self._enter(request)
         releases = [self._release(caller, release)] if release else [self._live(flavor) for flavor in self.gate.flavors(caller)]
-        told = await self.answering.ask(ItemPage(item_id, tuple(releases), first, min(limit, self.settings.limits.page)))
-        return json_response(
-            request, {"request_id": request_id(request), **item_links(told, path_of(request), min(limit, self.settings.limits.page))}
-        )
+        limit = min(limit, self.settings.limits.page)
+        answer = await self.answering.ask(ItemPage(item_id, tuple(releases), first, limit))
+        return json_response(request, {"request_id": request_id(request), **item_links(answer, path_of(request), limit)})
 
     @api.get("/v1/flavors/{flavor}/prefixes", response_model=PrefixResponse, summary="The top of the tree of prefixes")
     @api.get("/v1/flavors/{flavor}/prefixes/{prefix}", response_model=PrefixResponse, summary="What lies under a prefix")
@@ -174,8 +174,10 @@ class Surfaces:
         if name.partition("@")[0] != flavor:
             raise Problem("unknown-release", f"{name} is not a release of {flavor}")
         limit = min(limit, self.settings.limits.page)
-        told = await self.answering.ask(PrefixPage(name, prefix, children_from, first, limit))
-        return json_response(request, {"request_id": request_id(request), "flavor": flavor, **prefix_links(told, path_of(request), limit)})
+        answer = await self.answering.ask(PrefixPage(name, prefix, children_from, first, limit))
+        return json_response(
+            request, {"request_id": request_id(request), "flavor": flavor, **prefix_links(answer, path_of(request), limit)}
+        )
 
     @api.get("/v1/health", response_model=HealthResponse, summary="The process is alive; needs no key")
     async def health(self, request: Request) -> Response:
@@ -185,16 +187,16 @@ class Surfaces:
     @api.get(
         "/v1/ready",
         response_model=ReadyResponse,
-        summary="Every flavor has a release; needs no key, and tells details to those who have one",
+        summary="Every flavor has a release; needs no key, and gives details to those who have one",
     )
     async def ready(self, request: Request) -> Response:
         request.scope["shelfcode.log"] = False
-        told: dict[str, Any] = {"ready": self.releases.ready}
+        answer: dict[str, Any] = {"ready": self.releases.ready}
         with contextlib.suppress(Problem):
             flavors = self.gate.flavors(self.gate.caller(bearer_key(request)))
-            told["live"] = {flavor: self.releases.live.get(flavor) for flavor in flavors}
-            told["problems"] = {name: why for name, why in self.releases.problems.items() if name.partition("@")[0] in flavors}
-        return json_response(request, told, 200 if self.releases.ready else 503)
+            answer["live"] = {flavor: self.releases.live.get(flavor) for flavor in flavors}
+            answer["problems"] = {name: why for name, why in self.releases.problems.items() if name.partition("@")[0] in flavors}
+        return json_response(request, answer, 200 if self.releases.ready else 503)
 
     # What people look at.
 
@@ -222,7 +224,7 @@ class Surfaces:
     # How they are answered.
 
     def _enter(self, request: Request, surface: str | None = None, page: bool = False) -> KeySettings:
-        """Whoever asks, let through; the surface, if any, exists and is theirs."""
+        """Let a caller through; the surface, if any, exists and is theirs to ask for."""
         caller = self.gate.caller(bearer_key(request, cookie=page))
         request.scope["shelfcode.caller"], request.scope["shelfcode.log"] = caller.name, self.settings.log_requests
         self.gate.admit(caller)
@@ -243,21 +245,12 @@ class Surfaces:
         return self.releases.live[flavor]
 
     def _release(self, caller: KeySettings, name: str) -> str:
-        """A release that a caller names."""
+        """A release that a caller names and may look into."""
         flavor = name.partition("@")[0]
         if not RELEASE_NAME.fullmatch(name) or flavor not in self.settings.flavor_names:
             raise Problem("unknown-release", f"there is no release {name[:100]!r}; they are named like precision@v0001")
         self.gate.permit_flavor(caller, flavor)
         return name
 
-    def _told(self, surface: str, route: RouteSettings) -> dict[str, Any]:
-        total = sum(route.blend.values()) or 1.0
-        flavors = {flavor: weight / total for flavor, weight in route.blend.items()} or {str(route.flavor): 1.0}
-        shares = route.split or {route.release or "current": 1.0}
-        releases: dict[str, float] = {}
-        for flavor in flavors:
-            for name, share in shares.items():
-                release = self.releases.live.get(flavor, f"{flavor}@current") if name == "current" else f"{flavor}@{name}"
-                releases[release] = releases.get(release, 0.0) + share / sum(shares.values())
-        problems = [why for name, why in self.releases.problems.items() if name in flavors or name in releases]
-        return {"surface": surface, "flavors": flavors, "releases": releases, "problem": "; ".join(problems) or None}
+    def _route(self, surface: str, route: RouteSettings) -> RouteView:
+        return route_view(surface, route, self.releases.live, self.releases.problems)

@@ -1,4 +1,4 @@
-"""What Ray's Prometheus endpoint tells of the ingress: requests, products and latency, by surface and flavor."""
+"""What Ray's Prometheus endpoint says of the ingress: requests, products and latency, by surface and flavor."""
 
 import asyncio
 import contextlib
@@ -29,21 +29,21 @@ class RequestMetrics:
 
     @contextlib.asynccontextmanager
     async def measured(self, request: Request, operation: str) -> AsyncIterator[list[Target]]:
-        """Count a request and its time, by surface and flavor. Yields a list for its targets."""
+        """Count a request and its time, by surface and flavor. Yields a list, to be filled with the request's targets."""
         begun, status = time.perf_counter(), "error"
-        found: list[Target] = []
+        targets: list[Target] = []
         try:
-            yield found
+            yield targets
             status = "ok"
         finally:
-            surface, flavor = request.scope["shelfcode.surface"], "+".join(target.flavor for target in found)
+            surface, flavor = request.scope["shelfcode.surface"], "+".join(target.flavor for target in targets)
             self.counts[surface, flavor, status] += 1
             self.counts[surface, flavor, "products"] += request.scope.get("shelfcode.products", 0) if status == "ok" else 0
             milliseconds = (time.perf_counter() - begun) * 1000
             self.latency.observe(milliseconds, {"surface": surface, "flavor": flavor, "operation": operation})
 
     async def _report_counts(self) -> None:
-        """Counters cost as much as a small request does: they are told once a second, and not by every request."""
+        """Report counts once a second. A report costs as much as a small request does, so not every request makes one."""
         while True:
             await asyncio.sleep(1)
             counted, self.counts = self.counts, Counter()

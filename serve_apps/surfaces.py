@@ -38,7 +38,7 @@ SURFACES = serve.ingress(api)(Surfaces)  # not where the class stands: Serve wou
 def app(arguments: Arguments) -> Application:
     """One ingress, one deployment per flavor, and the item index in its own.
 
-    A cluster that lacks resources is told in the log: it may still grow. What waits for them, `/v1/ready` says.
+    What the cluster lacks is only logged: it may still grow. `/v1/ready` says which deployments wait.
 
     Raises:
         ShelfcodeError: surfaces.yaml cannot be read, or a field of it is wrong.
@@ -46,11 +46,11 @@ def app(arguments: Arguments) -> Application:
     settings, workspace = load_surfaces(_existing(arguments.surfaces)), Workspace(arguments.workspace).url
     if ray.is_initialized() and (lacking := shortage(settings, ray.cluster_resources())):
         log.warning("%s", lacking)
-    asked = {each.deployment: each for each in deployment_resources(settings)}
-    index = _deployed(ItemIndexDeployment, asked[INDEX]).bind(workspace, settings)
-    flavors = {flavor: _flavor(workspace, flavor, settings, asked[flavor_deployment(flavor)]) for flavor in settings.flavor_names}
-    extractor = _deployed(ExtractorDeployment, asked[EXTRACTOR]).bind(workspace, settings) if EXTRACTOR in asked else None
-    return _deployed(SURFACES, asked[INGRESS]).bind(workspace, settings, index, flavors, extractor)
+    resources = {each.deployment: each for each in deployment_resources(settings)}
+    index = _deployed(ItemIndexDeployment, resources[INDEX]).bind(workspace, settings)
+    flavors = {flavor: _flavor(workspace, flavor, settings, resources[flavor_deployment(flavor)]) for flavor in settings.flavor_names}
+    extractor = _deployed(ExtractorDeployment, resources[EXTRACTOR]).bind(workspace, settings) if EXTRACTOR in resources else None
+    return _deployed(SURFACES, resources[INGRESS]).bind(workspace, settings, index, flavors, extractor)
 
 
 def _existing(surfaces: str) -> str:
@@ -59,26 +59,26 @@ def _existing(surfaces: str) -> str:
     return str(beside) if not Path(surfaces).exists() and beside.exists() else surfaces
 
 
-def _flavor(workspace: str, flavor: str, settings: SurfaceSettings, asked: DeploymentResources) -> Application:
+def _flavor(workspace: str, flavor: str, settings: SurfaceSettings, resources: DeploymentResources) -> Application:
     serving = settings.flavors.get(flavor, FlavorServingSettings())
     scaling = AutoscalingConfig(
         min_replicas=serving.replicas_min, max_replicas=serving.replicas_max, target_ongoing_requests=serving.calls_per_replica
     )
-    return _deployed(FlavorDeployment, asked, autoscaling_config=scaling).bind(workspace, flavor, settings)
+    return _deployed(FlavorDeployment, resources, autoscaling_config=scaling).bind(workspace, flavor, settings)
 
 
-def _deployed(part: type, asked: DeploymentResources, **options: Any) -> serve.Deployment:
+def _deployed(part: type, resources: DeploymentResources, **options: Any) -> serve.Deployment:
     """A deployment that takes what comes: with Serve's default of 5 at once, clients would queue before the batches that they fill.
 
     Serve's own line per request is off: it holds addresses, and those hold what was asked. The ingress writes its own.
     """
     if "autoscaling_config" not in options:
-        options["num_replicas"] = asked.replicas
+        options["num_replicas"] = resources.replicas
     return serve.deployment(
-        name=asked.deployment,
+        name=resources.deployment,
         max_ongoing_requests=1000,
         health_check_period_s=5,
         logging_config={"enable_access_log": False},
-        ray_actor_options={"num_cpus": asked.cpus, "num_gpus": asked.gpus},
+        ray_actor_options={"num_cpus": resources.cpus, "num_gpus": resources.gpus},
         **options,
     )(part)

@@ -164,7 +164,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
     """A workspace with two releases of each flavor, v0002 current; whoever promotes another one puts it back."""
     from released import open_shop
 
-    opened = open_shop(str(tmp_path_factory.mktemp("shop")))
+    folder = tmp_path_factory.mktemp("shop")
+    opened = open_shop(str(folder / "workspace"), tiny=folder / "encoder")
     for flavor in ("precision", "discovery"):
         for seed in (1, 2):
             opened.release(flavor, seed)
@@ -173,13 +174,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
 
 @pytest.fixture(scope="session")
 def endpoint(shop: "Shop", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
-    """The shop's endpoint on this machine, without keys; retailer 7 has every third product."""
+    """The shop's endpoint on this machine, for callers with a key; retailer 7 has every third product."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from served import SURFACES, serve_shop
+    from served import KEYS, SURFACES, serve_shop
 
     folder = tmp_path_factory.mktemp("served")
     stocked = shop.products["item_id"].to_pylist()[::3]
     pq.write_table(pa.table({"item_id": stocked, "retailer_id": [7] * len(stocked)}), folder / "availability.parquet")
-    with serve_shop(shop, folder, {**SURFACES, "availability": str(folder / "availability.parquet")}) as served:
+    with serve_shop(shop, folder, {**SURFACES, "availability": str(folder / "availability.parquet")}, KEYS["all"]) as served:
         yield served

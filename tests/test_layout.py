@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "platform" / "shelfcode"
 
-HOMELESS = {"test_layout.py", "test_configuration_docs.py", "test_cluster.py"}
-"""Tests of the repository itself, not of a module."""
+HOMELESS = {"test_layout.py", "test_configuration_docs.py", "test_cluster.py", "test_browser.py"}
+"""Tests of the repository itself or of a whole server, not of a module."""
 
 
 def test_platform_is_no_package_or_else_pythons_own_platform_would_be_shadowed() -> None:

@@ -46,13 +46,13 @@ def written(folder: Path, *tables: pa.Table) -> str:
     return str(folder)
 
 
-def test_a_file_and_a_folder_say_the_same_in_a_folder_and_in_a_bucket(workspace_url: str, items: ItemStore) -> None:
-    workspace = Workspace(workspace_url)
+def test_a_file_and_a_folder_say_the_same(tmp_path: Path, items: ItemStore) -> None:
+    workspace = Workspace(str(tmp_path))
     workspace.write_table("one.parquet", table(price=[1] * 7))
     for number, half in enumerate((table().slice(0, 3), table().slice(3))):
         workspace.write_table(f"many/part-{number}.parquet", half)
     for name in ("one.parquet", "many"):
-        availability = read_availability(f"{workspace_url}/{name}")
+        availability = read_availability(f"{tmp_path}/{name}")
         assert [has(availability, retailer, items) for retailer in ("north", "south", "east")] == ["abd", "a", ""]
 
 
@@ -104,12 +104,20 @@ def test_a_missing_column_is_told_with_those_found(tmp_path: Path, column: str) 
         read_availability(url)
 
 
-def test_what_cannot_be_read_is_told_by_its_address(workspace_url: str) -> None:
-    workspace = Workspace(workspace_url)
-    workspace.write_bytes("damaged.parquet", b"PAR1 and nothing else")
+def test_what_cannot_be_read_is_told_by_its_address(tmp_path: Path) -> None:
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 and nothing else")
     for name in ("not-there", "damaged.parquet"):
         with pytest.raises(ShelfcodeError, match=name):
-            read_availability(f"{workspace_url}/{name}")
+            read_availability(f"{tmp_path}/{name}")
+
+
+def test_a_table_in_a_bucket_is_read_and_what_is_not_there_is_told(s3: str, items: ItemStore) -> None:
+    url = f"{s3}/availability"
+    Workspace(url).write_table("table/part-0.parquet", table())
+    assert has(read_availability(f"{url}/table"), "north", items) == "abd"
+    for read in (read_availability, availability_version):
+        with pytest.raises(ShelfcodeError, match="not-there"):
+            read(f"{url}/not-there")
 
 
 def test_the_version_changes_when_a_file_does(workspace_url: str) -> None:
@@ -133,8 +141,8 @@ def test_the_version_changes_when_a_file_of_the_same_size_is_newer(tmp_path: Pat
     assert availability_version(url) != before
 
 
-def test_nothing_has_no_version(workspace_url: str, tmp_path: Path) -> None:
+def test_nothing_has_no_version(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for url in (f"{workspace_url}/not-there", str(tmp_path / "empty")):
+    for url in (f"{tmp_path}/not-there", str(tmp_path / "empty")):
         with pytest.raises(ShelfcodeError, match="availability="):
             availability_version(url)

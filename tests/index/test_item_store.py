@@ -1,4 +1,4 @@
-"""What is known of products is found by its row, whatever the parts of a snapshot look like, in a folder and in a bucket."""
+"""What is known of products is found by its row, whatever the parts of a snapshot look like."""
 
 import datetime
 import threading
@@ -13,7 +13,7 @@ import pytest
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.item_store import ROWS_A_BATCH, ItemStore, open_store
+from shelfcode.index.item_store import ROWS_PER_BATCH, ItemStore, open_store
 from shelfcode.keys import item_keys
 from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
@@ -69,9 +69,8 @@ def equal(store: ItemStore, column: str, value: str) -> list[int]:
     return np.flatnonzero(mask).tolist()
 
 
-def test_every_row_is_found_in_a_folder_and_in_a_bucket(workspace_url: str) -> None:
+def test_every_row_is_found(workspace: Workspace) -> None:
     parts = [products(3), products(1, first=3), products(4, first=4)]
-    workspace = Workspace(workspace_url)
     workspace.write_table(f"{ATTRIBUTES}/part-0.parquet", attributes(parts[0], ["a", "b", "c"]))
     store = store_of(workspace, *parts)
     assert len(store) == 8
@@ -84,7 +83,7 @@ def test_every_row_is_found_in_a_folder_and_in_a_bucket(workspace_url: str) -> N
 
 @pytest.mark.parametrize(
     "sizes",
-    [[ROWS_A_BATCH], [ROWS_A_BATCH + 1], [ROWS_A_BATCH - 1, 2], [5, 2 * ROWS_A_BATCH + 3, 7], [1] * 9],
+    [[ROWS_PER_BATCH], [ROWS_PER_BATCH + 1], [ROWS_PER_BATCH - 1, 2], [5, 2 * ROWS_PER_BATCH + 3, 7], [1] * 9],
     ids=lambda sizes: str(sizes),
 )
 def test_rows_are_found_across_batches(workspace: Workspace, sizes: list[int]) -> None:
@@ -92,7 +91,11 @@ def test_rows_are_found_across_batches(workspace: Workspace, sizes: list[int]) -
     store = store_of(workspace, *(products(size, first) for size, first in zip(sizes, firsts, strict=True)))
     rows = sum(sizes)
     assert len(store) == rows
-    looked_at = {0, rows - 1, *(row for edge in (*firsts, ROWS_A_BATCH, 2 * ROWS_A_BATCH) for row in (edge - 1, edge) if 0 <= row < rows)}
+    looked_at = {
+        0,
+        rows - 1,
+        *(row for edge in (*firsts, ROWS_PER_BATCH, 2 * ROWS_PER_BATCH) for row in (edge - 1, edge) if 0 <= row < rows),
+    }
     assert [store.value(row, "item_id") for row in sorted(looked_at)] == [f"item {row}" for row in sorted(looked_at)]
     assert equal(store, "title", f"title {rows - 1}") == [rows - 1]
 
@@ -260,8 +263,7 @@ def test_those_who_build_at_once_all_read_a_whole_file(workspace: Workspace) -> 
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut off", "no table", "no snapshot", "no manifest"])
-def test_a_damaged_snapshot_is_told_by_its_address(workspace_url: str, damage: str) -> None:
-    workspace = Workspace(workspace_url)
+def test_a_damaged_snapshot_is_told_by_its_address(workspace: Workspace, damage: str) -> None:
     write(workspace, products(100), products(100, first=100))
     path = f"{FOLDER}/part-000001.parquet"
     if damage == "gone":

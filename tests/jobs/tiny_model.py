@@ -1,5 +1,6 @@
 """A text encoder of a few kilobytes, for tests and for measurements in which the encoder should cost nothing."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 WORDS = [
@@ -8,7 +9,13 @@ WORDS = [
 TINY_DIMENSIONS = 32
 
 
-def make_tiny_model(folder: Path, prompts: dict[str, str] | None = None, layers: int = 1, dimensions: int = TINY_DIMENSIONS) -> str:
+def make_tiny_model(
+    folder: Path,
+    prompts: dict[str, str] | None = None,
+    layers: int = 1,
+    dimensions: int = TINY_DIMENSIONS,
+    more_words: Sequence[str] = (),
+) -> str:
     """Make a model folder; a text with the word "cursed" has an embedding that is not finite."""
     import torch
     from sentence_transformers import SentenceTransformer, models
@@ -17,7 +24,7 @@ def make_tiny_model(folder: Path, prompts: dict[str, str] | None = None, layers:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     bert = folder.with_name(f"{folder.name}-bert")
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *dict.fromkeys([*WORDS, *more_words])]
     words = Tokenizer(WordLevel({word: number for number, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     words.normalizer, words.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
     words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))

@@ -68,7 +68,7 @@ def clients(endpoint: Endpoint, number: int = 4) -> Iterator[list[tuple[set[str]
     assert failed == []
 
 
-def test_fifty_promotions_under_load_fail_no_request_and_mix_no_releases(endpoint: Endpoint, shop: Shop) -> None:
+def test_ten_promotions_under_load_fail_no_request_and_mix_no_releases(endpoint: Endpoint, shop: Shop) -> None:
     right = {}
     for release in RELEASES:
         promote(shop.workspace, release)
@@ -76,7 +76,7 @@ def test_fifty_promotions_under_load_fail_no_request_and_mix_no_releases(endpoin
         right[release] = ids(endpoint)[1]
     assert right[RELEASES[0]] != right[RELEASES[1]]
     with clients(endpoint) as seen:
-        for turn in range(50):
+        for turn in range(10):
             promote(shop.workspace, RELEASES[turn % 2])
             wait_for(endpoint, RELEASES[turn % 2])
     answered = [(next(iter(releases)), codes) for releases, codes in seen if len(releases) == 1]
@@ -112,7 +112,7 @@ def test_a_damaged_release_is_refused_and_the_old_one_goes_on(endpoint: Endpoint
     endpoint.until("/v1/ready", lambda told: not told["problems"])
 
 
-@pytest.mark.parametrize("part", ["flavor-precision", "item-index", "surfaces"])
+@pytest.mark.parametrize("part", ["item-index", "surfaces"])
 def test_a_killed_replica_is_back_and_the_requests_after_it_are_answered(endpoint: Endpoint, part: str) -> None:
     victim = replica(endpoint, part)
     before = ids(endpoint)
@@ -124,13 +124,13 @@ def test_a_killed_replica_is_back_and_the_requests_after_it_are_answered(endpoin
         if answer.status == found.status == 200:
             break
         assert time.monotonic() < end, (answer, found)
-        time.sleep(0.2)
+        time.sleep(0.1)
     assert ids(endpoint) == before
     assert replica(endpoint, part, besides=victim.pid).is_running()
 
 
 def test_the_death_of_an_encoder_loses_no_request(endpoint: Endpoint) -> None:
-    victim = replica(endpoint, "flavor-precision")
+    victim, encoded = replica(endpoint, "flavor-precision"), ids(endpoint)
     with clients(endpoint) as seen:
         while len(seen) < 20:
             time.sleep(0.05)
@@ -138,6 +138,7 @@ def test_the_death_of_an_encoder_loses_no_request(endpoint: Endpoint) -> None:
         before = len(seen)
         while len(seen) < before + 40:
             time.sleep(0.05)
+    assert ids(endpoint) == encoded
     assert replica(endpoint, "flavor-precision", besides=victim.pid).is_running()
 
 
@@ -149,7 +150,7 @@ def replica(endpoint: Endpoint, part: str, besides: int | None = None, applicati
             title = " ".join(process.info["cmdline"] or [])
             if process.pid != besides and title.startswith(f"ray::ServeReplica:{application}:{part}") and _is_of(endpoint, process):
                 return process
-        time.sleep(0.2)
+        time.sleep(0.1)
     raise AssertionError(f"no replica of {part} in a minute")
 
 

@@ -12,9 +12,9 @@ from shelfcode.serving.api.http_wire import bearer_key
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question
 from shelfcode.serving.api.requests import SimilarRequest, read_product
-from shelfcode.serving.pages.explore_page import ExplorePages
+from shelfcode.serving.pages.site import Site
 from shelfcode.serving.routing import Target, route_of, targets
-from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
+from shelfcode.serving.surface_settings import KeySettings, SurfaceSettings
 
 NASTY = "<script>window.hit = 1</script>"
 NASTY_ID = 'a/b "c"&?#<i>'
@@ -51,29 +51,24 @@ class Canned:
         self.gate.admit(caller)
         return caller
 
-    def told(self, surface: str, route: RouteSettings) -> dict[str, Any]:
-        flavors = route.blend or {str(route.flavor): 1.0}
-        releases = {self.releases.live.get(name, "-"): 1.0 for name in flavors}
-        return {"surface": surface, "flavors": flavors, "releases": releases, "problem": None}
-
     def targets(self, surface: str, routing_key: str) -> list[Target]:
         return targets(route_of(self.settings, surface), self.releases.live, frozenset(self.releases.live.values()), routing_key)
 
-    async def encoded(self, found: Sequence[Target], values: Sequence[Any]) -> list[dict[str, Any]]:
+    async def encode(self, targets: Sequence[Target], products: Sequence[Any]) -> list[dict[str, Any]]:
         try:
-            _, warnings = read_product(values[0], self.settings.limits)
+            _, warnings = read_product(products[0], self.settings.limits)
         except Problem as problem:
             return [{"error": problem.body()}]
         return [{
-            "flavor": found[0].flavor, "release": found[0].release, "semantic_id": "1_2", "codes": [1, 2], "confidence": [0.75, 0.25],
-            "warnings": [*warnings, "sparse_text"], "attributes_from": "rules" if found[0].flavor == "discovery" else None,
+            "flavor": targets[0].flavor, "release": targets[0].release, "semantic_id": "1_2", "codes": [1, 2], "confidence": [0.75, 0.25],
+            "warnings": [*warnings, "sparse_text"], "attributes_from": "rules" if targets[0].flavor == "discovery" else None,
         }]  # fmt: skip
 
-    async def neighbours(self, found: Sequence[Target], asked: SimilarRequest) -> list[dict[str, Any]]:
-        self.similar.append(asked)
-        row = {**_row("of " + "+".join(target.flavor for target in found)), "level": 1}
-        by_flavor = {target.flavor: {"semantic_id": "1_2", "level": place} for place, target in enumerate(found)}
-        return [row if len(found) == 1 else {**row, "score": 0.5, "by_flavor": by_flavor}]
+    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest) -> list[dict[str, Any]]:
+        self.similar.append(request)
+        row = {**_row("of " + "+".join(target.flavor for target in targets)), "level": 1}
+        by_flavor = {target.flavor: {"semantic_id": "1_2", "level": place} for place, target in enumerate(targets)}
+        return [row if len(targets) == 1 else {**row, "score": 0.5, "by_flavor": by_flavor}]
 
     async def ask(self, question: Question) -> Any:
         self.asked.append(question)
@@ -108,7 +103,7 @@ def _branch(page: PrefixPage) -> dict[str, Any]:
 
 def application(canned: Canned) -> FastAPI:
     """The pages on their addresses, as the ingress has them."""
-    api, pages = FastAPI(title="Shelfcode"), ExplorePages(canned, canned.enter, canned.told, (ConnectionError,))  # type: ignore[arg-type]
+    api, pages = FastAPI(title="Shelfcode"), Site(canned, canned.enter, (ConnectionError,))  # type: ignore[arg-type]
 
     for path, method, answer in (("/explore", "GET", pages.explore), ("/explore", "POST", pages.posted), ("/docs-page", "GET", pages.docs)):
         api.add_api_route(path, answer, methods=[method], include_in_schema=False, response_model=None)

@@ -1,10 +1,13 @@
-"""Small real releases without a training: MiniLM's embeddings of the sample catalog, coded by residual k-means in a real quantizer."""
+"""Small real releases without a training: embeddings of the sample catalog, coded by residual k-means in a real quantizer."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import torch
+from tiny_model import make_tiny_model
 
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.outcomes import Outcome, attributes_rows
@@ -38,10 +41,11 @@ class Shop:
     snapshot: Snapshot
     products: pa.Table
     embeddings: dict[str, np.ndarray]
+    model: str | None = None
 
     def release(self, flavor: str, seed: int, make_current: bool = True) -> Manifest:
         """Publish another release of a flavor; another seed gives other codes."""
-        recipe = recipe_of(flavor)
+        recipe = recipe_of(flavor, self.model)
         x_NE = torch.from_numpy(self.embeddings[flavor])
         model = new_model(recipe, x_NE.shape[1])
         mean_E = x_NE.mean(dim=0)
@@ -60,16 +64,22 @@ class Shop:
         return publish(self.workspace, draft, draft_manifest(recipe, self.snapshot, embedded, {}, None), make_current)
 
 
-def recipe_of(flavor: str) -> Recipe:
-    """A small recipe of either flavor."""
+def recipe_of(flavor: str, model: str | None = None) -> Recipe:
+    """A small recipe of either flavor, with the default encoder or another one."""
     quantizer = {"codebook_sizes": SIZES, "hidden_sizes": [16], "latent_size": LATENT}
+    encoder = ENCODER | ({"model": model} if model else {})
     view = {"kind": "attributes" if flavor == "discovery" else "raw"}
-    return Recipe.model_validate({"name": flavor, "text_view": view, "encoder": ENCODER, "quantizer": quantizer})
+    return Recipe.model_validate({"name": flavor, "text_view": view, "encoder": encoder, "quantizer": quantizer})
 
 
-def open_shop(url: str, products: int = 400) -> Shop:
-    """Lay out a workspace: snapshot, attributes by the rules, and embeddings in memory."""
+def open_shop(url: str, products: int = 400, tiny: Path | None = None) -> Shop:
+    """Lay out a workspace: snapshot, attributes by the rules, and embeddings in memory.
+
+    Args:
+        tiny: where to make a tiny encoder that knows the catalog's words; the default one where it is None.
+    """
     workspace, table = Workspace(url), _catalog(products)
+    model = make_tiny_model(tiny, dimensions=2 * LATENT, more_words=_words(table)) if tiny else None
     path = "catalog/sample/part-000000-000000.parquet"
     workspace.write_table(path, table)
     snapshot = Snapshot(
@@ -77,7 +87,7 @@ def open_shop(url: str, products: int = 400) -> Shop:
         parts=(SnapshotPart(path=path, rows=products),),
     )  # fmt: skip
     workspace.write_json("catalog/sample/manifest.json", snapshot.model_dump(mode="json"))
-    discovery = recipe_of("discovery")
+    discovery = recipe_of("discovery", model)
     rows = (
         table.append_column("text_hash", text_hashes(table)).select(["item_id", "text_hash", "title", "description", "brand"]).to_pylist()
     )
@@ -87,7 +97,11 @@ def open_shop(url: str, products: int = 400) -> Shop:
     return Shop(workspace, snapshot, table, {
         "precision": encoder.embed(raw_texts(table, recipe_of("precision").text_view)),
         "discovery": encoder.embed(attribute_texts(attributes, discovery.text_view, {})),
-    })  # fmt: skip
+    }, model)  # fmt: skip
+
+
+def _words(table: pa.Table) -> list[str]:
+    return sorted({word for title in table["title"].to_pylist() for word in re.findall(r"\w+", title.lower())})
 
 
 def _catalog(products: int) -> pa.Table:

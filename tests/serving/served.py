@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -20,6 +20,9 @@ import yaml
 from released import Shop
 from running import ROOT, RayCluster, free_ports, job_command, ray_cluster
 
+from shelfcode.serving.api.access import key_hash
+
+KEYS = {"all": "shelf_all", "search": "shelf_search", "gone": "shelf_gone", "slow": "shelf_slow"}
 SURFACES = {
     "surfaces": {
         "search": "precision", "substitution": "precision", "homepage": "discovery",
@@ -27,7 +30,14 @@ SURFACES = {
         "pinned": {"flavor": "precision", "release": "v0001"},
         "trial": {"flavor": "precision", "split": {"current": 0.5, "v0001": 0.5}},
     },
-    "auth": "none", "poll_seconds": 0.2, "limits": {"requests_per_second": 1_000_000},
+    "auth": "keys",
+    "keys": [
+        {"name": "all", "sha256": key_hash(KEYS["all"])},
+        {"name": "search", "sha256": key_hash(KEYS["search"]), "surfaces": ["search"]},
+        {"name": "gone", "sha256": key_hash(KEYS["gone"]), "disabled": True},
+        {"name": "slow", "sha256": key_hash(KEYS["slow"]), "requests_per_second": 2},
+    ],
+    "poll_seconds": 0.1, "limits": {"requests_per_second": 1_000_000},
 }  # fmt: skip
 
 
@@ -46,16 +56,18 @@ class Answered:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A running endpoint, what it serves, and where it runs."""
+    """A running endpoint, what it serves, where it runs, and the key that `ask` sends."""
 
     url: str
     shop: Shop
     cluster: RayCluster
     printed: list[str] = field(default_factory=list)
+    key: str = ""
 
     def ask(self, path: str, body: Any = None, key: str | None = None, method: str | None = None, **headers: str) -> Answered:
-        """GET, or POST where there is a body: bytes as they are, anything else as JSON."""
+        """GET, or POST where there is a body: bytes as they are, anything else as JSON. An empty key is none."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        key = self.key if key is None else key
         sent = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
         request = urllib.request.Request(self.url + path, data, sent, method=method)
         try:
@@ -71,7 +83,7 @@ class Endpoint:
         end = time.monotonic() + seconds
         while not holds(answered := self.ask(path).json):
             assert time.monotonic() < end, answered
-            time.sleep(0.1)
+            time.sleep(0.05)
         return answered
 
 
@@ -92,6 +104,7 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_worker_niceness": "0",
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        "RAY_metrics_report_interval_ms": "1000",  # of 10,000
     }
     settings["PYTHONPATH"] = str(ROOT)  # as on nodes that hold the repository
     with ray_cluster(cpus, **ports, **settings, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="0") as cluster:
@@ -99,7 +112,7 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
 
 
 @contextlib.contextmanager
-def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any]) -> Iterator[Endpoint]:
+def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any], key: str = "") -> Iterator[Endpoint]:
     """Serve a shop until the test is done."""
     (folder / "surfaces.yaml").write_text(yaml.safe_dump(surfaces))
     port = free_ports(1)[0]
@@ -115,24 +128,18 @@ def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any]) -> Iterator[E
         try:
             printed = [server.stdout.readline().strip() for _ in range(3)]  # type: ignore[union-attr]
             assert server.poll() is None, "".join(told[-40:])
-            yield Endpoint(f"http://127.0.0.1:{port}", shop, cluster, printed)
+            yield Endpoint(f"http://127.0.0.1:{port}", shop, cluster, printed, key)
         finally:
             server.kill()
             server.wait()
 
 
-def serve_run(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
-    """Another application on the same cluster and port, under /<name>, by `serve run`."""
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(surfaces))
-    flags = ["--address", running.cluster.address, "--name", name, "--route-prefix", f"/{name}", "--non-blocking"]
-    arguments = [f"workspace={running.shop.workspace.url}", f"surfaces={path}"]
-    _serve("run", *flags, "serve_apps.surfaces:app", *arguments)
-    return Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
+def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str, wait_for: Sequence[str]) -> Endpoint:
+    """Another application on the same cluster and port, under /<name>, by `serve deploy` with the shipped config.yaml.
 
-
-def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name: str) -> Endpoint:
-    """The same by `serve deploy` with the shipped config.yaml, which returns before anything runs."""
+    Args:
+        wait_for: deployments that must be up; the command itself returns before anything runs.
+    """
     path, config = folder / f"{name}.yaml", yaml.safe_load((ROOT / "serve_apps" / "config.yaml").read_text())
     path.write_text(yaml.safe_dump(surfaces))
     config["http_options"] = {"host": "127.0.0.1", "port": int(running.url.rsplit(":", 1)[-1])}
@@ -140,13 +147,11 @@ def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name
     config["applications"][0]["args"] = {"workspace": running.shop.workspace.url, "surfaces": str(path)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     _serve("deploy", "--address", running.cluster.dashboard, str(folder / "config.yaml"))
-    deployed = Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
     end = time.monotonic() + 300
-    while (status := _status(running.cluster, name)) != "RUNNING":
-        assert status != "DEPLOY_FAILED", subprocess.run([*SERVE, "status", "--address", running.cluster.dashboard], check=False)
-        assert time.monotonic() < end, status
-        time.sleep(0.5)
-    return deployed
+    while not all(_deployments(running.cluster, name).get(part) == "HEALTHY" for part in wait_for):
+        assert time.monotonic() < end, _deployments(running.cluster, name)
+        time.sleep(0.2)
+    return Endpoint(f"{running.url}/{name}", running.shop, running.cluster)
 
 
 def serve_withdraw(running: Endpoint, folder: Path) -> None:
@@ -156,9 +161,12 @@ def serve_withdraw(running: Endpoint, folder: Path) -> None:
     _serve("deploy", "--address", running.cluster.dashboard, str(folder / "config.yaml"))
 
 
-def _status(cluster: RayCluster, name: str) -> str:
+def _deployments(cluster: RayCluster, application: str) -> dict[str, str]:
+    """Deployment of an application -> its status."""
     with urllib.request.urlopen(f"{cluster.dashboard}/api/serve/applications/", timeout=60) as answer:
-        return str(json.load(answer)["applications"].get(name, {}).get("status"))
+        found = json.load(answer)["applications"].get(application, {})
+    assert found.get("status") != "DEPLOY_FAILED", found
+    return {name: each["status"] for name, each in found.get("deployments", {}).items()}
 
 
 SERVE = [str(Path(sys.executable).with_name("serve"))]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.routing import RELEASE_NAME, Target, route_of, targets, wanted_releases
+from shelfcode.serving.routing import RELEASE_NAME, Target, named_releases, route_of, targets
 from shelfcode.serving.surface_settings import RouteSettings, SurfaceSettings
 
 LIVE = {"precision": "precision@v0003", "discovery": "discovery@v0001"}
@@ -115,9 +115,9 @@ def test_an_unknown_surface_is_told_which_there_are_unless_there_is_a_default() 
 
 def test_releases_that_surfaces_name_are_wanted_once_each_and_current_is_not_a_name() -> None:
     more = {"surfaces": {**SURFACES, "again": {"flavor": "precision", "release": "v0002"}}}
-    assert wanted_releases(settings(**more), "precision") == ["precision@v0001", "precision@v0002"]
-    assert wanted_releases(settings(**more), "discovery") == []
-    assert wanted_releases(settings(default={"flavor": "discovery", "split": {"v0001": 1, "current": 1}}), "discovery") == [
+    assert named_releases(settings(**more), "precision") == ["precision@v0001", "precision@v0002"]
+    assert named_releases(settings(**more), "discovery") == []
+    assert named_releases(settings(default={"flavor": "discovery", "split": {"v0001": 1, "current": 1}}), "discovery") == [
         "discovery@v0001"
     ]
 

@@ -19,12 +19,12 @@ MASKS_KEPT = 16
 
 @dataclass(frozen=True)
 class Availability:
-    """Items of each retailer, grouped.
+    """The items of each retailer.
 
     Attributes:
         retailers: retailer_id -> range in keys_P.
         keys_P: item key of each (retailer, item) pair.
-        masks: by retailer and store, for those asked for last.
+        masks: (retailer, store) -> mask, for those used last.
     """
 
     retailers: dict[str, tuple[int, int]]
@@ -32,7 +32,7 @@ class Availability:
     masks: "LRUCache[tuple[str, str], NDArray[np.bool_]]"
 
     def mask(self, retailer_id: str, items: ItemStore) -> NDArray[np.bool_]:
-        """Which rows of a store a retailer has: bool[rows].
+        """The rows of a store that a retailer has: bool[rows].
 
         Raises:
             KeyError: the table does not know this retailer.
@@ -68,18 +68,18 @@ def read_availability(url: str) -> Availability:
 
 
 def availability_version(url: str) -> str:
-    """Changes when the files of a table do.
+    """A text that changes when the files of a table do.
 
     Raises:
         ShelfcodeError: nothing is there.
     """
     fs, path = open_filesystem(url)
     try:
-        found = fs.find(path, detail=True) if fs.isdir(path) else {path: fs.info(path)}
+        files = fs.find(path, detail=True) if fs.isdir(path) else {path: fs.info(path)}
     except OSError as error:
         raise ShelfcodeError(f"availability={url} cannot be read: {error}") from error
-    if not found:
+    if not files:
         raise ShelfcodeError(f"availability={url}: nothing is there")
     return repr(
-        [(name, info.get("ETag"), info.get("LastModified"), info.get("mtime"), info.get("size")) for name, info in sorted(found.items())]
+        [(name, info.get("ETag"), info.get("LastModified"), info.get("mtime"), info.get("size")) for name, info in sorted(files.items())]
     )

@@ -1,7 +1,10 @@
-"""The codes of a release's products, laid out so that a prefix is a range, and searched for the nearest.
+"""The codes of a release's products as a trie in plain arrays, and the search for the nearest products.
 
-Products stand in the order of their codes. Those with the same semantic ID, a bucket, lie side by side, and so do all buckets of a
-prefix. A product takes about 40 bytes; its text is elsewhere (item_store.py).
+Products stand in the order of their codes. Those with the same semantic ID form a bucket; the buckets of a prefix lie side by side, and so
+do their products. So the trie needs no nodes: a prefix is a range, `children` gives the codewords that may follow it, and `places` the
+products below it. A decoder that must write only semantic IDs that exist asks `children` at every step and `places` at the end.
+
+A product takes about 40 bytes; its text is elsewhere (item_store.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,16 +20,16 @@ from shelfcode.semantic_id import Codes, pack
 Mask = NDArray[np.bool_]
 
 ROUNDING = 1e-6
-"""Of squared distances, in units of a vector's squared norm: float32 does not tell less from nothing."""
+"""Squared distances below this share of a vector's squared norm count as 0: float32 cannot tell them apart."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """One product that was found.
+class Match:
+    """One product that a search found.
 
     Attributes:
-        place: in the index.
-        level: how many leading levels of its codes are those that were asked for.
+        place: where it stands in the index.
+        level: how many leading levels of its codes equal those searched for.
         distance: Euclidean, between the dequantised vectors.
     """
 
@@ -40,9 +43,9 @@ class CodeIndex:
     """Codes of N products in B buckets of L levels.
 
     Attributes:
-        sizes: of the codebooks.
+        sizes: codewords per level.
         codewords_LKD: each level's codewords.
-        packed_B, codes_LB: of each bucket, ascending; a level's codes lie side by side, as they are read.
+        packed_B, codes_LB: codes of each bucket, ascending, as one number and level by level.
         first_B: place of the first product of each bucket, and N at the end.
         norm_B: squared norm of each bucket's dequantised vector.
         place_of: item key -> place.
@@ -63,7 +66,7 @@ class CodeIndex:
 
     @property
     def bytes(self) -> int:
-        """Memory that the arrays take."""
+        """Memory that the arrays take, in bytes."""
         arrays: list[NDArray[Any]] = [
             self.packed_B,
             self.codes_LB,
@@ -76,7 +79,7 @@ class CodeIndex:
         return sum(array.nbytes for array in [*arrays, *self.codewords_LKD])
 
     def bucket_of(self, place: int) -> int:
-        """The bucket that the product at a place is in."""
+        """The bucket of the product at a place."""
         return int(np.searchsorted(self.first_B, np.int32(place), side="right")) - 1  # of its own type, or numpy copies all of first_B
 
     def codes_of(self, place: int) -> Codes:
@@ -84,7 +87,7 @@ class CodeIndex:
         return tuple(self.codes_LB[:, self.bucket_of(place)].tolist())
 
     def buckets(self, prefix: Codes) -> tuple[int, int]:
-        """The range of buckets below a prefix; empty where there is none."""
+        """The range of buckets below a prefix; an empty range where no product has it."""
         rest = int(np.prod(self.sizes[len(prefix) :], dtype=np.int64))
         number = 0
         for code, size in zip(prefix, self.sizes, strict=False):
@@ -100,7 +103,12 @@ class CodeIndex:
         return int(self.first_B[low]), int(self.first_B[high])
 
     def children(self, prefix: Codes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Codewords of the next level that occur below a prefix, ascending, and the products below each."""
+        """The branches of the trie at a prefix.
+
+        Returns:
+            The codewords of the next level that occur below the prefix, ascending, and the number of products below each. Both are empty
+            where no product has the prefix, and below a whole semantic ID.
+        """
         low, high = self.buckets(prefix)
         if low == high or len(prefix) == len(self.sizes):
             return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -110,7 +118,7 @@ class CodeIndex:
         return code_R[start_C], ends_C - self.first_B[low + start_C]
 
     def distances(self, codes: Codes, low: int, high: int) -> NDArray[np.float32]:
-        """Euclidean distance of the dequantised vectors of a range of buckets to that of codes.
+        """Euclidean distances between the dequantised vector of some codes and those of a range of buckets.
 
         |q - x|^2 = |q|^2 + |x|^2 - 2 sum_l q.e_l: one product of the query with each codeword, then only look-ups
         (asymmetric distance computation, Jegou et al. 2011).
@@ -119,7 +127,7 @@ class CodeIndex:
         return self._distances(query_D, dots_LK, low, high)
 
     def _query(self, codes: Codes) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """The dequantised vector of codes, and its product with every codeword."""
+        """The dequantised vector of some codes, and its product with every codeword."""
         query_D = np.sum([codewords_KD[code] for codewords_KD, code in zip(self.codewords_LKD, codes, strict=True)], axis=0)
         return query_D, [codewords_KD @ query_D for codewords_KD in self.codewords_LKD]
 
@@ -132,16 +140,16 @@ class CodeIndex:
 
     def similar(
         self, codes: Codes, k: int, min_level: int = 1, allowed_N: Mask | None = None, exclude: frozenset[int] = frozenset()
-    ) -> list[Found]:
+    ) -> list[Match]:
         """The k nearest products: those that share the deepest prefix first, and among them by distance; ties in the order of places.
 
         Args:
-            codes: to be near to.
-            min_level: levels to share at the least.
-            allowed_N: by place, the products that may be found; all where it is None.
+            codes: the semantic ID to be near to.
+            min_level: the fewest levels that a product must share.
+            allowed_N: for each place, whether its product may be found; None allows all.
             exclude: places that may not be found.
         """
-        found: list[Found] = []
+        matches: list[Match] = []
         query_D, dots_LK = self._query(codes)
         inner = (0, 0)
         for level in range(len(self.sizes), min_level - 1, -1):
@@ -151,21 +159,21 @@ class CodeIndex:
             sides = [outer] if inner[0] == inner[1] else [(outer[0], inner[0]), (inner[1], outer[1])]
             bucket_R = np.concatenate([np.arange(*side) for side in sides])
             distance_R = np.concatenate([self._distances(query_D, dots_LK, *side) for side in sides])
-            for place, distance in self._nearest_first(bucket_R, distance_R, k - len(found), allowed_N, exclude):
-                found.append(Found(place, level, round(distance, 5)))
-            if len(found) >= k:
+            for place, distance in self._nearest_first(bucket_R, distance_R, k - len(matches), allowed_N, exclude):
+                matches.append(Match(place, level, round(distance, 5)))
+            if len(matches) >= k:
                 break
             inner = outer
-        return found
+        return matches
 
     def _nearest_first(
-        self, bucket_R: NDArray[np.int64], distance_R: NDArray[np.float32], wanted: int, allowed_N: Mask | None, exclude: frozenset[int]
+        self, bucket_R: NDArray[np.int64], distance_R: NDArray[np.float32], limit: int, allowed_N: Mask | None, exclude: frozenset[int]
     ) -> Iterator[tuple[int, float]]:
-        """Places in some buckets, nearest first, until enough are found."""
+        """Up to `limit` places in some buckets, nearest first, with their distances."""
         if allowed_N is not None and len(bucket_R):
             some_R = self._with_any(bucket_R, allowed_N)
             bucket_R, distance_R = bucket_R[some_R], distance_R[some_R]
-        enough = wanted + len(exclude)  # buckets: each has one product or more that may be found, unless it is excluded
+        enough = limit + len(exclude)  # buckets: each holds a product that may be found, unless it is excluded
         if len(distance_R) > enough:
             near_R = distance_R <= np.partition(distance_R, enough - 1)[enough - 1]
             bucket_R, distance_R = bucket_R[near_R], distance_R[near_R]
@@ -175,12 +183,12 @@ class CodeIndex:
                 if place in exclude or (allowed_N is not None and not allowed_N[place]):
                     continue
                 yield place, distance
-                wanted -= 1
-                if not wanted:
+                limit -= 1
+                if not limit:
                     return
 
     def _with_any(self, bucket_R: NDArray[np.int64], allowed_N: Mask) -> Mask:
-        """Which buckets, in ascending order, hold a product that may be found."""
+        """For each of some buckets, in ascending order, whether it holds a product that may be found."""
         base, end = self.first_B[bucket_R[0]], self.first_B[bucket_R[-1] + 1]
         before_P = np.concatenate([[0], np.cumsum(allowed_N[base:end])])
         some_R: Mask = before_P[self.first_B[bucket_R + 1] - base] > before_P[self.first_B[bucket_R] - base]
@@ -193,7 +201,7 @@ def build_index(
     """Lay out the codes of products.
 
     Args:
-        row_N: of each product in the item store.
+        row_N: row of each product in the item store.
 
     Raises:
         ValueError: a code is outside its codebook, or the codebooks together need more than 63 bits.

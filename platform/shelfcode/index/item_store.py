@@ -1,6 +1,6 @@
 """What is known of the products of a snapshot besides their codes: one Arrow file on the node's disk, memory-mapped.
 
-Titles and attributes of millions of products would fill a server's memory; mapped, only what is looked at takes room, and the operating
+Titles and attributes of millions of products would fill a process's memory. Mapped, only what is looked at takes room, and the operating
 system may take it back.
 """
 
@@ -23,30 +23,30 @@ from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
 from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
-ROWS_A_BATCH = 2**16
-NOT_SERVED = ("description",)
-"""Columns of a catalog that stay out: long, and nobody asks for them here."""
-NOT_SAID = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
-"""Columns of an attributes table that say nothing of a product."""
+ROWS_PER_BATCH = 2**16
+NOT_STORED = ("description",)
+"""Columns of a catalog that stay out: they are long, and nobody looks them up."""
+NOT_ATTRIBUTES = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
+"""Columns of an attributes table that are no attributes."""
 LAYOUT = 2
-"""Of the file; raise it with whatever changes how one is built or read: those of before are not read then."""
+"""Version of the file. Raise it with whatever changes how one is built or read, so that older files are not read."""
 ATTRIBUTE = b"attribute"
 """Marks a column of the store as an attribute, and says which."""
 MASKS_KEPT = 16
 
 
 class ItemStore:
-    """Columns of a snapshot's products, and of their attributes where they have any; rows count in the snapshot's order.
+    """Columns of a snapshot's products, and of their attributes where they have any. Rows stand in the snapshot's order.
 
     Attributes:
-        attributes: name of an attribute -> its column, which has another name where the catalog has a column of that name already.
+        attributes: name of an attribute -> its column; the two differ where the catalog has a column of that name already.
     """
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
         self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
-        told = {field.name: (field.metadata or {}).get(ATTRIBUTE) for field in self.table.schema}
-        self.attributes = {name.decode(): column for column, name in told.items() if name}
+        attribute_of = {field.name: (field.metadata or {}).get(ATTRIBUTE) for field in self.table.schema}
+        self.attributes = {name.decode(): column for column, name in attribute_of.items() if name}
         self.masks: LRUCache[tuple[str, str], NDArray[np.bool_]] = LRUCache(MASKS_KEPT)
         self.columns = {name: self.table[name].chunks for name in self.table.column_names}
 
@@ -54,20 +54,20 @@ class ItemStore:
         return len(self.table)
 
     def value(self, row: int, column: str) -> Any:
-        """One value, as Python has it."""
-        return self.columns[column][row // ROWS_A_BATCH][row % ROWS_A_BATCH].as_py()
+        """One value, as a plain Python object."""
+        return self.columns[column][row // ROWS_PER_BATCH][row % ROWS_PER_BATCH].as_py()
 
     def values(self, row: int, columns: Sequence[str]) -> dict[str, Any]:
         """Some values of one product."""
         return {name: self.value(row, name) for name in columns}
 
     def attributes_of(self, row: int) -> dict[str, Any] | None:
-        """The attributes of a product; None where nobody extracted any."""
-        told = {name: self.value(row, column) for name, column in self.attributes.items()}
-        return told if told.get("product_type") is not None else None
+        """The attributes of a product; None where none were extracted."""
+        values = {name: self.value(row, column) for name, column in self.attributes.items()}
+        return values if values.get("product_type") is not None else None
 
     def equal(self, column: str, value: str) -> NDArray[np.bool_]:
-        """Rows in which a column is a value, or a list that holds it: bool[rows]. Compared as text, without regard to case.
+        """Rows in which a column equals a value, or is a list that holds it: bool[rows]. Compared as text, without regard to case.
 
         Raises:
             KeyError: there is no such column.
@@ -79,26 +79,26 @@ class ItemStore:
 
     @property
     def keys_N(self) -> Keys:
-        """Key of each product: uint64[rows]; made anew each time, as they are rarely needed and large."""
+        """Key of each product: uint64[rows]. Computed anew each time: they are large, and rarely needed."""
         return np.concatenate([item_keys(chunk) for chunk in self.columns["item_id"]] or [np.empty(0, np.uint64)])
 
 
-def _equal(values: pa.Array, wanted: str) -> NDArray[np.bool_]:
+def _equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
         mask_N = np.zeros(len(values), dtype=bool)
-        mask_N[pc.list_parent_indices(values).to_numpy()[_equal(values.flatten(), wanted)]] = True
+        mask_N[pc.list_parent_indices(values).to_numpy()[_equal(values.flatten(), text)]] = True
         return mask_N
     if pa.types.is_nested(values.type):  # neither a text nor a list of them
         return np.zeros(len(values), dtype=bool)
     upper = pc.utf8_upper(values.cast(pa.string()))  # not lower: Greek has two small letters for one capital
-    return np.asarray(pc.fill_null(pc.equal(upper, pc.utf8_upper(pa.scalar(wanted))), False).to_numpy(zero_copy_only=False), dtype=bool)
+    return np.asarray(pc.fill_null(pc.equal(upper, pc.utf8_upper(pa.scalar(text))), False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: str | None) -> ItemStore:
-    """The store of a snapshot; built once a node and kept under `scratch_folder()`, replicas that start together wait for the first.
+    """The store of a snapshot, built once per node and kept under `scratch_folder()`; processes that start together wait for the first.
 
     Args:
-        attributes_folder: an attributes table of the workspace; its rows may be of other products too.
+        attributes_folder: an attributes table of the workspace; it may hold rows of other products too.
 
     Raises:
         ShelfcodeError: the snapshot is gone or damaged.
@@ -116,10 +116,10 @@ def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: st
                 _build(workspace, snapshot, parts, path)
             except (OSError, pa.ArrowException) as error:
                 raise ShelfcodeError(f"the catalog of {workspace.address(snapshot_folder)} cannot be read: {error}") from error
-            for earlier in scratch_folder().glob(f"items-{catalog}-*.arrow"):  # whoever has one mapped keeps it until they close it
+            for earlier in scratch_folder().glob(f"items-{catalog}-*.arrow"):  # a process that has one mapped keeps it until it ends
                 if earlier != path:
                     earlier.unlink()
-        return ItemStore(path)  # under the lock: a newer one would take this away before it is mapped
+        return ItemStore(path)  # still under the lock: otherwise a newer one could delete this file before it is mapped
 
 
 def _digest(*parts: object) -> str:
@@ -135,18 +135,18 @@ def _build(workspace: Workspace, snapshot: Snapshot, parts: Sequence[str], path:
         for part in snapshot.parts:
             products = workspace.read_table(part.path)
             waiting.append(_joined(products, attributes, row_of, schema))
-            while sum(map(len, waiting)) >= ROWS_A_BATCH:
+            while sum(map(len, waiting)) >= ROWS_PER_BATCH:
                 together = pa.concat_tables(waiting).combine_chunks()
-                writer.write_table(together.slice(0, ROWS_A_BATCH), max_chunksize=ROWS_A_BATCH)
-                waiting = [together.slice(ROWS_A_BATCH)]
+                writer.write_table(together.slice(0, ROWS_PER_BATCH), max_chunksize=ROWS_PER_BATCH)
+                waiting = [together.slice(ROWS_PER_BATCH)]
         if sum(map(len, waiting)):
-            writer.write_table(pa.concat_tables(waiting).combine_chunks(), max_chunksize=ROWS_A_BATCH)
+            writer.write_table(pa.concat_tables(waiting).combine_chunks(), max_chunksize=ROWS_PER_BATCH)
     draft.replace(path)
     pa.default_memory_pool().release_unused()
 
 
 def _attributes(workspace: Workspace, parts: Sequence[str]) -> tuple[pa.Table | None, KeyIndex]:
-    """An attributes table, and the place in it of each item with each of its texts."""
+    """An attributes table, and its row for each item with each of its texts."""
     if not parts:
         return None, index_keys(np.empty(0, np.uint64))
     table = pa.concat_tables([workspace.read_table(part) for part in parts])
@@ -154,18 +154,18 @@ def _attributes(workspace: Workspace, parts: Sequence[str]) -> tuple[pa.Table | 
 
 
 def _schema(workspace: Workspace, snapshot: Snapshot, attributes: pa.Table | None) -> pa.Schema:
-    found = pa.unify_schemas([workspace.read_schema(part.path) for part in snapshot.parts], promote_options="permissive")
-    fields = [field for field in found if field.name not in NOT_SERVED and not _is_bytes(field.type)]
+    catalog = pa.unify_schemas([workspace.read_schema(part.path) for part in snapshot.parts], promote_options="permissive")
+    fields = [field for field in catalog if field.name not in NOT_STORED and not _is_bytes(field.type)]
     if attributes is not None:
         taken = {field.name for field in fields}
-        for field in (field for field in attributes.schema if field.name not in NOT_SAID):
+        for field in (field for field in attributes.schema if field.name not in NOT_ATTRIBUTES):
             column = f"attributes.{field.name}" if field.name in taken else field.name
             fields.append(field.with_name(column).with_metadata({ATTRIBUTE: field.name.encode()}))
     return pa.schema(fields)
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    """Images and the like, also within lists and structures, which JSON has no place for."""
+    """Whether a type is or holds bytes, such as images, for which JSON has no place."""
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return True
     return any(_is_bytes(kind.field(number).type) for number in range(kind.num_fields))

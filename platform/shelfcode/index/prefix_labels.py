@@ -1,4 +1,4 @@
-"""A name for a prefix: the words that tell its products from those around them."""
+"""A label for a prefix: the words that tell its products from those around them."""
 
 import re
 from collections import Counter
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from math import log
 
 WORD = re.compile(r"[^\W\d_]{3,}")
-"""Shorter ones are units and filling words."""
+"""Shorter words are units and fillers."""
 WORDS = 3
 
 
 def telling_words(titles: Sequence[str], around: Sequence[str], words: int = WORDS) -> list[str]:
-    """The words of some titles that tell most about them, against the titles around, which hold them too.
+    """The words that tell most about some titles, compared with the titles around them, which include them.
 
     A word's score is its share of these titles times the log of how much larger that is than its share around (a term of the
     Kullback-Leibler divergence). Word shares are smoothed by one title, so that a word of a single title does not win by chance.
@@ -24,8 +24,8 @@ def telling_words(titles: Sequence[str], around: Sequence[str], words: int = WOR
         return share * log(max(share / share_around, 1e-9))
 
     candidates = [word for word, count in here.items() if count >= least] or list(here)
-    told = [word for word in sorted(candidates, key=lambda word: (-score(word), -here[word], word)) if score(word) > 0]
-    return (told or sorted(candidates, key=lambda word: (-here[word], word)))[:words]
+    telling = [word for word in sorted(candidates, key=lambda word: (-score(word), -here[word], word)) if score(word) > 0]
+    return (telling or sorted(candidates, key=lambda word: (-here[word], word)))[:words]
 
 
 def without_words(title: str, left_out: str) -> str:

@@ -1,4 +1,4 @@
-"""One release as surfaces look into it: its codes, and what is known of its products."""
+"""One release in memory: its codes, what is known of its products, and a label for each prefix."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from shelfcode.releases.release import current_name, load_manifest, release_reci
 from shelfcode.semantic_id import Codes, format_codes
 from shelfcode.workspace import Workspace
 
-TITLES_A_LABEL, TITLES_AROUND = 100, 500
-"""Titles that a label is made from, evenly spread over a prefix, and those around it."""
+TITLES_PER_LABEL, TITLES_AROUND = 100, 500
+"""Titles that a label is made from, evenly spread over its prefix, and titles around it."""
 PAGES_KEPT = 256
 
 
@@ -48,21 +48,21 @@ class ReleaseIndex:
         return int(self.codes.place_of.get(item_keys_of([item_id]))[0])
 
     def places(self, item_ids: Collection[str]) -> frozenset[int]:
-        """Where those of some products stand that the release has."""
+        """Where some products stand; those that the release does not have are left out."""
         return frozenset(self.codes.place_of.get(item_keys_of(item_ids)).tolist()) - {-1} if item_ids else frozenset()
 
     def product(self, place: int, columns: Sequence[str] = ("title",)) -> dict[str, Any]:
         """item_id, semantic_id and some columns of the product at a place."""
         row = int(self.codes.row_N[place])
-        told = {"item_id": self.items.value(row, "item_id"), "semantic_id": format_codes(self.codes.codes_of(place))}
-        return {**told, **self.items.values(row, columns)}
+        ids = {"item_id": self.items.value(row, "item_id"), "semantic_id": format_codes(self.codes.codes_of(place))}
+        return {**ids, **self.items.values(row, columns)}
 
     def allowed(self, row_mask: Mask | None) -> Mask | None:
-        """A mask over rows of the item store as one over places."""
+        """A mask over rows of the item store, turned into one over places."""
         return None if row_mask is None else row_mask[self.codes.row_N]
 
     def child_prefixes(self, prefix: Codes, first: int, limit: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many prefixes of one more level there are below a prefix, and a page of them: the largest first, each with its label."""
+        """How many prefixes of the next level lie below a prefix, and a page of them: the largest first, each with its label."""
         code_C, count_C = self.codes.children(prefix)
         if (prefix, first, limit) not in self.labels:
             order_C = np.lexsort((code_C, -count_C))[first : first + limit]
@@ -71,7 +71,7 @@ class ReleaseIndex:
                 {
                     "prefix": format_codes(child := (*prefix, int(code_C[place]))),
                     "products": int(count_C[place]),
-                    "label": telling_words(titles := self._titles(child, TITLES_A_LABEL), [*around, *titles]),
+                    "label": telling_words(titles := self._titles(child, TITLES_PER_LABEL), [*around, *titles]),
                 }
                 for place in order_C
             ]
@@ -81,7 +81,7 @@ class ReleaseIndex:
         """The words that tell a prefix from its siblings; none for the root."""
         if not prefix:
             return []
-        titles = self._titles(prefix, TITLES_A_LABEL)
+        titles = self._titles(prefix, TITLES_PER_LABEL)
         return telling_words(titles, [*self._titles(prefix[:-1], TITLES_AROUND), *titles])
 
     def _titles(self, prefix: Codes, most: int) -> list[str]:
@@ -121,11 +121,11 @@ def load_release_index(workspace: Workspace, name: str, attributes_folder: str |
 
 def attributes_folder(workspace: Workspace, release: str, flavors: Sequence[str]) -> str | None:
     """Where the attributes of a release's catalog are: its own extractor's, or those of another flavor's release of the same catalog."""
-    mine = load_manifest(workspace, release)
-    others = [name for flavor in flavors if flavor != mine.flavor and (name := current_name(workspace, flavor))]
-    for manifest in (mine, *(load_manifest(workspace, name) for name in others)):
+    release_manifest = load_manifest(workspace, release)
+    others = [name for flavor in flavors if flavor != release_manifest.flavor and (name := current_name(workspace, flavor))]
+    for manifest in (release_manifest, *(load_manifest(workspace, name) for name in others)):
         recipe = release_recipe(manifest)
-        if recipe.text_view.kind == "attributes" and manifest.catalog.snapshot == mine.catalog.snapshot:
+        if recipe.text_view.kind == "attributes" and manifest.catalog.snapshot == release_manifest.catalog.snapshot:
             return f"attributes/{extractor_name(recipe.extractor)}"
     return None
 

@@ -1,1 +1,1 @@
-"""What surfaces are answered with: routing, the item index, requests and responses. Ray Serve's part is in serve_apps/."""
+"""How surfaces and people are answered: routing and settings, api/ and pages/. Ray Serve's part is in serve_apps/."""

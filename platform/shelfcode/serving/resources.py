@@ -39,16 +39,16 @@ def flavor_deployment(flavor: str) -> str:
 def deployment_resources(settings: SurfaceSettings) -> list[DeploymentResources]:
     """What every deployment of the endpoint asks for; the application is built from this list."""
     flavors = [(name, settings.flavors.get(name, FlavorServingSettings())) for name in settings.flavor_names]
-    asked = [
+    deployments = [
         DeploymentResources(INGRESS, "ingress", settings.ingress.replicas, settings.ingress.cpus),
         DeploymentResources(INDEX, "index", settings.index.replicas, settings.index.cpus),
         *(DeploymentResources(flavor_deployment(name), f"flavors.{name}", run.replicas_min, run.cpus, run.gpus) for name, run in flavors),
     ]
     if settings.online_extraction.engine == "vllm":
-        asked.append(
+        deployments.append(
             DeploymentResources(EXTRACTOR, "online_extraction", 1, settings.online_extraction.cpus, settings.online_extraction.gpus)
         )
-    return asked
+    return deployments
 
 
 def total_resources(deployments: Sequence[DeploymentResources]) -> dict[str, float]:

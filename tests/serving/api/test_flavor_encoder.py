@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from released import Shop, recipe_of
+from released import LATENT, Shop, recipe_of
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.semantic_id import Codes, parse
-from shelfcode.serving.api.flavor_encoder import FlavorEncoder, view_of
+from shelfcode.serving.api.flavor_encoder import FlavorEncoder, product_text
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Asked, Encoded
+from shelfcode.serving.api.questions import Encoded, ProductInput
 from shelfcode.workspace import Workspace
 
 ROWS = range(0, 400, 13)
-OAT = Asked("Oat Drink Barista 1 l", None, "Mossy Glen")
+OAT = ProductInput("Oat Drink Barista 1 l", None, "Mossy Glen")
 GIVEN = {"product_type": "oat drink", "key_ingredients": ["oats"], "dietary_tags": ["vegan"], "format": "carton"}
-FOLDER = "releases/precision/v0002"
+FOLDER, DIMENSIONS = "releases/precision/v0002", 2 * LATENT
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +33,11 @@ def published(shop: Shop, release: str) -> dict[str, Codes]:
     return dict(zip(table["item_id"].to_pylist(), map(parse, table["semantic_id"].to_pylist()), strict=True))
 
 
-def asked(shop: Shop, row: int, **more: Any) -> Asked:
-    return Asked(*(shop.products[name][row].as_py() for name in ("title", "description", "brand")), **more)
+def asked(shop: Shop, row: int, **more: Any) -> ProductInput:
+    return ProductInput(*(shop.products[name][row].as_py() for name in ("title", "description", "brand")), **more)
 
 
-def encoded(encoder: FlavorEncoder, release: str, *products: Asked) -> list[Encoded]:
+def encoded(encoder: FlavorEncoder, release: str, *products: ProductInput) -> list[Encoded]:
     answers = encoder.encode(release, products)
     assert all(isinstance(answer, Encoded) for answer in answers), answers
     return answers  # type: ignore[return-value]
@@ -65,20 +65,22 @@ def test_stored_attributes_give_the_published_codes_whatever_the_text_says(encod
     expected = published(shop, "discovery@v0002")
     stored = [rows[row] for row in ROWS]
     for title in (None, "Something else entirely"):
-        answers = encoded(encoder, "discovery@v0002", *(Asked(title, None, None, columns, "store") for columns in stored))
+        answers = encoded(encoder, "discovery@v0002", *(ProductInput(title, None, None, columns, "store") for columns in stored))
         assert codes(answers) == [expected[columns["item_id"]] for columns in stored]
         assert {answer.attributes_from for answer in answers} == {"store"}
 
 
 @pytest.mark.parametrize("source", ["request", "vllm", "store", None])
 def test_attributes_that_come_along_are_taken_and_their_source_is_told(encoder: FlavorEncoder, source: Any) -> None:
-    plain, other = encoded(encoder, "discovery@v0002", Asked("a", None, None, GIVEN, source), Asked("b", "c", "d", dict(GIVEN), source))
+    plain, other = encoded(
+        encoder, "discovery@v0002", ProductInput("a", None, None, GIVEN, source), ProductInput("b", "c", "d", dict(GIVEN), source)
+    )
     assert (plain.codes, plain.confidence) == (other.codes, other.confidence)
     assert plain.attributes_from == (source or "request")
 
 
 def test_a_raw_view_does_not_look_at_attributes(encoder: FlavorEncoder) -> None:
-    plain, other = encoded(encoder, "precision@v0002", OAT, Asked(OAT.title, None, OAT.brand, GIVEN, "request"))
+    plain, other = encoded(encoder, "precision@v0002", OAT, ProductInput(OAT.title, None, OAT.brand, GIVEN, "request"))
     assert plain == other
 
 
@@ -100,37 +102,39 @@ def test_no_products_are_no_answers(encoder: FlavorEncoder) -> None:
     ("release", "product", "warnings"),
     [
         ("precision@v0002", OAT, ()),
-        ("precision@v0002", Asked("Oat", None, None), ("sparse_text",)),
-        ("precision@v0002", Asked("Oat Drink", None, "Brand"), ()),
-        ("precision@v0002", Asked("oat drink " * 30, None, None), ("truncated",)),
-        ("precision@v0002", Asked("x" * 20_000, None, None), ("truncated", "sparse_text")),
-        ("discovery@v0002", Asked("a", None, None, GIVEN), ()),
-        ("discovery@v0002", Asked("a", None, None, {**GIVEN, "key_ingredients": ["a long ingredient " * 5] * 8}), ("truncated",)),
+        ("precision@v0002", ProductInput("Oat", None, None), ("sparse_text",)),
+        ("precision@v0002", ProductInput("Oat Drink", None, "Brand"), ()),
+        ("precision@v0002", ProductInput("oat drink " * 30, None, None), ("truncated",)),
+        ("precision@v0002", ProductInput("x" * 20_000, None, None), ("truncated", "sparse_text")),
+        ("discovery@v0002", ProductInput("a", None, None, GIVEN), ()),
+        ("discovery@v0002", ProductInput("a", None, None, {**GIVEN, "key_ingredients": ["a long ingredient " * 5] * 8}), ("truncated",)),
         (
             "discovery@v0002",
-            Asked("a", None, None, {"product_type": "oat drink", "key_ingredients": [], "dietary_tags": [], "format": ""}),
+            ProductInput("a", None, None, {"product_type": "oat drink", "key_ingredients": [], "dietary_tags": [], "format": ""}),
             ("no_attributes", "sparse_text"),
         ),
-        ("discovery@v0002", Asked("Zxqwv", None, None), ("no_attributes", "sparse_text")),
+        ("discovery@v0002", ProductInput("Zxqwv", None, None), ("no_attributes", "sparse_text")),
     ],
     ids=repr,
 )
-def test_what_makes_a_code_doubtful_is_told(encoder: FlavorEncoder, release: str, product: Asked, warnings: tuple[str, ...]) -> None:
+def test_what_makes_a_code_doubtful_is_told(encoder: FlavorEncoder, release: str, product: ProductInput, warnings: tuple[str, ...]) -> None:
     assert encoded(encoder, release, product)[0].warnings == warnings
 
 
 @pytest.mark.parametrize(
     ("release", "product", "told"),
     [
-        ("precision@v0002", Asked(None, None, None), "title, brand, description are missing or empty"),
-        ("precision@v0002", Asked("", "", ""), "nothing to encode"),
-        ("discovery@v0002", Asked(None, "a description", "a brand"), "title is missing"),
-        ("discovery@v0002", Asked("", None, None), "title is missing"),
-        ("discovery@v0002", Asked("Oat Drink", None, None, dict.fromkeys(GIVEN)), "nothing to encode"),
+        ("precision@v0002", ProductInput(None, None, None), "title, brand, description are missing or empty"),
+        ("precision@v0002", ProductInput("", "", ""), "nothing to encode"),
+        ("discovery@v0002", ProductInput(None, "a description", "a brand"), "title is missing"),
+        ("discovery@v0002", ProductInput("", None, None), "title is missing"),
+        ("discovery@v0002", ProductInput("Oat Drink", None, None, dict.fromkeys(GIVEN)), "nothing to encode"),
     ],
     ids=repr,
 )
-def test_a_product_that_cannot_be_encoded_fails_alone_in_its_place(encoder: FlavorEncoder, release: str, product: Asked, told: str) -> None:
+def test_a_product_that_cannot_be_encoded_fails_alone_in_its_place(
+    encoder: FlavorEncoder, release: str, product: ProductInput, told: str
+) -> None:
     first, bad, last = encoder.encode(release, [OAT, product, OAT])
     assert isinstance(bad, Problem)
     assert (bad.kind, told in bad.detail) == ("invalid-product", True)
@@ -142,16 +146,15 @@ class NotFinite:
     """An encoder that fails on some texts."""
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        return np.stack([np.full(384, np.nan if "bad" in text else 384**-0.5, np.float32) for text in texts])
+        return np.stack([np.full(DIMENSIONS, np.nan if "bad" in text else DIMENSIONS**-0.5, np.float32) for text in texts])
 
     def cuts(self, texts: Sequence[str]) -> list[bool]:
         return [False] * len(texts)
 
 
-def test_an_embedding_that_is_not_finite_is_an_error_of_its_product(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = FlavorEncoder(shop.workspace, (), 2)
-    monkeypatch.setattr(encoder, "_encoder", lambda _: NotFinite())
-    first, bad, last = encoder.encode("precision@v0002", [OAT, Asked("a bad product", None, None), OAT])
+def test_an_embedding_that_is_not_finite_is_an_error_of_its_product(shop: Shop) -> None:
+    encoder = FlavorEncoder(shop.workspace, (), 2, load_encoder=lambda *_: NotFinite())
+    first, bad, last = encoder.encode("precision@v0002", [OAT, ProductInput("a bad product", None, None), OAT])
     assert isinstance(bad, Problem)
     assert "not finite" in bad.detail
     assert isinstance(first, Encoded)
@@ -161,7 +164,7 @@ def test_an_embedding_that_is_not_finite_is_an_error_of_its_product(shop: Shop, 
 def test_every_character_of_a_text_can_be_encoded(encoder: FlavorEncoder) -> None:
     texts = ["\x00", "\u200b\u202e", "🥛" * 50, "a" * 5000, "牛乳 低脂肪", "\U0010ffff x"]
     for release in ("precision@v0002", "discovery@v0002"):
-        assert len(encoder.encode(release, [Asked(f"Oat {text}", text, text) for text in texts])) == len(texts)
+        assert len(encoder.encode(release, [ProductInput(f"Oat {text}", text, text) for text in texts])) == len(texts)
 
 
 # Views.
@@ -171,8 +174,8 @@ def test_a_flavors_own_attributes_come_from_the_request_and_those_it_lacks_are_e
     view = {"kind": "attributes", "attributes": ["product_type", "occasion"]}
     own = {"attributes": {"occasion": {"description": "when", "limit": 2}}}
     recipe = Recipe.model_validate({**recipe_of("discovery").model_dump(), "text_view": view, "extractor": own})
-    with_own = view_of(Asked("a", None, None, {**GIVEN, "occasion": ["breakfast", "picnic", "dinner"]}), recipe)
-    without = view_of(Asked("a", None, None, GIVEN), recipe)
+    with_own = product_text(ProductInput("a", None, None, {**GIVEN, "occasion": ["breakfast", "picnic", "dinner"]}), recipe)
+    without = product_text(ProductInput("a", None, None, GIVEN), recipe)
     assert not isinstance(with_own, Problem)
     assert not isinstance(without, Problem)
     assert with_own.text == "oat drink. occasion: breakfast, picnic"
@@ -186,7 +189,7 @@ def test_attributes_beyond_the_limits_are_cut_and_unknown_tags_left_out() -> Non
         "dietary_tags": ["Vegan", "tasty"],
         "format": "",
     }
-    view = view_of(Asked("a", None, None, given), recipe_of("discovery"))
+    view = product_text(ProductInput("a", None, None, given), recipe_of("discovery"))
     assert not isinstance(view, Problem)
     assert view.text == f"x. ingredients: {', '.join(f'i{number}' for number in range(8))}. dietary: vegan"
 

@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shelfcode.releases.release import Manifest
-from shelfcode.serving.api import live_releases
-from shelfcode.serving.api.live_releases import LiveReleases
+from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.questions import Prepared
 from shelfcode.serving.surface_settings import SurfaceSettings
-from shelfcode.versions import move_current
+from shelfcode.versions import current_of, move_current
 from shelfcode.workspace import Workspace
 
 PATIENCE = 20
@@ -36,14 +36,9 @@ class Deployments:
         return Prepared(release, "its model is damaged" if release in self.damaged else None, "attributes")
 
 
-@pytest.fixture(autouse=True)
-def _tried_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live_releases, "RETRY_SECONDS", 0)
-
-
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path))
 
 
 @pytest.fixture
@@ -63,7 +58,7 @@ def following(workspace: Workspace, deployments: Deployments) -> LiveReleases:
 
 def follow(workspace: Workspace, deployments: Deployments, **surfaces: Any) -> LiveReleases:
     settings = SurfaceSettings.model_validate({"surfaces": {"search": "small", **surfaces}, "auth": "none", "poll_seconds": 0.001})
-    return LiveReleases(workspace, settings, deployments.prepare)
+    return LiveReleases(workspace, settings, deployments.prepare, retry_seconds=0)
 
 
 def refresh(*following: LiveReleases) -> None:
@@ -146,9 +141,9 @@ def test_a_damaged_release_leaves_the_one_before_until_it_is_mended(
 
 
 def test_a_release_that_was_refused_is_not_tried_at_every_look(
-    following: LiveReleases, publish: Callable[..., str], deployments: Deployments, monkeypatch: pytest.MonkeyPatch
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
 ) -> None:
-    monkeypatch.setattr(live_releases, "RETRY_SECONDS", 1e9)
+    following.retry_seconds = 1e9
     first = publish()
     refresh(following)
     second = publish()
@@ -222,21 +217,30 @@ def test_deployments_that_are_down_are_asked_again(following: LiveReleases, publ
     assert (following.live, following.problems) == ({"small": first}, {})
 
 
-def test_following_goes_on_when_the_workspace_is_out_of_reach(
-    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments, monkeypatch: pytest.MonkeyPatch
+def test_a_deployment_that_is_not_up_is_told_with_what_it_waits_for(
+    following: LiveReleases, publish: Callable[..., str], deployments: Deployments
 ) -> None:
+    deployments.down = Unavailable("deployment flavor-small waits for 1 CPU")
+    first = publish()
+    refresh(following)
+    assert (following.ready, following.problems) == (False, {"small": "deployment flavor-small waits for 1 CPU"})
+    deployments.down = None
+    refresh(following)
+    assert (following.live, following.problems) == ({"small": first}, {})
+
+
+def test_following_goes_on_when_the_workspace_is_out_of_reach(following: LiveReleases, publish: Callable[..., str]) -> None:
     first = publish()
     refresh(following)
     second, looks = publish(), []
-    reads = live_releases.current_of
 
     def unreachable(*of: Any) -> str | None:
         looks.append(of)
         if len(looks) <= 3:
             raise OSError("no route to the bucket")
-        return reads(*of)
+        return current_of(*of)
 
-    monkeypatch.setattr(live_releases, "current_of", unreachable)
+    following.read_current = unreachable
 
     async def story() -> None:
         async with asyncio.timeout(PATIENCE):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shelfcode.serving.api.questions import Asked, Encoded, ItemPage, Neighbours, PrefixPage, Prepared, StoredAttributes
+from shelfcode.serving.api.questions import Encoded, ItemPage, Neighbours, PrefixPage, Prepared, ProductInput, StoredAttributes
 
 PARTS = (("discovery@v0001", 0.7), ("precision@v0002", 0.3))
 
@@ -13,7 +13,7 @@ PARTS = (("discovery@v0001", 0.7), ("precision@v0002", 0.3))
 @pytest.mark.parametrize(
     "value",
     [
-        Asked("Süß", None, "b", {"product_type": "x"}, "store"), Encoded((1, 2), (0.5, 1.0), ("truncated",), None),
+        ProductInput("Süß", None, "b", {"product_type": "x"}, "store"), Encoded((1, 2), (0.5, 1.0), ("truncated",), None),
         Prepared("a@v0001", "damaged"),
         Neighbours(PARTS, None, "a", 5, 1, ("b",), "7", (("brand", "c"),), ("title",)), StoredAttributes("a@v0001", ("a", None)),
         ItemPage("a", ("a@v0001",), 0, 5), PrefixPage("a@v0001", "1_2", 0, 0, 5),
@@ -35,7 +35,7 @@ def test_every_question_names_the_releases_that_it_asks() -> None:
 
 
 def test_tokens_grow_with_the_text_to_a_bound_and_are_never_none() -> None:
-    sizes = [Asked("x" * length, "y" * length, None).tokens for length in (0, 10, 100, 1000, 10**6)]
+    sizes = [ProductInput("x" * length, "y" * length, None).tokens for length in (0, 10, 100, 1000, 10**6)]
     assert sizes == sorted(sizes)
-    assert Asked(None, None, None).tokens > 0
-    assert sizes[-1] == Asked("x" * 10**7, None, None).tokens < 4096
+    assert ProductInput(None, None, None).tokens > 0
+    assert sizes[-1] == ProductInput("x" * 10**7, None, None).tokens < 4096

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 from shelfcode.serving.api.requests import SimilarRequest
-from shelfcode.serving.pages.api_page import FieldRow, curl, operations, product_fields
+from shelfcode.serving.pages.api_page import FieldRow, command, operations, product_fields
 
 
 class Leaf(BaseModel):
@@ -58,7 +58,7 @@ def test_the_fields_of_a_product_are_told() -> None:
 
 
 def test_a_command_is_one_that_a_shell_takes() -> None:
-    words = shlex.split(curl("/v1/surfaces/{surface}/similar", "post", "http://shelf", {"surface": "it's"}, with_keys=True))
+    words = shlex.split(command("http://shelf", "/v1/surfaces/{surface}/similar", "post", {"surface": "it's"}, with_keys=True))
     assert words[:5] == ["curl", "-s", "-H", "Authorization: Bearer YOUR_KEY", "http://shelf/v1/surfaces/it%27s/similar"]
     assert words[5] == "-d"
     assert SimilarRequest.model_validate_json(words[6]).k == 5

@@ -1,4 +1,4 @@
-"""Who may ask for what: bearer keys, hashed at rest, each for some surfaces or all of them."""
+"""Who may ask for what: bearer keys, stored only as hashes, each for some surfaces or all of them."""
 
 import hashlib
 import hmac
@@ -22,17 +22,17 @@ ANYBODY = KeySettings(name="anybody", sha256="0" * 64)
 
 
 def new_key() -> str:
-    """A key that nobody guesses: 256 random bits."""
+    """A key that nobody can guess: 256 random bits."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def key_hash(key: str) -> str:
-    """What is kept of a key. Its 256 bits are random, so that a fast hash without salt gives nothing away."""
+    """The hash that is stored of a key. A key has 256 random bits, so a fast hash without salt gives nothing away."""
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_listening(settings: SurfaceSettings, host: str) -> None:
-    """Without keys, nobody but this machine may ask.
+    """Refuse to listen beyond this machine where no keys are asked for.
 
     Raises:
         ShelfcodeError: the server listens on more than loopback.
@@ -59,7 +59,7 @@ class Gate:
         return cls(settings, FixedWindowRateLimiter(MemoryStorage()), rates)
 
     def caller(self, key: str | None) -> KeySettings:
-        """Whose key this is.
+        """The caller whose key this is.
 
         Raises:
             Problem: there is no key, nobody has it, or it is disabled.
@@ -68,12 +68,12 @@ class Gate:
             return ANYBODY
         if not key:
             raise Problem("no-key", "send your key in the header: Authorization: Bearer KEY")
-        found = _holder(self.settings.keys, key_hash(key))
-        if found is None:
+        caller = _owner(self.settings.keys, key_hash(key))
+        if caller is None:
             raise Problem("no-key", "nobody has this key; jobs/make_key.py makes one")
-        if found.disabled:
-            raise Problem("key-not-permitted", f"the key of {found.name} is disabled")
-        return found
+        if caller.disabled:
+            raise Problem("key-not-permitted", f"the key of {caller.name} is disabled")
+        return caller
 
     def admit(self, caller: KeySettings) -> None:
         """Count a request.
@@ -115,10 +115,10 @@ class Gate:
         return [name for name in self.settings.surfaces if caller.surfaces is None or name in caller.surfaces]
 
 
-def _holder(keys: Sequence[KeySettings], digest: str) -> KeySettings | None:
-    """The key with this hash; every one is compared, in constant time, whichever it is."""
-    found = None
+def _owner(keys: Sequence[KeySettings], digest: str) -> KeySettings | None:
+    """The key with this hash. All are compared, each in constant time, so that the time taken does not tell which one it is."""
+    owner = None
     for key in keys:
         if hmac.compare_digest(key.sha256, digest):
-            found = key
-    return found
+            owner = key
+    return owner

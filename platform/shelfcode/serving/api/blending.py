@@ -10,12 +10,12 @@ from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.semantic_id import Codes, shared_depth
 
 DEEPER = 4
-"""Times k that each flavor is asked for: a product that one flavor ranks first may stand lower in the other."""
+"""Each flavor is asked for this many times k products: one that the blend ranks first may stand lower in a single flavor."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One flavor of a blend, asked for what is near to codes."""
+class FlavorQuery:
+    """What one flavor of a blend is asked for: the products near to some codes."""
 
     index: ReleaseIndex
     weight: float
@@ -26,39 +26,39 @@ class Part:
 
 @dataclass(frozen=True)
 class Blended:
-    """One product that a blend found: its place in each part, -1 where it is not there, its levels, and its score in [0, 1]."""
+    """One product that a blend found: in each flavor its place (-1 where it has none) and the levels it shares, and its score in [0, 1]."""
 
     places: tuple[int, ...]
     levels: tuple[int, ...]
     score: float
 
 
-def blend(parts: Sequence[Part], k: int, min_level: int) -> list[Blended]:
-    """The k products with the highest score over the parts.
+def blend(queries: Sequence[FlavorQuery], k: int, min_level: int) -> list[Blended]:
+    """The k products with the highest score over the flavors.
 
     A product's score is the weighted mean, over flavors, of (levels shared + 1 / (1 + distance)) / (levels + 1). Only products that are
     among the nearest 4 k of some flavor are scored.
     """
-    item_ids: dict[str, None] = {}
-    for part in parts:
-        for found in part.index.codes.similar(part.codes, DEEPER * k, min_level, part.allowed_N, part.exclude):
-            item_ids[part.index.product(found.place, ())["item_id"]] = None
-    scored = [_scored(parts, [part.index.place(item_id) for part in parts]) for item_id in item_ids]
+    item_ids: dict[str, None] = {}  # in order of appearance, each once
+    for query in queries:
+        for match in query.index.codes.similar(query.codes, DEEPER * k, min_level, query.allowed_N, query.exclude):
+            item_ids[query.index.product(match.place, ())["item_id"]] = None
+    scored = [_scored(queries, [query.index.place(item_id) for query in queries]) for item_id in item_ids]
     return sorted(scored, key=lambda each: -each.score)[:k]
 
 
-def _scored(parts: Sequence[Part], places: Sequence[int]) -> Blended:
+def _scored(queries: Sequence[FlavorQuery], places: Sequence[int]) -> Blended:
     levels, score = [], 0.0
-    for part, place in zip(parts, places, strict=True):
-        level, nearness = (0, 0.0) if place < 0 else _closeness(part, place)
+    for query, place in zip(queries, places, strict=True):
+        level, nearness = (0, 0.0) if place < 0 else _closeness(query, place)
         levels.append(level)
-        score += part.weight * (level + nearness) / (len(part.codes) + 1)
+        score += query.weight * (level + nearness) / (len(query.codes) + 1)
     return Blended(tuple(places), tuple(levels), round(score, 5))
 
 
-def _closeness(part: Part, place: int) -> tuple[int, float]:
-    """Levels that a product shares with what was asked for, and 1 / (1 + distance)."""
-    codes = part.index.codes
+def _closeness(query: FlavorQuery, place: int) -> tuple[int, float]:
+    """Levels that a product shares with the query's codes, and 1 / (1 + distance)."""
+    codes = query.index.codes
     bucket = codes.bucket_of(place)
-    level = int(shared_depth(codes.codes_LB[:, bucket : bucket + 1].T, np.array([part.codes]))[0])
-    return level, 1 / (1 + float(codes.distances(part.codes, bucket, bucket + 1)[0]))
+    level = int(shared_depth(codes.codes_LB[:, bucket : bucket + 1].T, np.array([query.codes]))[0])
+    return level, 1 / (1 + float(codes.distances(query.codes, bucket, bucket + 1)[0]))

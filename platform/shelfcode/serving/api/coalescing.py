@@ -1,9 +1,8 @@
 """Questions that arrive together travel together: a call between processes costs more than most answers.
 
-A question that arrives while nothing is under way is sent at once, alone. Those that arrive while it is under way wait, and go together
-when it returns, or as soon as they fill a call. So nobody waits for a timer, calls grow with the load by themselves, and when there is more
-than one replica can do, full calls pile up and tell the autoscaler. With two calls under way at once, one is answered while the other is
-being written out.
+A question that arrives while no call is under way is sent at once, alone. Those that arrive meanwhile wait, and go together when the call
+returns, or as soon as they fill one. So nobody waits for a timer, calls grow with the load by themselves, and when one replica is no longer
+enough, full calls pile up, which the autoscaler sees. With two calls under way at once, one is answered while the other is being written.
 """
 
 import asyncio
@@ -17,10 +16,10 @@ class Coalescer(Generic[Q]):
     """Sends questions in calls of up to `most` units.
 
     Args:
-        send: a call: questions -> their answers, in order. When it raises, each of its questions raises the same.
-        most: units a call.
+        send: makes a call: questions -> their answers, in order. When it raises, each of its questions raises the same.
+        most: units per call.
         size: units of a question; one that is larger than a call goes alone.
-        at_once: calls under way that were sent before they were full.
+        at_once: how many calls that were sent before they were full may be under way.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Coalescer(Generic[Q]):
         return await future
 
     def _go(self, small: bool) -> None:
-        """Send what waits; `small`: before it fills a call."""
+        """Send the questions that wait; `small`: although they do not fill a call."""
         batch, self.waiting, self.units = [each for each in self.waiting if not each[1].cancelled()], [], 0
         if not batch:
             return

@@ -1,30 +1,51 @@
-"""Requests that work, over a workspace's own products: what `make serve` prints."""
+"""Requests that work, as `curl` commands: what `make serve` prints, and what the API page offers to try."""
 
 import json
+from collections.abc import Mapping, Sequence
 from shlex import quote
+from typing import Any
+from urllib.parse import quote as url_quote
 
 from shelfcode.releases.release import current_name, load_manifest
 from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.workspace import Workspace
 
+ENCODE, SIMILAR, PREFIXES = "/v1/surfaces/{surface}/encode", "/v1/surfaces/{surface}/similar", "/v1/flavors/{flavor}/prefixes"
+BODIES: Mapping[str, Any] = {
+    ENCODE: {"products": [{"title": "Oat Drink, 1 l"}, {"title": "Penne Rigate 500 g"}]},
+    SIMILAR: {"product": {"title": "Oat Drink, 1 l"}, "k": 5},
+}
+PLACEHOLDERS = {"item_id": "ITEM_ID", "prefix": "0"}
 
-def example_requests(workspace: str, settings: SurfaceSettings, url: str) -> list[str]:
-    """Three curl commands: encode a product, find products like one, walk the prefixes. None before there is a release."""
-    home = Workspace(workspace)
+
+def example_requests(workspace_url: str, settings: SurfaceSettings, url: str) -> list[str]:
+    """Three commands over a workspace's own products: encode, find similar ones, walk the prefixes. None before there is a release."""
+    workspace = Workspace(workspace_url)
     surface, route = next(settings.routes())
-    release = current_name(home, route.flavors[0])
+    release = current_name(workspace, route.flavors[0])
     if release is None:
         return []
-    manifest = load_manifest(home, release)
-    item_id = home.read_table(home.parts(f"{manifest.folder}/semantic_ids")[0], columns=["item_id"])["item_id"][0].as_py()
-    key = [] if settings.auth == "none" else ["-H", "Authorization: Bearer YOUR_KEY"]
-
-    def curl(path: str, body: object = None) -> str:
-        sent = ["-d", json.dumps(body)] if body else []
-        return " ".join(["curl", "-s", *map(quote, key), f"{url}{path}", *map(quote, sent)])
-
+    manifest = load_manifest(workspace, release)
+    part = workspace.parts(f"{manifest.folder}/semantic_ids")[0]
+    item_id = workspace.read_table(part, columns=["item_id"])["item_id"][0].as_py()
+    names, with_key = {"surface": surface, "flavor": route.flavors[0]}, settings.auth != "none"
     return [
-        curl(f"/v1/surfaces/{surface}/encode", {"products": [{"title": "Oat Drink, 1 l"}, {"title": "Penne Rigate 500 g"}]}),
-        curl(f"/v1/surfaces/{surface}/similar", {"item_id": item_id, "k": 5}),
-        curl(f"/v1/flavors/{route.flavors[0]}/prefixes?limit=5"),
+        curl(url + filled(ENCODE, names), with_key, BODIES[ENCODE]),
+        curl(url + filled(SIMILAR, names), with_key, {"item_id": item_id, "k": 5}),
+        curl(f"{url}{filled(PREFIXES, names)}?limit=5", with_key),
     ]
+
+
+def filled(path: str, names: Mapping[str, str]) -> str:
+    """A path of the API with its parameters filled in, such as a surface that there is."""
+    for name, value in {**PLACEHOLDERS, **names}.items():
+        path = path.replace(f"{{{name}}}", url_quote(value, safe=""))
+    return path
+
+
+def curl(url: str, with_key: bool, body: Any = None, method: str | None = None) -> str:
+    """A command that a shell takes as it stands, but for the key."""
+    verb = ["-X", method] if method else []
+    key = ["-H", "Authorization: Bearer YOUR_KEY"] if with_key else []
+    words: Sequence[str] = [*verb, *key, url, *(["-d", json.dumps(body)] if body else [])]
+    return " ".join(["curl", "-s", *map(quote, words)])

@@ -1,7 +1,7 @@
-"""Products -> semantic IDs, as a surface asks for them: the releases of one flavor in the memory of one process. Plain class, no Ray."""
+"""Products -> semantic IDs, online: the releases of one flavor in the memory of one process. Plain class, no Ray."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.releases.release import load_manifest, release_recipe
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Asked, AttributesFrom, Encoded
+from shelfcode.serving.api.questions import AttributesFrom, Encoded, ProductInput
 from shelfcode.text import cut
 from shelfcode.workspace import Workspace
 
@@ -40,14 +40,21 @@ class LoadedRelease:
 
 
 class FlavorEncoder:
-    """Encodes with any release of a flavor; those asked for last stay loaded, and releases with the same encoder share it.
+    """Encodes with any release of a flavor. The releases used last stay loaded; those with the same encoder share it.
 
     Args:
         overrides: `key=value`, how the encoder is run here.
+        load_encoder: recipe, workspace -> the encoder of its text view.
     """
 
-    def __init__(self, workspace: Workspace, overrides: Sequence[str], releases_kept: int) -> None:
-        self.workspace, self.overrides = workspace, overrides
+    def __init__(
+        self,
+        workspace: Workspace,
+        overrides: Sequence[str],
+        releases_kept: int,
+        load_encoder: Callable[[Recipe, Workspace], TextEncoder] | None = None,
+    ) -> None:
+        self.workspace, self.overrides, self.load_encoder = workspace, overrides, load_encoder or load_text_encoder
         self.releases: LRUCache[str, LoadedRelease] = LRUCache(releases_kept)
 
     def load(self, release: str) -> LoadedRelease:
@@ -64,52 +71,61 @@ class FlavorEncoder:
             self.releases[release] = loaded
         return loaded
 
-    def encode(self, release: str, products: Sequence[Asked]) -> list[Encoded | Problem]:
-        """Codes of products, or what is wrong with each, in their order.
+    def encode(self, release: str, products: Sequence[ProductInput]) -> list[Encoded | Problem]:
+        """The codes of each product, or what is wrong with it, in their order.
 
         Raises:
             ShelfcodeError: as `load`.
         """
         loaded = self.load(release)
-        views = [view_of(product, loaded.recipe) for product in products]
-        coded = iter(_encode([view for view in views if isinstance(view, View)], loaded))
-        return [view if isinstance(view, Problem) else next(coded) for view in views]
+        texts = [product_text(product, loaded.recipe) for product in products]
+        coded = iter(_encode([text for text in texts if isinstance(text, ProductText)], loaded))
+        return [text if isinstance(text, Problem) else next(coded) for text in texts]
 
     def _encoder(self, recipe: Recipe) -> TextEncoder:
         name = encoder_name(recipe.encoder, recipe.text_view)
         for other in self.releases.values():
             if encoder_name(other.recipe.encoder, other.recipe.text_view) == name:
                 return other.encoder
-        return (VllmEncoder if recipe.encoder.engine == "vllm" else Encoder)(recipe.encoder, self.workspace)
+        return self.load_encoder(recipe, self.workspace)
+
+
+def load_text_encoder(recipe: Recipe, workspace: Workspace) -> TextEncoder:
+    """The encoder of a recipe, run by the engine that it names.
+
+    Raises:
+        ShelfcodeError: the model cannot be found or run.
+    """
+    return (VllmEncoder if recipe.encoder.engine == "vllm" else Encoder)(recipe.encoder, workspace)
 
 
 @dataclass(frozen=True)
-class View:
-    """The text of a product that is embedded, and what is known of how it came about."""
+class ProductText:
+    """The text of a product that is embedded, and how it came about."""
 
     text: str
     warnings: tuple[str, ...]
     attributes_from: AttributesFrom | None
 
 
-def view_of(product: Asked, recipe: Recipe) -> View | Problem:
+def product_text(product: ProductInput, recipe: Recipe) -> ProductText | Problem:
     """The text view of a product, as the batch jobs make it, or why there is none."""
-    view = _attributes_view(product, recipe) if recipe.text_view.kind == "attributes" else _raw_view(product, recipe.text_view)
-    if isinstance(view, Problem) or len(view.text.split()) >= SPARSE_WORDS:
-        return view
-    return replace(view, warnings=(*view.warnings, "sparse_text"))
+    text = _attributes_text(product, recipe) if recipe.text_view.kind == "attributes" else _raw_text(product, recipe.text_view)
+    if isinstance(text, Problem) or len(text.text.split()) >= SPARSE_WORDS:
+        return text
+    return replace(text, warnings=(*text.warnings, "sparse_text"))
 
 
-def _raw_view(product: Asked, settings: TextViewSettings) -> View | Problem:
+def _raw_text(product: ProductInput, settings: TextViewSettings) -> ProductText | Problem:
     columns = {name: pa.array([getattr(product, name)], pa.string()) for name in settings.columns}
     text = raw_texts(pa.table(columns), settings)[0]
     if not text.strip():
         return Problem("invalid-product", f"nothing to encode: {', '.join(settings.columns)} are missing or empty")
     whole = raw_texts(pa.table(columns), settings.model_copy(update={"max_characters": sys.maxsize}))[0]
-    return View(text, ("truncated",) if len(text) < len(whole) else (), None)
+    return ProductText(text, ("truncated",) if len(text) < len(whole) else (), None)
 
 
-def _attributes_view(product: Asked, recipe: Recipe) -> View | Problem:
+def _attributes_text(product: ProductInput, recipe: Recipe) -> ProductText | Problem:
     if product.attributes is None and not product.title:
         return Problem("invalid-product", "title is missing, and neither the request nor the store has attributes of the product")
     attributes, source = _attributes(product, recipe)
@@ -118,33 +134,33 @@ def _attributes_view(product: Asked, recipe: Recipe) -> View | Problem:
     if not text.strip():
         return Problem("invalid-product", f"nothing to encode: {', '.join(recipe.text_view.attributes)} are empty")
     known = attributes.key_ingredients or attributes.dietary_tags or attributes.format or any(attributes.extra.values())
-    told = {"no_attributes": not known, "truncated": len(text) < len(whole)}
-    return View(text, tuple(warning for warning, holds in told.items() if holds), source)
+    warnings = {"no_attributes": not known, "truncated": len(text) < len(whole)}
+    return ProductText(text, tuple(warning for warning, holds in warnings.items() if holds), source)
 
 
-def _attributes(product: Asked, recipe: Recipe) -> tuple[Attributes, AttributesFrom]:
-    own = recipe.extractor.attributes
+def _attributes(product: ProductInput, recipe: Recipe) -> tuple[Attributes, AttributesFrom]:
+    extra = recipe.extractor.attributes
     if product.attributes is not None:
-        return attributes_of(product.attributes, own), product.attributes_from or "request"
+        return attributes_of(product.attributes, extra), product.attributes_from or "request"
     columns = {"title": product.title, "description": product.description, "brand": product.brand}
     evidence = read_evidence(product.title or "", product.description, product.brand)
-    return ground(by_rules(columns, own), evidence).attributes, "rules"
+    return ground(by_rules(columns, extra), evidence).attributes, "rules"
 
 
-def _encode(views: Sequence[View], loaded: LoadedRelease) -> list[Encoded | Problem]:
-    if not views:
+def _encode(products: Sequence[ProductText], loaded: LoadedRelease) -> list[Encoded | Problem]:
+    if not products:
         return []
-    texts = [view.text for view in views]
+    texts = [product.text for product in products]
     x_NE = loaded.encoder.embed(texts)
     device = loaded.quantizer.codebooks.codewords(0).device
     codes_NL, margin_NL = loaded.quantizer.encode_with_margins(torch.tensor(np.nan_to_num(x_NE), device=device))
-    rows = zip(views, x_NE, codes_NL.tolist(), margin_NL.tolist(), loaded.encoder.cuts(texts), strict=True)
+    rows = zip(products, x_NE, codes_NL.tolist(), margin_NL.tolist(), loaded.encoder.cuts(texts), strict=True)
     return [
-        _encoded(view, codes, margins, cut_off) if np.isfinite(x_E).all() else Problem("invalid-product", "its embedding is not finite")
-        for view, x_E, codes, margins, cut_off in rows
+        _encoded(product, codes, margins, cut_off) if np.isfinite(x_E).all() else Problem("invalid-product", "its embedding is not finite")
+        for product, x_E, codes, margins, cut_off in rows
     ]
 
 
-def _encoded(view: View, codes: list[int], margins: list[float], cut_off: bool) -> Encoded:
-    warnings = dict.fromkeys([*view.warnings, *(["truncated"] if cut_off else [])])
-    return Encoded(tuple(codes), tuple(round(margin, 4) for margin in margins), tuple(warnings), view.attributes_from)
+def _encoded(product: ProductText, codes: list[int], margins: list[float], cut_off: bool) -> Encoded:
+    warnings = dict.fromkeys([*product.warnings, *(["truncated"] if cut_off else [])])
+    return Encoded(tuple(codes), tuple(round(margin, 4) for margin in margins), tuple(warnings), product.attributes_from)

@@ -1,4 +1,4 @@
-"""HTTP as ASGI hands it over: bodies up to a limit, keys, request ids, answers in JSON, and one line a request in the log."""
+"""HTTP as ASGI hands it over: bodies up to a limit, keys, request ids, answers in JSON, and one line per request in the log."""
 
 import logging
 import re
@@ -17,11 +17,11 @@ log = logging.getLogger("ray.serve")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 COOKIE = "shelfcode_key"
-"""Carries a key for the pages that people look at: a browser does not send bearer keys by itself."""
+"""Carries a key for the pages that people look at: a browser does not send bearer keys of its own accord."""
 
 
 def request_id(request: Request) -> str:
-    """The caller's own, where it is a short plain word, else a new one; the same for all of a request."""
+    """The id that the caller sent, where it is a short plain word, else a new one; it stays the same for the whole request."""
     known: str | None = request.scope.get("shelfcode.request_id")
     if known is None:
         given = request.headers.get("x-request-id", "")
@@ -30,13 +30,13 @@ def request_id(request: Request) -> str:
 
 
 def path_of(request: Request) -> str:
-    """The path that was asked, a route prefix before it, without the % of addresses."""
+    """The path that was asked for, with any route prefix, and without percent-encoding."""
     path: str = request.scope["path"]
     return path
 
 
 def bearer_key(request: Request, cookie: bool = False) -> str | None:
-    """The key that a request carries, in its header, or for pages in a cookie."""
+    """The key that a request carries: in its header, or, for pages, in a cookie."""
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and key.strip():
         return key.strip()
@@ -49,7 +49,7 @@ async def read_body(request: Request, most: int) -> bytes:
     Raises:
         Problem: it is too large.
     """
-    too_large = Problem("body-too-large", f"the body has more than {most:,} bytes; send fewer products a request", limit=most)
+    too_large = Problem("body-too-large", f"the body has more than {most:,} bytes; send fewer products per request", limit=most)
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > most:
         raise too_large
@@ -80,7 +80,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 
 class RequestLog:
-    """Middleware: a line a request, of ids, sizes and times. What a request says, its address included, is not in it."""
+    """Middleware: one line per request, of ids, sizes and times. What a request says is not in it, and neither is its address."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -90,20 +90,20 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         begun = time.perf_counter()
-        told: dict[str, Any] = {"method": scope["method"], "status": 0, "bytes_out": 0}
+        line: dict[str, Any] = {"method": scope["method"], "status": 0, "bytes_out": 0}
 
         async def watch(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told["status"] = message["status"]
+                line["status"] = message["status"]
             else:
-                told["bytes_out"] += len(message.get("body", b""))
+                line["bytes_out"] += len(message.get("body", b""))
             await send(message)
 
         try:
             await self.app(scope, receive, watch)
         finally:
             if scope.get("shelfcode.log", True) and log.isEnabledFor(logging.INFO):
-                told |= {name: scope.get(f"shelfcode.{name}", "-") for name in ("request_id", "caller", "surface", "bytes_in", "products")}
-                told["route"] = getattr(scope.get("route"), "path", "-")
-                told["ms"] = round((time.perf_counter() - begun) * 1000, 1)
-                log.info("%s", " ".join(f"{name}={value}" for name, value in told.items()))
+                line |= {name: scope.get(f"shelfcode.{name}", "-") for name in ("request_id", "caller", "surface", "bytes_in", "products")}
+                line["route"] = getattr(scope.get("route"), "path", "-")
+                line["ms"] = round((time.perf_counter() - begun) * 1000, 1)
+                log.info("%s", " ".join(f"{name}={value}" for name, value in line.items()))

@@ -1,4 +1,4 @@
-"""Answers about products that are in a release already: what is like them, what their IDs are, what lies under a prefix. Plain, no Ray."""
+"""Answers about the products of a release: what is like them, what their IDs are, what lies under a prefix. Plain class, no Ray."""
 
 import ctypes
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,14 @@ from shelfcode.index.availability import Availability
 from shelfcode.index.code_index import Mask
 from shelfcode.index.release_index import ReleaseIndex, attributes_folder, load_release_index
 from shelfcode.semantic_id import Codes, format_codes, parse
-from shelfcode.serving.api.blending import Part, blend
+from shelfcode.serving.api.blending import Blended, FlavorQuery, blend
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question, StoredAttributes
 from shelfcode.workspace import Workspace
 
 
 class ItemIndex:
-    """The releases that surfaces ask for, in memory; those asked for last stay."""
+    """Releases in memory; those used last stay."""
 
     def __init__(self, workspace: Workspace, flavors: Sequence[str], releases_kept: int) -> None:
         self.workspace, self.flavors = workspace, flavors
@@ -27,7 +27,7 @@ class ItemIndex:
         self.availability: Availability | None = None
 
     def load(self, release: str) -> ReleaseIndex:
-        """A release, from the workspace; whoever calls puts it into `releases`.
+        """A release, from the workspace; the caller puts it into `releases`.
 
         Raises:
             ShelfcodeError: there is none of this name, or its files are damaged.
@@ -37,7 +37,7 @@ class ItemIndex:
         return index
 
     def answer(self, question: Question) -> Any:
-        """The answer to a question, whose releases are loaded. A Problem is returned: it must not fail what travels with it."""
+        """The answer to a question whose releases are loaded. A Problem is returned, not raised: others travel along."""
         try:
             if isinstance(question, Neighbours):
                 return self.neighbours(question)
@@ -48,7 +48,7 @@ class ItemIndex:
             return problem
 
     def stored_attributes(self, question: StoredAttributes) -> list[dict[str, Any] | None]:
-        """Columns of an attributes table for each item; None for one that has none."""
+        """Columns of an attributes table for each item; None for an item without attributes."""
         index = self.releases[question.release]
         places = [index.place(item_id) if item_id is not None else -1 for item_id in question.item_ids]
         return [index.items.attributes_of(int(index.codes.row_N[place])) if place >= 0 else None for place in places]
@@ -62,23 +62,20 @@ class ItemIndex:
         indexes = [self.releases[release] for release in question.releases]
         for index in indexes:
             _check_columns(index, question.fields)
-        own = [-1 if question.item_id is None else index.place(question.item_id) for index in indexes]
-        codes = question.codes or tuple(_codes_at(index, place, question.item_id) for index, place in zip(indexes, own, strict=True))
+        places = [-1 if question.item_id is None else index.place(question.item_id) for index in indexes]
+        codes = question.codes or tuple(_codes_at(index, place, question.item_id) for index, place in zip(indexes, places, strict=True))
         masks = [self._mask(index, question) for index in indexes]
-        excluded = [index.places(question.exclude) | {place} for index, place in zip(indexes, own, strict=True)]
+        excluded = [index.places(question.exclude) | {place} for index, place in zip(indexes, places, strict=True)]
         if len(indexes) == 1:
             index = indexes[0]
-            found = index.codes.similar(codes[0], question.k, question.min_level, masks[0], excluded[0])
-            return [{**index.product(each.place, question.fields), "level": each.level, "distance": each.distance} for each in found]
+            matches = index.codes.similar(codes[0], question.k, question.min_level, masks[0], excluded[0])
+            return [{**index.product(each.place, question.fields), "level": each.level, "distance": each.distance} for each in matches]
         rows = zip(indexes, question.parts, codes, masks, excluded, strict=True)
-        parts = [Part(index, weight, target, mask, hidden) for index, (_, weight), target, mask, hidden in rows]
-        return [
-            _blended_row(parts, each.places, each.levels, each.score, question.fields)
-            for each in blend(parts, question.k, question.min_level)
-        ]
+        queries = [FlavorQuery(index, weight, near, mask, hidden) for index, (_, weight), near, mask, hidden in rows]
+        return [_blended_row(queries, each, question.fields) for each in blend(queries, question.k, question.min_level)]
 
     def _mask(self, index: ReleaseIndex, question: Neighbours) -> Mask | None:
-        """By place, the products that pass all filters; None where there is no filter."""
+        """For each place, whether its product passes all filters; None where there is no filter."""
         masks = []
         for column, value in question.attributes:
             _check_columns(index, [column])
@@ -89,7 +86,7 @@ class ItemIndex:
 
     def _available(self, index: ReleaseIndex, retailer_id: str) -> Mask:
         if self.availability is None:
-            raise Problem("no-availability", "surfaces.yaml names no availability table, so that nothing is known of retailers")
+            raise Problem("no-availability", "surfaces.yaml names no availability table, so nothing is known of retailers")
         try:
             return self.availability.mask(retailer_id, index.items)
         except KeyError:
@@ -101,14 +98,14 @@ class ItemIndex:
         Raises:
             Problem: none of the releases has it.
         """
-        told: dict[str, Any] = {}
+        product: dict[str, Any] = {}
         ids = []
         for release in page.releases:
             index = self.releases[release]
             place = index.place(page.item_id)
             if place < 0:
                 continue
-            told = told or index.items.values(int(index.codes.row_N[place]), list(index.items.columns))
+            product = product or index.items.values(int(index.codes.row_N[place]), list(index.items.columns))
             codes = index.codes.codes_of(place)
             low, high = index.codes.places(codes)
             sharing = [index.product(each) for each in range(low + page.first, min(high, low + page.first + page.limit))]
@@ -118,7 +115,7 @@ class ItemIndex:
             })  # fmt: skip
         if not ids:
             raise Problem("unknown-item", f"{' and '.join(page.releases)} have no item_id {page.item_id[:200]!r}")
-        return {"item_id": page.item_id, "product": told, "semantic_ids": ids}
+        return {"item_id": page.item_id, "product": product, "semantic_ids": ids}
 
     def prefix(self, page: PrefixPage) -> dict[str, Any]:
         """What lies under a prefix: child prefixes with counts and labels, and products, a page of each.
@@ -143,27 +140,25 @@ class ItemIndex:
 
 
 def _give_memory_back() -> None:
-    """Loading takes several times the memory of what is kept; allocators hold on to it unless they are told."""
+    """Loading takes several times the memory of what is kept, and allocators hold on to it unless they are told to let go."""
     pa.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has it
     if trim is not None:
         trim(0)
 
 
-def _blended_row(
-    parts: Sequence[Part], places: Sequence[int], levels: Sequence[int], score: float, fields: Sequence[str]
-) -> dict[str, Any]:
-    """A product that a blend found, described by the first part that has it."""
-    home = next(number for number, place in enumerate(places) if place >= 0)
-    row = parts[home].index.product(places[home], fields)
+def _blended_row(queries: Sequence[FlavorQuery], found: Blended, fields: Sequence[str]) -> dict[str, Any]:
+    """A product that a blend found, described by the first flavor that has it."""
+    first = next(number for number, place in enumerate(found.places) if place >= 0)
+    row = queries[first].index.product(found.places[first], fields)
     by_flavor: Mapping[str, Any] = {
-        part.index.name.partition("@")[0]: {
-            "semantic_id": part.index.product(place, ())["semantic_id"] if place >= 0 else None,
+        query.index.name.partition("@")[0]: {
+            "semantic_id": query.index.product(place, ())["semantic_id"] if place >= 0 else None,
             "level": level,
         }
-        for part, place, level in zip(parts, places, levels, strict=True)
+        for query, place, level in zip(queries, found.places, found.levels, strict=True)
     }
-    return {**row, "level": levels[home], "score": score, "by_flavor": by_flavor}
+    return {**row, "level": found.levels[first], "score": found.score, "by_flavor": by_flavor}
 
 
 def _codes_at(index: ReleaseIndex, place: int, item_id: str | None) -> Codes:

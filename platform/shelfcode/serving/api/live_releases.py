@@ -1,4 +1,4 @@
-"""Which releases can be asked now: what one process knows, and how it learns of a promotion."""
+"""Which releases can be asked now: what one process knows of them, and how it learns of a promotion."""
 
 import asyncio
 import logging
@@ -7,39 +7,43 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shelfcode.serving.api.questions import Prepared
-from shelfcode.serving.routing import wanted_releases
+from shelfcode.serving.routing import named_releases
 from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.versions import current_of, published_versions
 from shelfcode.workspace import Workspace
 
 log = logging.getLogger("ray.serve")
 
-RETRY_SECONDS = 30
-"""Until a release that was refused is tried again: its files may have been mended."""
+RETRY_SECONDS = 30.0
+"""Time until a release that was refused is tried again: its files may have been mended."""
 
 
-class Unavailable(Exception):  # noqa: N818  it passes by itself
+class Unavailable(Exception):  # noqa: N818  a state that passes, not a fault
     """A deployment that should load a release has no replica that answers; the message says why."""
 
 
 @dataclass
 class LiveReleases:
-    """What can be asked.
+    """The releases that can be asked.
 
-    A release becomes live when every deployment has loaded it, and not before. Until then the one before it stays, and for good where the
-    files of the new one are damaged.
+    A release becomes live when every deployment has loaded it, and not before. Until then the one before it stays live; where the files of
+    the new one are damaged, it stays for good.
 
     Attributes:
         prepare: has a release loaded wherever it will be asked for; raises Unavailable.
-        live: flavor -> its current release.
-        loaded: what else can be asked, with the text view of each.
-        problems: flavor or release -> why its release is not what it should be.
-        refused: release -> why, and when it is tried again.
+        retry_seconds: time until a release that was refused is tried again.
+        read_current: workspace, folder of a flavor -> the version that its CURRENT names.
+        live: flavor -> its current release, once it is loaded.
+        loaded: every release that can be asked, with its text view.
+        problems: flavor or release -> why its release is not the one that it should be.
+        refused: release -> why it was, and when it is tried again.
     """
 
     workspace: Workspace
     settings: SurfaceSettings
     prepare: Callable[[str], Awaitable[Prepared]]
+    retry_seconds: float = RETRY_SECONDS
+    read_current: Callable[[Workspace, str], str | None] = current_of
     live: dict[str, str] = field(default_factory=dict)
     loaded: dict[str, Prepared] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -52,10 +56,11 @@ class LiveReleases:
 
     @property
     def askable(self) -> frozenset[str]:
+        """The releases that can be asked."""
         return frozenset(self.loaded)
 
     async def follow(self) -> None:
-        """Look at CURRENT again and again."""
+        """Look at CURRENT again and again, for ever."""
         while True:
             await asyncio.sleep(self.settings.poll_seconds)
             await self.refresh()
@@ -67,17 +72,17 @@ class LiveReleases:
     async def _refresh(self, flavor: str) -> None:
         try:
             await self._follow_current(flavor)
-            for release in wanted_releases(self.settings, flavor):
+            for release in named_releases(self.settings, flavor):
                 await self._load(release, release)
         except Unavailable as error:
             self.problems[flavor] = str(error)
             log.warning("flavor %s: %s", flavor, error)
-        except Exception as error:  # a store that cannot be reached now must not end the following
+        except Exception as error:  # a store that cannot be reached now must not end `follow`
             self.problems[flavor] = f"the workspace cannot be read: {type(error).__name__}: {error}"
             log.warning("flavor %s: %s", flavor, self.problems[flavor])
 
     async def _follow_current(self, flavor: str) -> None:
-        version = await asyncio.to_thread(current_of, self.workspace, f"releases/{flavor}")
+        version = await asyncio.to_thread(self.read_current, self.workspace, f"releases/{flavor}")
         if version is None:
             self.problems[flavor] = f"{self.workspace.url} has no current release of {flavor}: train it, or promote one"
             return
@@ -88,15 +93,15 @@ class LiveReleases:
 
     async def _fall_back(self, flavor: str, refused: str) -> None:
         """A process that starts while CURRENT is damaged serves the newest release that is not."""
-        told = self.problems[flavor]
+        problem_of_current = self.problems[flavor]
         for version in reversed(await asyncio.to_thread(published_versions, self.workspace, f"releases/{flavor}")):
             if version != refused and await self._load(f"{flavor}@{version}", flavor):
                 self.live[flavor] = f"{flavor}@{version}"
                 break
-        self.problems[flavor] = told  # that of CURRENT, whatever was tried besides
+        self.problems[flavor] = problem_of_current  # whatever else was tried
 
     async def _load(self, release: str, subject: str) -> bool:
-        """Have a release loaded; what keeps it from that is the subject's problem."""
+        """Have a release loaded, and say whether it is; why not becomes the subject's problem."""
         if release in self.loaded:
             self.problems.pop(subject, None)
             return True
@@ -107,7 +112,7 @@ class LiveReleases:
         prepared = await self.prepare(release)
         if prepared.problem:
             self.problems[subject] = f"{release} was refused: {prepared.problem}"
-            self.refused[release] = (self.problems[subject], time.monotonic() + RETRY_SECONDS)
+            self.refused[release] = (self.problems[subject], time.monotonic() + self.retry_seconds)
             log.warning("%s", self.problems[subject])
             return False
         self.loaded[release] = prepared

@@ -13,7 +13,7 @@ from shelfcode.attributes.requests import engine_arguments, engine_environment, 
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import model_path
-from shelfcode.serving.api.questions import Asked
+from shelfcode.serving.api.questions import ProductInput
 
 
 class OnlineExtractor:
@@ -40,14 +40,14 @@ class OnlineExtractor:
             raise ShelfcodeError(f"extractor.model {settings.model!r} cannot be run by vLLM: {reason}") from error
         self.numbers = itertools.count()
 
-    async def extract(self, products: Sequence[Asked]) -> list[dict[str, Any] | None]:
+    async def extract(self, products: Sequence[ProductInput]) -> list[dict[str, Any] | None]:
         """Columns of an attributes table for each product; None where the model gave no usable answer.
 
         Cancelling it ends the products' requests in the engine.
         """
         return list(await asyncio.gather(*(self._attributes(product) for product in products)))
 
-    async def _attributes(self, product: Asked) -> dict[str, Any] | None:
+    async def _attributes(self, product: ProductInput) -> dict[str, Any] | None:
         own = self.settings.attributes
         text = {"title": product.title or "", "description": product.description, "brand": product.brand}
         prompt = write_prompt(self.tokenizer, text["title"] or "", product.description, product.brand, own, self.room.text)

@@ -1,4 +1,4 @@
-"""Errors as HTTP tells them: problem details of RFC 9457, one kind a name."""
+"""Errors as HTTP reports them: problem details of RFC 9457, each kind with a name of its own."""
 
 from http import HTTPStatus
 from typing import Any
@@ -27,11 +27,11 @@ KINDS: dict[str, tuple[int, str]] = {
     "unavailable": (503, "The server cannot answer now"),
     "internal": (500, "The server failed"),
 }
-"""Kind of problem: its status and its title; docs/serving.md lists them."""
+"""Kind of problem -> its status and its title; docs/serving.md lists them."""
 
 
 class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
-    """What went wrong with a request, told to whoever made it.
+    """What went wrong with a request, as its caller is told.
 
     Args:
         kind: one of KINDS.
@@ -52,9 +52,9 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
 
     def body(self, request_id: str | None = None, instance: str | None = None) -> dict[str, Any]:
         """The problem's members, as JSON has them."""
-        told = {"type": f"urn:shelfcode:problem:{self.kind}", "title": KINDS[self.kind][1], "status": self.status, "detail": self.detail}
-        told |= {name: value for name, value in (("instance", instance), ("request_id", request_id)) if value}
-        return told | self.more
+        body = {"type": f"urn:shelfcode:problem:{self.kind}", "title": KINDS[self.kind][1], "status": self.status, "detail": self.detail}
+        body |= {name: value for name, value in (("instance", instance), ("request_id", request_id)) if value}
+        return body | self.more
 
 
 def _rebuilt(kind: str, detail: str, more: dict[str, Any]) -> Problem:
@@ -70,5 +70,5 @@ class ProblemDetails(BaseModel):
     title: str = Field(description="the same for every problem of a kind")
     status: int = Field(description="the HTTP status", examples=[int(HTTPStatus.NOT_FOUND)])
     detail: str = Field(description="what is wrong with this request, and what to do")
-    instance: str | None = Field(None, description="the address that was asked")
+    instance: str | None = Field(None, description="the address that was asked for")
     request_id: str | None = Field(None, description="as in the header X-Request-Id")

@@ -10,12 +10,12 @@ AttributesFrom = Literal["request", "store", "vllm", "rules"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProductInput:
     """One product to be encoded.
 
     Attributes:
-        attributes: its columns as an attributes table has them; None where nobody has them and the rules are to look.
-        attributes_from: who has them.
+        attributes: its columns of an attributes table; None where they are not known, and the rules are to find them.
+        attributes_from: where they come from.
     """
 
     title: str | None
@@ -26,7 +26,7 @@ class Asked:
 
     @property
     def tokens(self) -> int:
-        """About how many tokens its text has, without asking a tokenizer."""
+        """Roughly how many tokens its text has, without asking a tokenizer."""
         return 8 + min(2048, sum(map(len, filter(None, (self.title, self.description, self.brand)))) // 4)
 
 
@@ -35,7 +35,7 @@ class Encoded:
     """A product's codes.
 
     Attributes:
-        confidence: a level, by how much the codeword was nearer than the second: 0 a tie, 1 exactly on it.
+        confidence: for each level, by how much the codeword was nearer than the second nearest: 0 is a tie, 1 is exactly on it.
         warnings: sparse_text, truncated, no_attributes.
         attributes_from: None where the flavor reads raw text.
     """
@@ -48,13 +48,13 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What is like a product, in one flavor or a blend of several.
+    """Which products are like one, in one flavor or a blend of several?
 
     Attributes:
         parts: (release, weight) of each flavor.
-        codes: of the product in each release; None to take those of item_id.
-        k: products, at the most; each shares min_level levels or more.
-        attributes: (column, value) that products must have.
+        codes: codes of the product in each release; None to take those of item_id.
+        k: how many products at most; each shares at least min_level levels.
+        attributes: (column, value) pairs that products must have.
         fields: columns that come back with each product.
     """
 
@@ -75,7 +75,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class StoredAttributes:
-    """The attributes that the store has of some products."""
+    """Which attributes does the store have of some products?"""
 
     release: str
     item_ids: tuple[str | None, ...]
@@ -87,7 +87,7 @@ class StoredAttributes:
 
 @dataclass(frozen=True)
 class ItemPage:
-    """What is known of a product, and a page of those that share its semantic IDs."""
+    """What is known of a product, and which products share its semantic IDs? One page of them."""
 
     item_id: str
     releases: tuple[str, ...]
@@ -97,7 +97,7 @@ class ItemPage:
 
 @dataclass(frozen=True)
 class PrefixPage:
-    """What lies under a prefix of a release, a page of it."""
+    """What lies under a prefix of a release? One page of it."""
 
     release: str
     prefix: str
@@ -118,7 +118,7 @@ class Prepared:
     """A release that one deployment has loaded, or why not.
 
     Attributes:
-        view: which text of a product the flavor embeds.
+        view: the text view that the flavor embeds.
     """
 
     release: str

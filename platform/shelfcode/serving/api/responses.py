@@ -1,6 +1,10 @@
-"""What surfaces get back: the shapes that the OpenAPI page shows. Answers are built as plain dicts of these shapes."""
+"""What surfaces get back: the shapes that the OpenAPI page shows, and the links from one page to the next.
+
+Answers are built as plain dicts of these shapes. Links name the release, so that a promotion does not shift what is being paged through.
+"""
 
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +18,7 @@ class Answer(BaseModel):
 
 
 class RoutedFlavor(Answer):
-    """A flavor that answered, by which release, and with which weight in a blend."""
+    """A flavor that answered, with its release, and its weight in a blend."""
 
     flavor: str
     release: str = Field(examples=["precision@v0003"])
@@ -28,13 +32,13 @@ class FlavorCode(Answer):
     release: str
     semantic_id: str = Field(examples=["6_19_32_63"])
     codes: list[int]
-    confidence: list[float] = Field(description="a level: 1 - distance to the codeword / distance to the second nearest; 0 is a tie")
+    confidence: list[float] = Field(description="per level: 1 - distance to the codeword / distance to the second nearest; 0 is a tie")
     warnings: list[str] = Field(description="sparse_text, truncated, no_attributes, control_characters, extraction_failed")
     attributes_from: str | None = Field(description="request, store, vllm or rules; null where the flavor reads raw text")
 
 
 class EncodedProduct(Answer):
-    """What became of one product, in its place; either a semantic ID or an error."""
+    """What became of one product: either a semantic ID or an error."""
 
     item_id: str | None
     flavor: str | None = None
@@ -58,7 +62,7 @@ class EncodeResponse(Answer):
 
 
 class SimilarProduct(BaseModel):
-    """A product that was found, with the fields that were asked for."""
+    """A product that was found, with the fields asked for."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -131,7 +135,7 @@ class PrefixResponse(Answer):
 
 
 class ReadyResponse(Answer):
-    """Whether every flavor has a release; what is wrong, for callers with a key."""
+    """Whether every flavor has a release, and, for callers with a key, what is wrong."""
 
     ready: bool
     live: dict[str, str | None] | None = None
@@ -142,3 +146,34 @@ class HealthResponse(Answer):
     """The process is alive."""
 
     status: str
+
+
+def item_links(answer: dict[str, Any], path: str, limit: int) -> dict[str, Any]:
+    """An item's answer, with the address of the next page of the products that share each semantic ID.
+
+    Args:
+        path: as it is meant, without percent-encoding: an item_id may hold any character.
+    """
+    # A slash within the id must not become one of the path: clients would resolve "..".
+    address = quote(path.removesuffix(answer["item_id"])) + quote(answer["item_id"], safe="")
+    for each in answer["semantic_ids"]:
+        page = each["sharing"]
+        page["next"] = _next(address, {"release": each["release"], "limit": limit}, "from", page, len(page["products"]))
+    return answer
+
+
+def prefix_links(answer: dict[str, Any], path: str, limit: int) -> dict[str, Any]:
+    """A prefix's answer, with the addresses of the next pages of child prefixes and of products."""
+    children, products = answer["children"], answer["products"]
+    fixed = {"release": answer["release"], "limit": limit}
+    children["next"] = _next(quote(path), {**fixed, "from": products["from"]}, "children_from", children, len(children["prefixes"]))
+    products["next"] = _next(quote(path), {**fixed, "children_from": children["from"]}, "from", products, len(products["products"]))
+    return answer
+
+
+def _next(address: str, fixed: dict[str, Any], name: str, page: dict[str, Any], shown: int) -> str | None:
+    """Path and query of the page after this one; None after the last. It has no host: the caller knows how it reached this server."""
+    following = page["from"] + shown
+    if not shown or following >= page["total"]:
+        return None
+    return f"{address}?{urlencode({**fixed, name: following})}"

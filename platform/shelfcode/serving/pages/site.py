@@ -11,19 +11,20 @@ from starlette.responses import RedirectResponse
 from shelfcode.serving.api.http_wire import COOKIE, bearer_key, read_body, request_id
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.pages.api_page import operations, product_fields
-from shelfcode.serving.pages.explore_views import (
+from shelfcode.serving.pages.page_query import PageQuery
+from shelfcode.serving.pages.rendering import page, root_of
+from shelfcode.serving.pages.views import (
     Endpoint,
-    Told,
-    Wanted,
     catalog_item,
-    found_in,
+    describe_route,
     in_flavors,
     roots,
     status_of,
     surface_view,
+    times_found,
     tree,
 )
-from shelfcode.serving.pages.page_html import page, root_of
+from shelfcode.serving.routing import RouteView
 from shelfcode.serving.surface_settings import KeySettings, written_out
 
 log = logging.getLogger("ray.serve")
@@ -33,36 +34,33 @@ PRODUCT_BYTES = 2**20
 FORM_FIELDS = 20
 
 
-class ExplorePages:
-    """Answers a browser. Whatever goes wrong is told in a page, with the status that /v1 would answer.
+class Site:
+    """Answers a browser. Whatever goes wrong is shown in a page, with the status that /v1 would give.
 
     Args:
-        enter: lets whoever asks through, by the key of a header or of the cookie; raises a Problem.
-        told: a surface and its route, as /v1/surfaces tells them.
+        enter: lets a caller through, by the key of a header or of the cookie, or raises a Problem.
         unavailable: errors that mean that a part of the server is down.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, enter: Callable[[Request], KeySettings], told: Told, unavailable: tuple[type[Exception], ...] = ()
-    ) -> None:
-        self.endpoint, self.enter, self.told, self.unavailable = endpoint, enter, told, unavailable
+    def __init__(self, endpoint: Endpoint, enter: Callable[[Request], KeySettings], unavailable: tuple[type[Exception], ...] = ()) -> None:
+        self.endpoint, self.enter, self.unavailable = endpoint, enter, unavailable
 
     def root(self, request: Request) -> Response:
-        """The way in."""
+        """The address of the server itself: leads to /explore."""
         return RedirectResponse(f"{root_of(request)}/explore", 307)
 
     async def docs(self, request: Request) -> Response:
-        """What the API offers."""
+        """The page that describes the API."""
         return await self._guarded(request, lambda caller: self._docs(request, caller))
 
     async def explore(self, request: Request) -> Response:
-        """Whatever the address names: a product, a prefix, or the way to both."""
+        """Whatever the address names: a product, a prefix, or the first page, which leads to both."""
         return await self._guarded(request, lambda caller: self._explore(request, caller, dict(request.query_params)))
 
     async def posted(self, request: Request) -> Response:
-        """A form: a key, a good-bye, or a product, which may be too long for an address."""
+        """A form: a key, a sign-out, or a product, which may be too long for an address."""
         if self.endpoint.settings.auth == "keys" and not self._known(request):
-            return await self._stranger(request)
+            return await self._form_without_key(request)
         return await self._guarded(request, lambda caller: self._form(request, caller))
 
     async def _guarded(self, request: Request, answer: Callable[[KeySettings], Awaitable[Response]]) -> Response:
@@ -75,43 +73,43 @@ class ExplorePages:
         except Problem as problem:
             return await self._refused(request, caller, problem)
         except self.unavailable:
-            told = Problem("unavailable", "a part of the server is down and did not come back in time; try again")
+            failure = Problem("unavailable", "a part of the server is down and did not come back in time; try again")
         except Exception:
             log.exception("request_id=%s: %s failed", request_id(request), request.url.path)
-            told = Problem("internal", "this is a fault of the server; its log has the request_id")
-        return await self._refused(request, caller, told)
+            failure = Problem("internal", "this is a fault of the server; its log has the request_id")
+        return await self._refused(request, caller, failure)
 
     async def _explore(self, request: Request, caller: KeySettings, fields: dict[str, str]) -> Response:
-        wanted = Wanted.of(fields)
-        if wanted.flavor:
-            return await self._tree(request, caller, wanted)
-        if wanted.product or wanted.item_id:
-            return await self._product(request, caller, wanted)
+        query = PageQuery.of(fields)
+        if query.flavor:
+            return await self._tree(request, caller, query)
+        if query.product or query.item_id:
+            return await self._product(request, caller, query)
         shown = {"roots": await roots(self.endpoint, caller), "routes": self._routes(caller)}
         return page(request, "home.html", 200, **self._frame(caller), **shown)
 
-    async def _product(self, request: Request, caller: KeySettings, wanted: Wanted) -> Response:
-        flavors = await in_flavors(self.endpoint, caller, wanted)
-        status = status_of([each.trouble for each in flavors])
-        if status == 404 and all(each.trouble and each.trouble.status == 404 for each in flavors):
+    async def _product(self, request: Request, caller: KeySettings, query: PageQuery) -> Response:
+        flavors = await in_flavors(self.endpoint, caller, query)
+        status = status_of(flavors)
+        if status == 404 and all(each.problem and each.problem.status == 404 for each in flavors):
             releases = " or ".join(each.release for each in flavors if each.release)
-            raise Problem("unknown-item", f"no product of {releases} has the item_id {wanted.item_id[:200]!r}")
-        told = {"wanted": wanted, "flavors": flavors, "found_in": found_in(flavors), "surface": None, "item": {}}
+            raise Problem("unknown-item", f"no product of {releases} has the item_id {query.item_id[:200]!r}")
+        shown: dict[str, Any] = {"query": query, "flavors": flavors, "times_found": times_found(flavors), "surface": None, "item": {}}
         if status == 200:
-            told["surface"] = await surface_view(self.endpoint, self.told, caller, wanted)
-        if wanted.item_id and not wanted.product:
-            told["item"] = await catalog_item(self.endpoint, caller, wanted.item_id)
-        return page(request, "product.html", status, **self._frame(caller), **told)
+            shown["surface"] = await surface_view(self.endpoint, caller, query)
+        if query.item_id and not query.product:
+            shown["item"] = await catalog_item(self.endpoint, caller, query.item_id)
+        return page(request, "product.html", status, **self._frame(caller), **shown)
 
-    async def _tree(self, request: Request, caller: KeySettings, wanted: Wanted) -> Response:
-        told = await tree(self.endpoint, caller, wanted)
-        template = "children.html" if wanted.part == "children" else "tree.html"
-        return page(request, template, 200, **self._frame(caller), tree=told)
+    async def _tree(self, request: Request, caller: KeySettings, query: PageQuery) -> Response:
+        shown = await tree(self.endpoint, caller, query)
+        template = "children.html" if query.part == "children" else "tree.html"
+        return page(request, template, 200, **self._frame(caller), tree=shown)
 
     async def _docs(self, request: Request, caller: KeySettings) -> Response:
         gate, with_keys = self.endpoint.gate, self.endpoint.settings.auth == "keys"
-        places = {"surface": next(iter(gate.surfaces(caller)), "SURFACE"), "flavor": next(iter(gate.flavors(caller)), "FLAVOR")}
-        shown = operations(request.app.openapi(), str(request.base_url).rstrip("/"), places, with_keys)
+        names = {"surface": next(iter(gate.surfaces(caller)), "SURFACE"), "flavor": next(iter(gate.flavors(caller)), "FLAVOR")}
+        shown = operations(request.app.openapi(), str(request.base_url).rstrip("/"), names, with_keys)
         return page(request, "docs.html", 200, **self._frame(caller), operations=shown, product=product_fields())
 
     async def _form(self, request: Request, caller: KeySettings) -> Response:
@@ -122,8 +120,8 @@ class ExplorePages:
             return self._sign_in(request, form["key"].strip())
         return await self._explore(request, caller, form)
 
-    async def _stranger(self, request: Request) -> Response:
-        """A form of somebody without a good key: of theirs, only a key is read."""
+    async def _form_without_key(self, request: Request) -> Response:
+        """A form from somebody without a good key: only a key is read from it."""
         try:
             form = await _read_form(request, SIGN_IN_BYTES)
         except Problem:
@@ -143,12 +141,12 @@ class ExplorePages:
             "caller": caller.name if self.endpoint.settings.auth == "keys" else None,
         }
 
-    def _routes(self, caller: KeySettings) -> list[dict[str, Any]]:
+    def _routes(self, caller: KeySettings) -> list[RouteView]:
         settings = self.endpoint.settings
-        return [self.told(name, written_out(settings.surfaces[name])) for name in self.endpoint.gate.surfaces(caller)]
+        return [describe_route(self.endpoint, name, written_out(settings.surfaces[name])) for name in self.endpoint.gate.surfaces(caller)]
 
     def _known(self, request: Request) -> bool:
-        """Whether a request comes with a good key, without counting it."""
+        """Whether a request has a good key; it is not counted."""
         try:
             self.endpoint.gate.caller(bearer_key(request, cookie=True))
         except Problem:
@@ -173,14 +171,14 @@ class ExplorePages:
 
 
 def _turned_away(request: Request, problem: Problem) -> Response:
-    """The form that takes a key, where another key would help."""
+    """The page that refuses a caller; it asks for a key where another key would help."""
     first_time = problem.kind == "no-key" and not bearer_key(request, cookie=True) and request.method == "GET"
     form = problem.kind in ("no-key", "key-not-permitted")
     return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time)
 
 
 def _is_https(request: Request) -> bool:
-    """Whether the browser speaks TLS, to this server or to a proxy before it."""
+    """Whether the browser speaks TLS, to this server or to a proxy in front of it."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").lower())
 
 

@@ -1,6 +1,6 @@
-"""Pages as HTML: the templates of pages/, and the headers that keep a page to itself.
+"""Pages as HTML: the templates, and the headers that let a page load nothing but itself.
 
-A page is one answer: its style and script are in it and it asks for nothing else, so that it looks the same without internet.
+A page is one answer: its style and script are in it, and it asks for nothing else, so that it looks the same without internet.
 """
 
 import secrets
@@ -23,7 +23,7 @@ POLICY = (
 
 
 def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
-    """A template of pages/ as an answer. Whatever `values` hold is shown as text."""
+    """A template as an answer. Whatever `values` hold is shown as text."""
     nonce, root = secrets.token_urlsafe(16), root_of(request)
     html = _environment().get_template(template).render(nonce=nonce, root=root, link=partial(address, root), **values)
     headers = {
@@ -41,14 +41,14 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
 
 
 def root_of(request: Request) -> str:
-    """What stands before the application's own paths: empty, or such as `/shelfcode`."""
+    """What stands before the application's own paths: nothing, or a prefix such as `/shelfcode`."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
-def address(root: str, **asked: object) -> str:
-    """The address of a view of /explore; what is empty or 0 is left out."""
-    told: Mapping[str, object] = {name: value for name, value in asked.items() if value}
-    return f"{root}/explore" + (f"?{urlencode(told)}" if told else "")
+def address(root: str, **fields: object) -> str:
+    """The address of a view of /explore; fields that are empty or 0 are left out."""
+    given: Mapping[str, object] = {name: value for name, value in fields.items() if value}
+    return f"{root}/explore" + (f"?{urlencode(given)}" if given else "")
 
 
 @cache
@@ -66,7 +66,7 @@ def _environment() -> Environment:
 
 
 def _short(text: str | None, characters: int = TITLE_CHARACTERS) -> str:
-    """A text that does not break the layout; a product without a title is called so."""
+    """A text cut so that it does not break the layout; a product without a title is shown as such."""
     if not text:
         return "(no title)"
     return text if len(text) <= characters else cut(text, characters) + " …"

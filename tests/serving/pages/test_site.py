@@ -1,16 +1,12 @@
-"""The pages: rendering, escaping, troubles and keys over an endpoint of canned answers; then a browser on a real one."""
+"""The pages over an endpoint of canned answers: rendering, escaping, problems and keys. serve_apps/test_browser.py has a real one."""
 
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from canned import DISABLED, GOOD, LIMITED, NASTY, NASTY_ID, Canned, browser
 from fastapi.testclient import TestClient
-from released import BOLD_TITLE, ITEM_IDS
 
 from shelfcode.serving.api.http_wire import COOKIE
 from shelfcode.serving.api.questions import ItemPage
@@ -256,146 +252,3 @@ def test_too_many_requests_are_told_without_a_form() -> None:
     answers = [client.get("/explore", headers={"Authorization": f"Bearer {GOOD}"}) for _ in range(8)]
     late = next(answer for answer in answers if answer.status_code == 429)
     assert 'name="key"' not in late.text
-
-
-# In a browser, on a running endpoint.
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-
-
-@dataclass
-class Watched:
-    """A browser's page, and whatever it should not have done."""
-
-    page: Any
-    url: str
-    strangers: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def follow(self) -> None:
-        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.strangers.append(request.url) if self._is_strange(request.url) else None)
-
-    def _is_strange(self, url: str) -> bool:
-        return not url.startswith((self.url, "data:"))
-
-    def open(self, path: str, status: int = 200) -> None:
-        answer = self.page.goto(f"{self.url}{path}")
-        assert answer.status == status
-        if status >= 400:  # Chromium complains of such an answer itself
-            self.complaints[:] = [said for said in self.complaints if str(status) not in said]
-
-
-@pytest.fixture
-def watched(endpoint: Any) -> Iterator[Watched]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        watched = Watched(chromium.new_page(), endpoint.url)
-        watched.page.set_default_timeout(30_000)
-        watched.follow()
-        yield watched
-        chromium.close()
-    assert watched.strangers == []
-    assert watched.complaints == []
-
-
-@needs_chromium
-def test_browser_types_a_product_and_sees_it_in_both_flavors(watched: Watched) -> None:
-    page = watched.page
-    watched.open("/")
-    assert page.url.endswith("/explore")
-    page.get_by_label("Title").fill("Oat Drink Barista, 1 l")
-    page.get_by_label("Title").press("Enter")
-    page.wait_for_selector("[data-semantic-id]")
-    ids = {flavor: page.locator(f'[data-flavor="{flavor}"] [data-semantic-id]').inner_text() for flavor in ("precision", "discovery")}
-    assert all(re.fullmatch(r"\d+(_\d+){3}", text) for text in ids.values())
-    assert page.locator('[data-flavor="precision"] meter').count() == 4
-    assert page.locator('[data-nearest="precision"] .products li').count() == 10
-    assert page.locator('[data-nearest="discovery"] .products li').count() > 0
-    page.get_by_label("Surface", exact=True).select_option("homepage")
-    page.get_by_role("button", name="Ask it").click()
-    page.wait_for_selector('[data-surface="homepage"]')
-    assert "discovery@" in page.locator('[data-surface="homepage"]').inner_text()
-    titles = ".products .what a"
-    answer = page.locator(f"[data-surface] {titles}").all_inner_texts()
-    assert answer == page.locator(f'[data-nearest="discovery"] {titles}').all_inner_texts()
-
-
-@needs_chromium
-def test_browser_walks_from_the_root_to_a_product_and_back_up(watched: Watched) -> None:
-    page = watched.page
-    watched.open("/explore?flavor=discovery")
-    for level in range(1, 5):
-        page.locator(".children .child a").first.click()
-        page.wait_for_selector(f"text=level {level} of 4.")
-    prefix = page.locator("h1 .mono").inner_text()
-    page.locator(".products .what a").first.click()
-    page.wait_for_selector("[data-semantic-id]")
-    assert page.locator('[data-flavor="discovery"] [data-semantic-id]').inner_text() == prefix
-    page.locator('[data-flavor="discovery"] td a').last.click()
-    page.locator(".crumbs a").first.click()
-    assert page.locator("h1").inner_text() == "All of discovery"
-
-
-@needs_chromium
-def test_browser_opens_prefixes_in_place_and_without_scripts_by_links(watched: Watched) -> None:
-    page = watched.page
-    watched.open("/explore")
-    card = page.locator('.card[data-flavor="precision"]')
-    button = card.get_by_role("button").first
-    button.click()
-    card.locator(".children .children .child a").first.wait_for()
-    assert button.get_attribute("aria-expanded") == "true"
-    card.locator(".children .children").get_by_role("button").first.click()
-    card.locator(".children .children .children .child a").first.wait_for()
-    button.click()
-    assert not card.locator(".children .children").first.is_visible()
-    plain = page.context.browser.new_context(java_script_enabled=False).new_page()
-    plain.goto(f"{watched.url}/explore")
-    assert plain.locator(".child button").count() == 0
-    plain.locator(".child a").first.click()
-    assert "level 1 of 4" in plain.locator("main").inner_text()
-
-
-@needs_chromium
-def test_browser_shows_markup_as_text_and_awkward_ids_work_through_links(watched: Watched) -> None:
-    page = watched.page
-    for item_id in ITEM_IDS:
-        watched.open(f"/explore?{urlencode({'item_id': item_id})}")
-        assert page.locator("main > p .mono").first.inner_text() == item_id
-    watched.open(f"/explore?{urlencode({'item_id': ITEM_IDS[0]})}")
-    assert page.locator("h1").inner_text() == BOLD_TITLE
-    page.locator('[data-flavor="precision"] td a').last.click()
-    page.get_by_role("link", name="<b>Bold</b>").first.click()
-    page.wait_for_selector("[data-semantic-id]")
-    assert page.locator("main > p .mono").first.inner_text() == ITEM_IDS[0]
-    page.locator("summary").click()
-    page.get_by_label("Title").fill('<img src=x onerror="window.hit=1"><script>window.hit=1</script>')
-    page.get_by_role("button", name="Show its semantic IDs").click()
-    page.wait_for_selector("meter")
-    assert "<script>" in page.locator("h1").inner_text()
-    assert page.evaluate("window.hit") is None
-
-
-@needs_chromium
-def test_browser_is_told_of_problems_in_plain_words(watched: Watched) -> None:
-    watched.open("/explore?item_id=nobody", 404)
-    assert "the item_id 'nobody'" in watched.page.get_by_role("alert").inner_text()
-    watched.open("/explore?title=", 422)
-    assert "nothing was typed" in watched.page.get_by_role("alert").inner_text()
-
-
-@needs_chromium
-def test_browser_reads_the_api_page(watched: Watched) -> None:
-    page = watched.page
-    watched.open("/docs")
-    text = page.locator("main").inner_text()
-    assert "/v1/surfaces/{surface}/similar" in text
-    assert "min_level" in text
-    assert f"curl -s {watched.url}/v1/" in text
-    assert page.locator("td", has_text=re.compile("^self$")).count() == 0
