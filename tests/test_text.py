@@ -1,8 +1,8 @@
-"""A text is cut at a word where it has words."""
+"""A text is cut at a word where it has words, and compared without what only looks different."""
 
 import pytest
 
-from shelfcode.text import LONGEST_WORD, cut
+from shelfcode.text import LONGEST_WORD, cut, fold
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,15 @@ def test_the_longest_word_is_still_left_out_whole() -> None:
 def test_no_text_is_longer_than_asked_for(characters: int) -> None:
     found = cut("brød og smør, 🥖 på 麵包店麵包店", characters)
     assert 0 < len(found) <= characters
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("Oat MILK", "oat milk"), ("Crème Brûlée", "creme brulee"), ("\uff2f\uff41\uff54", "oat"), ("ﬁne 10²", "fine 102"),
+        ("무설탕", "무설탕"), ("フリー", "フリー"), ("ﾌﾘｰ", "フリー"), ("ガ", "ガ"), ("", ""),
+    ],
+)  # fmt: skip
+def test_texts_that_read_the_same_are_folded_to_the_same(text: str, folded: str) -> None:
+    assert fold(text) == folded
+    assert fold(fold(text)) == folded

@@ -28,6 +28,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.parts import is_part
 from shelfcode.store import OnRetry, open_filesystem, tell_retries
 
 LAYOUT = 1
@@ -108,7 +109,7 @@ class Workspace:
 
     def parts(self, folder: str) -> list[str]:
         """The part files of a table, relative to the workspace, sorted by name."""
-        return [f"{folder}/{name}" for name in self.names(folder) if name.startswith("part-") and name.endswith(".parquet")]
+        return [path for name in self.names(folder) if is_part(path := f"{folder}/{name}", folder)]
 
     def read_bytes(self, relative: str) -> bytes:
         # s3fs reads large files in pieces side by side, and fails when the connection of one of them breaks; as a whole it asks again.

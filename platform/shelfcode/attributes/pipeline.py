@@ -6,7 +6,6 @@ A round ends with every product stored whose answer could be used. The others, t
 missing still, so the next round finds them: first the model again with more room for its answer, then the rules.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +30,8 @@ from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
 from shelfcode.model_source import model_path
+from shelfcode.parts import name_of_rows, part_path
+from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
@@ -114,7 +115,7 @@ def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspac
     return ExtractedCatalog(tuple(parts), owner, int(wanted_N.sum()), shared, int(had.sum()), calls, dict(failures), truncated, unsupported)
 
 
-def count_rows(progress: Callable[[int], None]) -> Consumer:
+def count_rows(progress: Progress) -> Consumer:
     """A consumer that only counts: attributes for their own sake."""
 
     def consume(rows: ray.data.Dataset) -> None:
@@ -269,8 +270,7 @@ def _store(products: pa.Table, settings: ExtractorSettings, workspace: Workspace
 
 def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
     """Store rows under a name that is the same when the same rows are stored again."""
-    name = hashlib.blake2b(row_keys(table["item_id"], table["text_hash"]).tobytes(), digest_size=8).hexdigest()
-    workspace.write_table(f"{folder}/part-{name}.parquet", table)
+    workspace.write_table(part_path(folder, name_of_rows(row_keys(table["item_id"], table["text_hash"]))), table)
 
 
 def snapshot_texts(snapshot: Snapshot, workspace: Workspace) -> Texts:

@@ -5,7 +5,7 @@ The driver holds 64 bits a product, to find item_ids that occur twice; never the
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -21,10 +21,9 @@ from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
 from shelfcode.catalog.source import SourceFile, list_source, read_file, source_digest, source_schema
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import item_keys
+from shelfcode.parts import part_name, part_path
+from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
-
-Progress = Callable[[int], None]
-"""Called with the number of rows done since the last call."""
 
 
 def take_snapshot(source: str, settings: CatalogSettings, workspace: Workspace, run: str, progress: Progress) -> Snapshot:
@@ -54,7 +53,7 @@ def take_snapshot(source: str, settings: CatalogSettings, workspace: Workspace, 
     if not parts:
         why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5)) or "it has no rows"
         raise ShelfcodeError(f"--catalog {source} holds no usable product: read {read}, rejected {read}: {why}")
-    parts, duplicates = _drop_duplicates(parts, keys, workspace, run)
+    parts, duplicates = _drop_duplicates(parts, keys, workspace, folder, run)
     if duplicates:
         reasons["item_id occurs twice"] += duplicates
     snapshot = Snapshot(
@@ -88,7 +87,7 @@ def _store_file(item: pa.Table, settings: CatalogSettings, workspace: Workspace,
         table, rejected = normalise(piece.table, settings, file.url, piece.first_row)
         rejected = [*piece.unreadable, *rejected]
         write_rejected(workspace, run, f"catalog-{name}", rejected)
-        path = f"{folder}/part-{name}.parquet"
+        path = part_path(folder, name)
         if len(table):
             workspace.write_table(path, table)
         reasons = count_reasons(rejected)
@@ -108,7 +107,7 @@ def _content(table: pa.Table) -> int:
 
 
 def _drop_duplicates(
-    parts: list[SnapshotPart], keys: list[NDArray[np.uint64]], workspace: Workspace, run: str
+    parts: list[SnapshotPart], keys: list[NDArray[np.uint64]], workspace: Workspace, folder: str, run: str
 ) -> tuple[list[SnapshotPart], int]:
     """Reject every product whose item_id came before; only parts that hold one are written again."""
     all_keys = np.concatenate(keys)
@@ -123,10 +122,10 @@ def _drop_duplicates(
         table = workspace.read_table(part.path)
         later = table.filter(pa.array(~keep)).to_pylist()
         rows = [RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row) for row in later]
-        name = part.path.rsplit("part-", 1)[-1].removesuffix(".parquet")
+        name = part_name(part.path)
         write_rejected(workspace, run, f"duplicate-{name}", rows)
         # Under another name: a second job that reads the same files at this moment writes the first one again, duplicates and all.
-        path = f"{part.path.removesuffix('.parquet')}-distinct.parquet"
+        path = part_path(folder, f"{name}-distinct")
         workspace.write_table(path, table.filter(pa.array(keep)))
         kept.append(SnapshotPart(path=path, rows=int(keep.sum())))
         dropped += len(rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from shelfcode.parts import part_path
 from shelfcode.workspace import Workspace
 
 REJECTED_SCHEMA = pa.schema([("item_id", pa.string()), ("stage", pa.string()), ("reason", pa.string()), ("row", pa.string())])
@@ -41,7 +42,7 @@ def row_json(row: dict[str, Any]) -> str:
 def write_rejected(workspace: Workspace, run: str, name: str, rows: Sequence[RejectedRow]) -> None:
     """Keep the rejected rows of one piece of work under a name that is the same when the work is done again."""
     if rows:
-        workspace.write_table(f"rejected/{run}/part-{name}.parquet", rejected_table(rows))
+        workspace.write_table(part_path(f"rejected/{run}", name), rejected_table(rows))
 
 
 def count_reasons(rows: Iterable[RejectedRow]) -> Counter[str]:

@@ -4,7 +4,6 @@ Every actor writes what it has embedded at once, whole file by whole file. A run
 it stopped: the next one finds those rows stored and embeds the others.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -28,9 +27,9 @@ from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
+from shelfcode.parts import name_of_rows, part_path
+from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -222,7 +221,7 @@ class EmbeddingActor:
         if self.problem:
             return self._told(problem=self.problem)
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
-        name = hashlib.blake2b(keys_N.tobytes(), digest_size=8).hexdigest()
+        name = name_of_rows(keys_N)
         x_ND = self.encoder.embed(texts["text"].to_pylist())
         if self.dimensions and x_ND.shape[1] != self.dimensions and len(x_ND):
             self.problem = (
@@ -238,9 +237,8 @@ class EmbeddingActor:
         if self.run:
             write_rejected(self.workspace, self.run, f"embedding-{name}", rejected)
         if finite_N.any():
-            self.workspace.write_table(
-                f"{self.folder}/part-{name}.parquet", embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
-            )
+            table = embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
+            self.workspace.write_table(part_path(self.folder, name), table)
         return self._told(int(finite_N.sum()), len(rejected))
 
     def _told(self, embedded: int = 0, rejected: int = 0, problem: str = "") -> pa.Table:

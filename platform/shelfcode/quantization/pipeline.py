@@ -1,6 +1,6 @@
 """Embeddings -> semantic IDs, by Ray Data: the frozen model codes every product, part by part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys
+from shelfcode.parts import part_path
+from shelfcode.progress import Progress
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.workspace import Workspace
@@ -23,7 +25,7 @@ PARTS_TOGETHER = 32
 
 def encode_embeddings(
     embedded: EmbeddedCatalog, recipe: Recipe, workspace: Workspace, model_folder: str, target: str,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> int:  # fmt: skip
     """Code the products of a catalog with the model in `model_folder` and write `target`/part-*.parquet.
 
@@ -53,7 +55,7 @@ def encode_embeddings(
 
 def recode(
     embedded: EmbeddedCatalog, item_keys_N: Keys, new_N: NDArray[np.bool_], recipe: Recipe, workspace: Workspace, release: str, target: str,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> None:  # fmt: skip
     """Code the new products of a catalog with the model of a release, take over the codes of all others, and write `target`/part-*.parquet.
 
@@ -78,7 +80,7 @@ def _keep_codes(item: pa.Table, workspace: Workspace, kept: "ray.ObjectRef[KeyIn
     table = pa.concat_tables([workspace.read_table(path) for path in group["paths"]])
     table = table.filter(pa.array(ray.get(kept).get(item_keys(table["item_id"])) >= 0))
     if len(table):
-        workspace.write_table(f"{target}/part-kept-{group['number']:06d}.parquet", table)
+        workspace.write_table(part_path(target, f"kept-{group['number']:06d}"), table)
     yield pa.table({"kept": [len(table)]})
 
 

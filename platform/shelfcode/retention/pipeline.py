@@ -1,7 +1,5 @@
 """Gathering the parts of tables, by Ray Data: a task reads a group of parts, one after another, and writes their live rows as one."""
 
-import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,8 @@ import ray.data
 
 from shelfcode.attributes.pipeline import snapshot_texts
 from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
+from shelfcode.parts import is_part, name_of_rows, part_path
+from shelfcode.progress import Progress
 from shelfcode.releases.release import Manifest
 from shelfcode.retention.compaction import TablePlan, plan_table
 from shelfcode.retention.references import TableUses, coded_texts, snapshots_of
@@ -20,10 +20,6 @@ from shelfcode.workspace import Workspace
 
 PARTS_TOGETHER = 32
 """Parts whose keys one task reads: there may be a great many of a few rows each."""
-
-PART = re.compile(r"part-[^/]*\.parquet")
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ def plan_compaction(workspace: Workspace, inventory: Inventory, uses: TableUses,
     """
     plans = []
     for folder, users in uses.users.items():
-        files = [file for file in inventory.below(folder) if PART.fullmatch(file.path[len(folder) + 1 :])]
+        files = [file for file in inventory.below(folder) if is_part(file.path, folder)]
         old = [inventory.are_old([file], older_than) for file in files]
         paths = [file.path for wanted in (False, True) for file, is_old in zip(files, old, strict=True) if is_old == wanted]
         if not any(old):
@@ -137,7 +133,6 @@ def _gather(item: pa.Table, workspace: Workspace, owner: "ray.ObjectRef[KeyIndex
         table = workspace.read_table(path)
         kept.append(table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), known, number))))
     rows = pa.concat_tables(kept)
-    name = hashlib.blake2b(row_keys(rows["item_id"], rows["text_hash"]).tobytes(), digest_size=8).hexdigest()
-    path = f"{group['folder']}/part-{name}.parquet"
+    path = part_path(group["folder"], name_of_rows(row_keys(rows["item_id"], rows["text_hash"])))
     workspace.write_table(path, rows)
     return pa.table({"path": [path], "rows": [len(rows)]})

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.parts import is_part
+from shelfcode.progress import Progress
 from shelfcode.releases.release import Manifest
 from shelfcode.retention.references import Kept, TableUses, snapshots_of
 from shelfcode.retention.stored_files import Inventory, remove_files
@@ -65,7 +67,7 @@ def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: 
     return [*removals, *(removal for removal in drafts if removal.path not in told)]
 
 
-def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable[[], None], progress: Callable[[int], None]) -> None:
+def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable[[], None], progress: Progress) -> None:
     """Delete what was planned.
 
     Args:
@@ -120,7 +122,7 @@ def _snapshots(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iterat
             rejected.add(snapshot.rejected_folder)
             listed = {part.path for part in snapshot.parts}
             for file in inventory.below(folder):
-                if file.path not in listed and re.fullmatch(r"part-[^/]*\.parquet", file.path[len(folder) + 1 :]):
+                if file.path not in listed and is_part(file.path, folder):
                     yield Removal(file.path, "a part that its snapshot does not list", (file,))
     for removal in _whole(inventory, "rejected", "rejected rows of no snapshot that is kept"):
         if removal.path not in rejected:

@@ -5,7 +5,7 @@ It is made chunk by chunk, in bounded memory and in any order: a chunk is determ
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.progress import Progress
 from shelfcode.sample.facts import FACT_SCHEMAS, chunk_facts
 from shelfcode.sample.products import chunk_products, products_table
 from shelfcode.sample.shop import load_shop
@@ -80,7 +81,7 @@ def sample_chunks(size: int, seed: int, chunk_size: int = 5000) -> Iterator[Samp
         yield sample_chunk(index, size, seed, chunk_size)
 
 
-def write_sample(folder: str | Path, size: int = 5000, seed: int = 0, on_chunk: Callable[[int], None] | None = None) -> SampleSummary:
+def write_sample(folder: str | Path, size: int = 5000, seed: int = 0, on_chunk: Progress | None = None) -> SampleSummary:
     """Write folder/catalog/part-*.parquet and folder/facts/<name>/part-*.parquet, one part a chunk, each file atomically.
 
     Parts of an earlier, bigger sample in the same folder are removed at the end.

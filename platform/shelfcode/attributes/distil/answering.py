@@ -1,12 +1,13 @@
 """Answers of a student in plain torch, to measure it where it was trained; catalogs go through vLLM."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from shelfcode.attributes.prompt import conversation
 from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
+from shelfcode.progress import Progress
 
 BATCH = 64
 NEW_TOKENS = 192
@@ -18,7 +19,7 @@ def answer_all(
     tokenizer: PreTrainedTokenizerFast,
     texts: Sequence[str],
     extra: ExtraAttributes,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> list[Attributes]:
     """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty."""
     model.eval()

@@ -20,12 +20,11 @@ English only, and no proof against an author who knows the list. The patterns ar
 """
 
 import re
-import unicodedata
 
 from shelfcode.attributes.schema import DIETARY_TAGS
+from shelfcode.text import fold
 
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-_ACCENTS = re.compile("[\u0300-\u036f]")
 _SENTENCE_ENDS = ".!?\n\u2022\u2605\u3002|"
 
 _TAG = r"\b(?:" + "|".join(re.sub("[ -]", r"[\\s-]{0,2}", tag) for tag in DIETARY_TAGS) + r")\b"
@@ -95,10 +94,8 @@ _BY_KEY = [(keys, re.compile(pattern)) for keys, pattern in _PATTERNS.items()]
 
 def for_shoppers(text: str) -> str:
     """The text up to its first sentence that is addressed to a reader of instructions; in lower case, and folded where it is not ASCII."""
-    if not text.isascii():
-        # An accent, a full-width letter or an invisible sign inside a word would hide it from the patterns, and from them alone.
-        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", _INVISIBLE.sub("", text))))
-    text = text.lower()
+    # An accent, a full-width letter or an invisible sign inside a word would hide it from the patterns, and from them alone.
+    text = fold(_INVISIBLE.sub("", text))
     places = [found.start() for keys, pattern in _BY_KEY if any(key in text for key in keys) and (found := pattern.search(text))]
     if not places:
         return text

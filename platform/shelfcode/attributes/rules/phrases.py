@@ -1,9 +1,10 @@
 """Text as words, and the search for many known phrases in them at once."""
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
+
+from shelfcode.text import fold
 
 Value = TypeVar("Value")
 
@@ -11,7 +12,6 @@ CLAUSE, SENTENCE = ",", "."
 """What stands among the words where a clause (comma, bracket, dash) or a sentence (also colon, line, bullet) ends."""
 
 _DELETED = dict.fromkeys(map(ord, "'\u2019\u2018`\u00ae\u2122\u00a9\x00\u00ad\u200b\u200d\ufe0f"), "")
-_ACCENTS = re.compile("[\u0300-\u036f]")
 _TOKEN = re.compile(
     r"\d+(?:[.:,]\d+)*(?:%|[^\W_]*)"  # a number with its decimals and what is glued to it: 1.5, 20oz, 100%
     r"|[^\W\d_]+[^\W_]*"
@@ -25,10 +25,8 @@ def split_words(text: str) -> list[str]:
 
     "Gluten-Free Oats, 20oz" -> ["gluten", "free", "oats", ",", "20oz"]; `&`, `+` and `/` become "and".
     """
-    text = text.translate(_DELETED)
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
-    return [token if token[0].isalnum() else _MARK.get(token, CLAUSE) for token in _TOKEN.findall(text.lower())]
+    text = fold(text.translate(_DELETED))
+    return [token if token[0].isalnum() else _MARK.get(token, CLAUSE) for token in _TOKEN.findall(text)]
 
 
 class Match(NamedTuple, Generic[Value]):

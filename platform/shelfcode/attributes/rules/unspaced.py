@@ -1,7 +1,8 @@
 """Text of scripts that put no spaces between words (Chinese, Japanese, Thai, ...): a phrase is found as a piece of the text."""
 
 import re
-import unicodedata
+
+from shelfcode.text import fold
 
 _SCRIPTS = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
 _UNSPACED = re.compile(f"[{_SCRIPTS}]")
@@ -27,19 +28,15 @@ def is_unspaced(text: str) -> bool:
 
 def unspaced(text: str) -> str:
     """The text folded and without spaces; empty where it holds no such script."""
-    return _folded(text) if is_unspaced(text) else ""
+    return _PASSED.sub("", fold(text)) if is_unspaced(text) else ""
 
 
 def unspaced_mention(text: str, phrase: str) -> bool:
     """Whether a text from `unspaced` names a phrase at least once without denying it."""
-    sought = _folded(phrase)
+    sought = _PASSED.sub("", fold(phrase))
     at = text.find(sought)
     while at >= 0:
         if not text[:at].endswith(_WITHOUT_BEFORE) and not text.startswith(_WITHOUT_AFTER, at + len(sought)):
             return True
         at = text.find(sought, at + 1)
     return False
-
-
-def _folded(text: str) -> str:
-    return _PASSED.sub("", unicodedata.normalize("NFKC", text).lower())

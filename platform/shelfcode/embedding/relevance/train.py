@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import embedding_matrix
 from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
-from shelfcode.embedding.pipeline import Progress, embed_catalog
+from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
@@ -35,6 +35,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.judgments import Judgments
 from shelfcode.optimisation import Worker
+from shelfcode.progress import Progress
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
