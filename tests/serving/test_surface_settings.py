@@ -108,10 +108,10 @@ def test_flavors_are_named_once_each_in_the_order_of_the_file() -> None:
         ({"keys": [{"name": "a"}]}, "keys.0.sha256"),
         ({"keys": [{"name": "a", "sha256": "shelf_key"}]}, "keys.0.sha256"),
         ({"keys": [{"name": "a", "sha256": HASH.upper() + "A"}]}, "keys.0.sha256"),
-        ({"auth": "keys"}, "auth is keys and there is none: .*jobs/make_key.py"),
+        ({"auth": "keys"}, "auth is keys and there is no key: .*jobs/make_key.py"),
         ({"keys": [{"name": "a", "sha256": HASH}, {"name": "a", "sha256": "1" * 64}]}, "two keys have the same name"),
         ({"keys": [{"name": "a", "sha256": HASH}, {"name": "b", "sha256": HASH}]}, "two keys have the same sha256"),
-        ({"keys": [{"name": "a", "sha256": HASH, "surfaces": ["homepage"]}]}, "key a is for surfaces that are not there: homepage"),
+        ({"keys": [{"name": "a", "sha256": HASH, "surfaces": ["homepage"]}]}, "key a is for surfaces that do not exist: homepage"),
     ],
     ids=str,
 )

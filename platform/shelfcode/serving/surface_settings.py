@@ -23,14 +23,14 @@ Share = Annotated[float, Field(gt=0)]
 
 
 class RouteSettings(Settings):
-    """Where one surface goes: to a flavor, or to a blend of several."""
+    """Where one surface goes: to one flavor, or to a blend of several."""
 
-    flavor: str | None = Field(None, description="whose semantic IDs the surface gets")
-    release: str | None = Field(None, description="pins one, such as v0002; the current one where it is left out")
+    flavor: str | None = Field(None, description="the flavor whose semantic IDs the surface gets")
+    release: str | None = Field(None, description="a pinned release, such as v0002; the current one where it is left out")
     split: dict[str, Share] = Field(
-        {}, description="release: share of the traffic, such as {current: 0.9, v0004: 0.1}; sticky by routing_key"
+        {}, description="release: share of the traffic, such as {current: 0.9, v0004: 0.1}; a routing_key stays on its side"
     )
-    blend: dict[str, Share] = Field({}, description="flavor: weight, for a surface that needs both; instead of flavor")
+    blend: dict[str, Share] = Field({}, description="flavor: weight, for a surface that needs several; instead of flavor")
 
     @model_validator(mode="after")
     def _one_way(self) -> "RouteSettings":
@@ -47,12 +47,12 @@ class RouteSettings(Settings):
 
     @property
     def flavors(self) -> list[str]:
-        """The flavors that it names."""
+        """The flavors that the route names."""
         return list(self.blend) or [str(self.flavor)]
 
 
 def _name_or_route(value: Any, _: Any) -> Any:
-    """Not left to pydantic: of two kinds that a value might be, it tells what is wrong with each."""
+    """Chosen here and not by pydantic, which would say of both kinds what is wrong with the value."""
     return value if isinstance(value, str) else RouteSettings.model_validate(value)
 
 
@@ -62,36 +62,36 @@ Route = Annotated[str | RouteSettings, WrapValidator(_name_or_route)]
 class KeySettings(Settings):
     """One caller's bearer key, of which only the hash is written down; jobs/make_key.py makes both."""
 
-    name: str = Field(description="of the caller; stands in logs")
+    name: str = Field(description="of the caller; appears in logs")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="of the key, in hexadecimal")
-    surfaces: list[str] | None = Field(None, description="what the key is good for; every surface where it is left out")
+    surfaces: list[str] | None = Field(None, description="the surfaces that the key is good for; all where it is left out")
     requests_per_second: Positive | None = Field(None, description="of this key, instead of limits.requests_per_second")
-    disabled: bool = Field(False, description="the key is known and refused")
+    disabled: bool = Field(False, description="the key is known, and refused")
 
 
 class LimitSettings(Settings):
-    """What one request, and one key, may ask for."""
+    """How much one request, and one key, may ask for."""
 
-    body_bytes: Positive = Field(4 * 2**20, description="of a request; larger ones are refused unread")
-    products: Annotated[int, Field(ge=1, le=4096)] = Field(256, description="of one encode request")
-    text_characters: Positive = Field(20_000, description="of a title, description or brand; a longer one is an error of that product")
-    neighbours: Positive = Field(200, description="k of one similar request")
-    page: Positive = Field(500, description="products or prefixes of one page")
-    requests_per_second: Positive = Field(200, description="of a key, counted by each replica of the ingress")
+    body_bytes: Positive = Field(4 * 2**20, description="size of a request; larger ones are refused unread")
+    products: Annotated[int, Field(ge=1, le=4096)] = Field(256, description="products per encode request")
+    text_characters: Positive = Field(20_000, description="length of a title, description or brand; a longer one fails its product")
+    neighbours: Positive = Field(200, description="largest k of a similar request")
+    page: Positive = Field(500, description="products or prefixes per page")
+    requests_per_second: Positive = Field(200, description="per key, counted by each replica of the ingress")
 
 
 class FlavorServingSettings(Settings):
-    """How the deployment of a flavor is run."""
+    """How the deployment of a flavor runs."""
 
-    replicas_min: Positive = Field(1, description="replicas kept")
-    replicas_max: Positive = Field(1, description="replicas at the most, as load asks for them")
-    calls_per_replica: Positive = Field(2, description="calls under way that a replica is meant for; more make the deployment grow")
-    cpus: float = Field(1, gt=0, description="CPUs that Ray sets aside for a replica")
-    gpus: float = Field(0, ge=0, description="GPUs a replica; a fraction shares one")
-    tokens_per_batch: Positive = Field(4096, description="tokens that are encoded together, over all requests that wait")
+    replicas_min: Positive = Field(1, description="fewest replicas")
+    replicas_max: Positive = Field(1, description="most replicas, as load demands them")
+    calls_per_replica: Positive = Field(2, description="calls under way per replica that the deployment aims at; with more it grows")
+    cpus: float = Field(1, gt=0, description="CPUs that Ray reserves per replica")
+    gpus: float = Field(0, ge=0, description="GPUs per replica; a fraction shares one")
+    tokens_per_batch: Positive = Field(4096, description="tokens encoded together, over all waiting requests")
     set: list[str] = Field(
         [],
-        description="key=value, as --set: how the encoder of a release is run here, such as encoder.gpus_per_actor=0; never what it gives",
+        description="key=value, as --set: how an encoder runs here, such as encoder.gpus_per_actor=0; nothing that changes its vectors",
     )
 
     @model_validator(mode="after")
@@ -102,28 +102,32 @@ class FlavorServingSettings(Settings):
 
 
 class IndexSettings(Settings):
-    """How the item index is run."""
+    """How the item index runs."""
 
-    replicas: Positive = Field(1, description="each holds all of it")
-    cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica")
-    releases_kept: Annotated[int, Field(ge=2)] = Field(3, description="releases a flavor that stay loaded, beside those that surfaces name")
+    replicas: Positive = Field(1, description="replicas; each holds the whole index")
+    cpus: float = Field(0.5, gt=0, description="CPUs that Ray reserves per replica")
+    releases_kept: Annotated[int, Field(ge=2)] = Field(
+        3, description="releases per flavor that stay loaded, besides those named by surfaces"
+    )
 
 
 class IngressSettings(Settings):
-    """How the ingress, which speaks HTTP, is run."""
+    """How the ingress, which speaks HTTP, runs."""
 
-    replicas: Positive = Field(1, description="two or more, and the death of one loses only what it was working on")
-    cpus: float = Field(0.5, gt=0, description="CPUs that Ray sets aside for a replica")
+    replicas: Positive = Field(1, description="replicas; with two or more, the death of one loses only the requests that it was answering")
+    cpus: float = Field(0.5, gt=0, description="CPUs that Ray reserves per replica")
 
 
 class OnlineExtractionSettings(Settings):
-    """Where a discovery product without attributes gets them from."""
+    """Where a product without attributes gets them, in a flavor that reads attributes."""
 
-    engine: Literal["rules", "vllm"] = Field("rules", description="vllm: an LLM in the path of the request, with the rules to fall back on")
-    seconds: float = Field(2.0, gt=0, description="that the LLM has for all products of a request; then the rules answer")
-    extractor: ExtractorSettings | None = Field(None, description="the LLM; that of the release where it is left out")
-    cpus: float = Field(1, gt=0, description="CPUs that Ray sets aside for it")
-    gpus: float = Field(0, ge=0, description="GPUs")
+    engine: Literal["rules", "vllm"] = Field(
+        "rules", description="vllm: an LLM reads products during the request, and the rules where it fails"
+    )
+    seconds: float = Field(2.0, gt=0, description="time that the LLM has for all products of a request; after it, the rules answer")
+    extractor: ExtractorSettings | None = Field(None, description="the LLM; the release's own where it is left out")
+    cpus: float = Field(1, gt=0, description="CPUs that Ray reserves for it")
+    gpus: float = Field(0, ge=0, description="GPUs that Ray reserves for it")
 
     @model_validator(mode="after")
     def _a_model_to_ask(self) -> "OnlineExtractionSettings":
@@ -135,20 +139,20 @@ class OnlineExtractionSettings(Settings):
 class SurfaceSettings(Settings):
     """All of surfaces.yaml."""
 
-    surfaces: dict[str, Route] = Field(min_length=1, description="surface: flavor, or how it is routed")
-    default: Route | None = Field(None, description="for a surface that is not named; without it that is an error 404")
-    auth: Literal["keys", "none"] = Field("keys", description="none: everybody may ask, and the server only listens on loopback")
+    surfaces: dict[str, Route] = Field(min_length=1, description="surface: a flavor, or a route")
+    default: Route | None = Field(None, description="for surfaces that are not named; without it, asking for one is an error 404")
+    auth: Literal["keys", "none"] = Field("keys", description="none: anybody may ask, and the server listens on loopback only")
     keys: list[KeySettings] = Field([], description="who may ask")
     limits: LimitSettings = LimitSettings()
-    flavors: dict[str, FlavorServingSettings] = Field({}, description="flavor: how it is run, where the defaults do not suit")
+    flavors: dict[str, FlavorServingSettings] = Field({}, description="flavor: how it runs, where the defaults do not suit")
     index: IndexSettings = IndexSettings()
     ingress: IngressSettings = IngressSettings()
     online_extraction: OnlineExtractionSettings = OnlineExtractionSettings()
     availability: str | None = Field(
-        None, description="Parquet file or folder of item_id and retailer_id, local or s3://; for retailer_id filters"
+        None, description="Parquet file or folder of item_id and retailer_id, local or s3://, for filters by retailer_id"
     )
-    poll_seconds: float = Field(2.0, gt=0, description="how often CURRENT of each flavor is looked at")
-    log_requests: bool = Field(True, description="a line a request: ids, sizes and times, never what it says")
+    poll_seconds: float = Field(2.0, gt=0, description="time between two looks at CURRENT of each flavor")
+    log_requests: bool = Field(True, description="log one line per request: ids, sizes and times, never its content")
 
     @field_validator("surfaces")
     @classmethod
@@ -161,13 +165,13 @@ class SurfaceSettings(Settings):
     @model_validator(mode="after")
     def _keys_fit(self) -> "SurfaceSettings":
         if self.auth == "keys" and not self.keys:
-            raise ValueError("auth is keys and there is none: make one with jobs/make_key.py, or write auth: none for this machine alone")
+            raise ValueError("auth is keys and there is no key: make one with jobs/make_key.py, or write auth: none for this machine only")
         for name, values in {"name": [key.name for key in self.keys], "sha256": [key.sha256 for key in self.keys]}.items():
             if len(set(values)) < len(values):
                 raise ValueError(f"two keys have the same {name}")
         for key in self.keys:
             if strangers := [name for name in key.surfaces or [] if name not in self.surfaces]:
-                raise ValueError(f"key {key.name} is for surfaces that are not there: {', '.join(strangers)}")
+                raise ValueError(f"key {key.name} is for surfaces that do not exist: {', '.join(strangers)}")
         return self
 
     @model_validator(mode="after")
@@ -183,7 +187,7 @@ class SurfaceSettings(Settings):
 
     @property
     def flavor_names(self) -> list[str]:
-        """Flavors that any surface goes to, each once, in the order of the file."""
+        """The flavors that any surface goes to, each once, in the order of the file."""
         routes = [route for _, route in self.routes()] + ([written_out(self.default)] if self.default else [])
         return list(dict.fromkeys(flavor for route in routes for flavor in route.flavors))
 
