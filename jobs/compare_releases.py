@@ -16,7 +16,9 @@ from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.evaluation.release_gates import release_gates
 from shelfcode.evaluation.stability.churn_report import churn_columns, fate_columns
 from shelfcode.evaluation.stability.migration import read_migration, release_churn, write_migration
-from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import WorkspaceFlag
+from shelfcode.job.screen import say, show_figures
 from shelfcode.releases.release import load_manifest
 from shelfcode.workspace import Workspace
 

@@ -11,7 +11,8 @@ import typer
 import evaluate_flavor
 import make_sample_catalog
 import train_flavor
-from shelfcode.job import run_job, say, show_figures
+from shelfcode.job.command import run_job
+from shelfcode.job.screen import say, show_figures
 
 SMALL_EXTRACTOR = [
     "extractor.engine=vllm",

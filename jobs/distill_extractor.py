@@ -15,7 +15,10 @@ from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.distil.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
-from shelfcode.job import CatalogFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.workspace import Workspace, new_run
 
 STUDENTS = Path(__file__).parent / "students"

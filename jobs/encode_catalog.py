@@ -12,20 +12,11 @@ from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
 from shelfcode.flavor import Recipe
-from shelfcode.job import (
-    CatalogFlag,
-    SetFlag,
-    WorkspaceFlag,
-    open_workspace,
-    run_job,
-    say,
-    say_embedded,
-    show_figures,
-    show_prefixes,
-    show_rejected,
-    stage,
-    start_ray,
-)
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, say_embedded, show_figures, show_prefixes, show_rejected, stage
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.releases.release import Manifest, RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run

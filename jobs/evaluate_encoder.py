@@ -19,7 +19,10 @@ from shelfcode.embedding.relevance.recipe import load_relevance_recipe
 from shelfcode.embedding.relevance.train import measure_encoder
 from shelfcode.embedding.relevance.training_set import gather_set
 from shelfcode.interactions.judgments import read_judgments
-from shelfcode.job import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag, run_job, say, show_figures, stage, start_ray
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.workspace import Workspace, new_run
 
 RECIPES = Path(__file__).parent / "encoders"

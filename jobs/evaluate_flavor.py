@@ -14,7 +14,11 @@ from shelfcode.evaluation.pipeline import EvaluatedRelease, evaluate_release, ev
 from shelfcode.evaluation.quality.evaluate import headline
 from shelfcode.evaluation.release_files import compare_behavioural_alignment
 from shelfcode.interactions.relations import Relations, read_relations
-from shelfcode.job import SetFlag, WorkspaceFlag, open_workspace, run_job, say, show_figures, stage, start_ray
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.workspace import Workspace, new_run
 

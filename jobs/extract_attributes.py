@@ -10,20 +10,11 @@ from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.pipeline import check_extractor, count_rows, extract_attributes
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.flavor import Recipe
-from shelfcode.job import (
-    CatalogFlag,
-    FlavorFlag,
-    SetFlag,
-    WorkspaceFlag,
-    has_gpu,
-    open_workspace,
-    run_job,
-    say,
-    show_attributes,
-    show_rejected,
-    stage,
-    start_ray,
-)
+from shelfcode.job.cluster import has_gpu, start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, FlavorFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, show_attributes, show_rejected, stage
 from shelfcode.recipe_file import load_recipe
 from shelfcode.workspace import Workspace, new_run
 

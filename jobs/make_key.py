@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from shelfcode.job import run_job, say
+from shelfcode.job.command import run_job
+from shelfcode.job.screen import say
 from shelfcode.serving.api.access import key_hash, new_key
 from shelfcode.serving.surface_settings import KeySettings
 

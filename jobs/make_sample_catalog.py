@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.job import run_job, show_figures, stage
+from shelfcode.job.command import run_job
+from shelfcode.job.screen import show_figures, stage
 from shelfcode.sample.catalog import write_sample
 
 

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.job import WorkspaceFlag, run_job, say, show_figures
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import WorkspaceFlag
+from shelfcode.job.screen import say, show_figures
 from shelfcode.releases.promotion import promote, roll_back
 from shelfcode.releases.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
 from shelfcode.workspace import Workspace

@@ -13,22 +13,11 @@ from shelfcode.catalog.snapshot import snapshot_item_keys
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
-from shelfcode.job import (
-    CatalogFlag,
-    HoldFlag,
-    SetFlag,
-    WaitFlag,
-    WorkspaceFlag,
-    open_workspace,
-    run_job,
-    say,
-    say_embedded,
-    show_figures,
-    show_rejected,
-    show_release,
-    stage,
-    start_ray,
-)
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, HoldFlag, SetFlag, WaitFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, say_embedded, show_figures, show_rejected, show_release, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.model_file import copy_model
 from shelfcode.quantization.pipeline import recode

@@ -11,7 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.job import WorkspaceFlag, run_job, say, stage, start_ray
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import WorkspaceFlag
+from shelfcode.job.screen import say, stage
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.examples import example_requests
 from shelfcode.serving.surface_settings import load_surfaces

@@ -9,7 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.job import WaitFlag, WorkspaceFlag, open_workspace, run_job, say, show_figures, stage, start_ray
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import WaitFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.lease import SWEEP, Lease
 from shelfcode.retention.compaction import TablePlan
 from shelfcode.retention.pipeline import compact, plan_compaction, tell_compacted

@@ -18,19 +18,11 @@ from shelfcode.embedding.relevance.recipe import RelevanceRecipe, load_relevance
 from shelfcode.embedding.relevance.train import finish_encoder, mine_catalog, train_encoder, training_run
 from shelfcode.embedding.relevance.training_set import gather_set, split_queries
 from shelfcode.interactions.judgments import read_judgments
-from shelfcode.job import (
-    CatalogFlag,
-    JudgmentsFlag,
-    RecipeFlag,
-    SetFlag,
-    WorkspaceFlag,
-    open_workspace,
-    run_job,
-    say,
-    show_figures,
-    stage,
-    start_ray,
-)
+from shelfcode.job.cluster import start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.lease import Lease
 from shelfcode.train import has_checkpoint
 from shelfcode.workspace import Workspace, new_run

@@ -12,23 +12,11 @@ from shelfcode.embedding.encoder import embeddings_folder
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
-from shelfcode.job import (
-    CatalogFlag,
-    FlavorFlag,
-    HoldFlag,
-    SetFlag,
-    WaitFlag,
-    WorkspaceFlag,
-    has_gpu,
-    open_workspace,
-    run_job,
-    say,
-    say_embedded,
-    show_rejected,
-    show_release,
-    stage,
-    start_ray,
-)
+from shelfcode.job.cluster import has_gpu, start_ray
+from shelfcode.job.command import run_job
+from shelfcode.job.flags import CatalogFlag, FlavorFlag, HoldFlag, SetFlag, WaitFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, say_embedded, show_rejected, show_release, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model

@@ -28,7 +28,7 @@ from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.schema import attributes_of, attributes_schema
 from shelfcode.attributes.small_extractor import get_model_path
 from shelfcode.flavor import Recipe
-from shelfcode.job import has_gpu
+from shelfcode.job.cluster import has_gpu
 from shelfcode.recipe_file import load_recipe
 from shelfcode.sample.catalog import sample_chunk
 

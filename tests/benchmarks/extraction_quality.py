@@ -27,7 +27,7 @@ from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.flavor import Recipe
-from shelfcode.job import start_ray
+from shelfcode.job.cluster import start_ray
 from shelfcode.recipe_file import load_recipe
 from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from running import ROOT, SMALL, Done, Trained, job_command, ray_cluster
 
-import shelfcode.job
 from shelfcode.sample.catalog import write_sample
 
 
@@ -35,7 +34,7 @@ def run_job(local_ray: None, s3: str) -> Callable[..., Done]:
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(told):
             patch.setattr(sys, "argv", command[1:])
             try:
-                shelfcode.job.run_job(importlib.import_module(name).main)
+                command.run_job(importlib.import_module(name).main)
             except SystemExit as stop:
                 code = int(stop.code or 0)
         lines = out.getvalue().strip().splitlines()

@@ -15,13 +15,13 @@ from rich.console import Console
 from running import Done
 
 import compare_releases
-import shelfcode.job
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.quality.evaluate import evaluate, headline
 from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.evaluation.stability.churn import Churn
 from shelfcode.evaluation.stability.translation import translate
+from shelfcode.job import command, screen
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
@@ -90,7 +90,7 @@ def two(publish: Callable[..., Manifest], catalog: None) -> tuple[Manifest, Mani
 @pytest.fixture
 def job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Compare:
     """Runs the job by its command line; a Ray that it asked for would be missed."""
-    monkeypatch.setattr(shelfcode.job, "screen", Console(stderr=True, width=200))
+    monkeypatch.setattr(screen, "console", Console(stderr=True, width=200))
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "init", None)
 
@@ -99,7 +99,7 @@ def job(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Compare:
         monkeypatch.setattr(sys, "argv", ["compare_releases.py", "--workspace", workspace.url, *flags])
         with redirect_stdout(out), redirect_stderr(told):
             try:
-                shelfcode.job.run_job(compare_releases.main)
+                command.run_job(compare_releases.main)
             except SystemExit as stop:
                 code = int(stop.code or 0)
         lines = out.getvalue().splitlines()

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from running import ROOT, Done, Trained
 
-import shelfcode.job
+from shelfcode.job import screen
 from shelfcode.versions import move_current
 from shelfcode.workspace import Workspace
 
@@ -41,7 +41,7 @@ def workspace(trained: Trained, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def promote(workspace: Path, run_job: Callable[..., Done], monkeypatch: pytest.MonkeyPatch) -> Promote:
-    monkeypatch.setattr(shelfcode.job, "screen", Console(stderr=True, width=200))
+    monkeypatch.setattr(screen, "console", Console(stderr=True, width=200))
     return lambda action, *flags: run_job("promote_release", action, "--workspace", str(workspace), *flags)
 
 

@@ -1,10 +1,13 @@
-"""One count of retries for a whole job, told from whichever process."""
+"""The Ray that a job runs on, and one count of retries for a whole job."""
 
 import pickle
 import time
 
+import pytest
+import ray
+
 from shelfcode import store
-from shelfcode.pipeline import RetryCount, count_retries
+from shelfcode.job.cluster import RetryCount, count_retries, has_gpu
 from shelfcode.workspace import Workspace
 
 
@@ -17,8 +20,6 @@ def read_until(count: RetryCount, expected: int | None) -> int | None:
 
 
 def test_retries_are_counted_from_the_driver_and_from_workers(local_ray: None) -> None:
-    import ray
-
     @ray.remote(num_cpus=0)
     def tell(workspace: Workspace, times: int) -> None:
         assert workspace.on_retry is not None
@@ -46,7 +47,6 @@ def test_retries_are_counted_from_the_driver_and_from_workers(local_ray: None) -
 
 def test_a_count_that_came_to_a_worker_twice_is_one_listener(local_ray: None) -> None:
     """Each task of a job brings its own copy of the workspace."""
-    import ray
 
     @ray.remote(num_cpus=0)
     class Worker:
@@ -61,10 +61,14 @@ def test_a_count_that_came_to_a_worker_twice_is_one_listener(local_ray: None) ->
 
 
 def test_a_count_that_was_lost_is_told_as_not_known(local_ray: None) -> None:
-    import ray
-
     count = count_retries()
     assert count.read() == 0
     ray.kill(count.counter)
     assert read_until(count, None) is None
     count()
+
+
+@pytest.mark.parametrize(("resources", "there"), [({"CPU": 4.0}, False), ({"CPU": 4.0, "GPU": 2.0}, True), ({"GPU": 0.0}, False)])
+def test_a_gpu_is_there_when_ray_has_one(resources: dict[str, float], there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
+    assert has_gpu() is there

@@ -1,23 +1,20 @@
-"""What jobs tell their users of a catalog's attributes, and what they ask of Ray."""
+"""What jobs show of a catalog's attributes, of embeddings and of figures."""
 
 import io
-import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
-import ray
 from rich.console import Console
 
-import shelfcode.job
 from shelfcode.attributes.extracted_catalog import ExtractedCatalog
 from shelfcode.attributes.schema import attributes_schema
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.embedding.embeddings import EmbeddedCatalog
-from shelfcode.job import has_gpu, run_job, say_embedded, show_attributes, show_figures
+from shelfcode.job import screen
+from shelfcode.job.screen import say_embedded, show_attributes, show_figures
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace
 
@@ -29,7 +26,7 @@ NOTHING = ExtractedCatalog((), KeyIndex(np.empty(0, np.uint64), np.empty(0, np.i
 def told(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What is shown on a wide screen."""
     told = io.StringIO()
-    monkeypatch.setattr(shelfcode.job, "screen", Console(file=told, width=200))
+    monkeypatch.setattr(screen, "console", Console(file=told, width=200))
     return told
 
 
@@ -79,12 +76,6 @@ def test_the_account_of_the_attributes_comes_before_that_of_the_embeddings(told:
     assert [line.split()[0] for line in lines[2:]] == ["6", "70", "2"]
 
 
-@pytest.mark.parametrize(("resources", "there"), [({"CPU": 4.0}, False), ({"CPU": 4.0, "GPU": 2.0}, True), ({"GPU": 0.0}, False)])
-def test_a_gpu_is_there_when_ray_has_one(resources: dict[str, float], there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
-    assert has_gpu() is there
-
-
 def cells_of(told: io.StringIO) -> list[list[str]]:
     lines = [line.replace("┃", "│").strip("│\n").split("│") for line in told.getvalue().splitlines() if line[:1] in "┃│"]
     return [[cell.strip() for cell in line] for line in lines]
@@ -105,27 +96,8 @@ def test_figures_stand_in_a_row_each(told: io.StringIO) -> None:
 
 def test_on_a_narrow_screen_a_name_goes_on_below_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     told = io.StringIO()
-    monkeypatch.setattr(shelfcode.job, "screen", Console(file=told, width=24))
+    monkeypatch.setattr(screen, "console", Console(file=told, width=24))
     show_figures("two", {"better": {"share": "precision@v0001"}})
     rows = cells_of(told)[1:]
     assert len(rows) > 1
     assert ["".join(cells) for cells in zip(*rows, strict=True)] == ["share", "precision@v0001"]
-
-
-@pytest.mark.parametrize(
-    ("gates", "code"),
-    [(None, None), ({}, None), ({"a": {"held": True}}, None), ({"a": {"held": True}, "b": {"held": False}}, 1)],
-)
-def test_a_gate_that_does_not_hold_fails_a_job_after_its_last_line(
-    gates: dict[str, dict[str, bool]] | None, code: int | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    result = {"release": "precision@v0002"} if gates is None else {"release": "precision@v0002", "gates": gates}
-    monkeypatch.setattr(sys, "argv", ["job.py"])
-    monkeypatch.setattr(ray, "is_initialized", lambda: True)
-    if code is None:
-        run_job(lambda: result)
-    else:
-        with pytest.raises(SystemExit) as stop:
-            run_job(lambda: result)
-        assert stop.value.code == code
-    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == result
