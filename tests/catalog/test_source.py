@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.catalog import source
-from shelfcode.catalog.source import Piece, list_source, read_file, source_digest, source_schema
+from shelfcode.catalog.source import RowBatch, list_source, read_file, source_digest, source_schema
 from shelfcode.errors import ShelfcodeError
 
 ROWS = [
@@ -37,17 +36,17 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def pieces(url: Path | str) -> list[Piece]:
-    return [piece for file in list_source(str(url)) for piece in read_file(file)]
+def batches(url: Path | str, rows_per_batch: int = 10_000) -> list[RowBatch]:
+    return [batch for file in list_source(str(url)) for batch in read_file(file, rows_per_batch)]
 
 
-def rows_of(url: Path | str) -> list[dict[str, Any]]:
-    rows = [row for piece in pieces(url) for row in piece.table.to_pylist()]
+def rows_of(url: Path | str, rows_per_batch: int = 10_000) -> list[dict[str, Any]]:
+    rows = [row for batch in batches(url, rows_per_batch) for row in batch.table.to_pylist()]
     return [{name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()} for row in rows]
 
 
-def reasons_of(url: Path | str) -> list[str]:
-    return [row.reason for piece in pieces(url) for row in piece.unreadable]
+def reasons_of(url: Path | str, rows_per_batch: int = 10_000) -> list[str]:
+    return [row.reason for batch in batches(url, rows_per_batch) for row in batch.unreadable]
 
 
 def names_of(url: Path | str) -> list[str]:
@@ -133,22 +132,21 @@ def test_a_truncated_parquet_costs_one_rejected_row_and_names_the_file(tmp_path:
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
-def test_a_truncated_archive_gives_what_comes_before_the_break(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "ROWS_A_PIECE", 100)
+def test_a_truncated_archive_gives_what_comes_before_the_break(tmp_path: Path, name: str) -> None:
     rows = [{"item_id": str(number), "title": f"{number * 7919 % 100_003}"} for number in range(30_000)]
     path = write(tmp_path / name, rows)
     path.write_bytes(path.read_bytes()[:-20])
-    found = rows_of(path)
+    found = rows_of(path, rows_per_batch=100)
     assert found == rows[: len(found)]
     assert len(found) >= (10_000 if "jsonl" in name else 0)
-    reasons = reasons_of(path)
+    reasons = reasons_of(path, rows_per_batch=100)
     assert len(reasons) == 1
     assert f"from row {len(found)} on" in reasons[0]
 
 
 def test_bytes_that_are_not_utf8_stay_in_a_csv_until_their_row_is_judged(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"item_id,title\n1,Milk\n2,Caf\xe9\n")
-    assert [row["title"] for piece in pieces(tmp_path) for row in piece.table.to_pylist()] == [b"Milk", b"Caf\xe9"]
+    assert [row["title"] for batch in batches(tmp_path) for row in batch.table.to_pylist()] == [b"Milk", b"Caf\xe9"]
 
 
 def test_a_csv_row_with_too_many_or_too_few_columns_is_rejected_alone(tmp_path: Path) -> None:
@@ -158,7 +156,7 @@ def test_a_csv_row_with_too_many_or_too_few_columns_is_rejected_alone(tmp_path: 
     assert len(reasons) == 2
     assert "row has 3 columns instead of 2" in reasons[0]
     assert "row has 1 columns instead of 2" in reasons[1]
-    assert [row.row["text"] for piece in pieces(tmp_path) for row in piece.unreadable] == ["2,Oats,and more", "3"]
+    assert [row.row["text"] for batch in batches(tmp_path) for row in batch.unreadable] == ["2,Oats,and more", "3"]
 
 
 def test_a_csv_of_many_blocks_loses_no_bad_row(tmp_path: Path) -> None:
@@ -166,9 +164,9 @@ def test_a_csv_of_many_blocks_loses_no_bad_row(tmp_path: Path) -> None:
         file.write("item_id,title\n")
         for number in range(36_000):
             file.write(f"{number},{'x' * 480}\n" + (f"{number},a,b\n" if number % 1000 == 500 else ""))
-    found = pieces(tmp_path)
-    assert sum(len(piece.table) for piece in found) == 36_000
-    assert sum(len(piece.unreadable) for piece in found) == 36
+    found = batches(tmp_path)
+    assert sum(len(batch.table) for batch in found) == 36_000
+    assert sum(len(batch.unreadable) for batch in found) == 36
 
 
 def test_an_excel_csv_with_a_byte_order_mark_has_its_first_column(tmp_path: Path) -> None:
@@ -209,14 +207,14 @@ def test_a_json_row_whose_category_path_is_of_another_type_is_rejected_alone(tmp
     assert {row["item_id"]: row["category_path"] for row in rows_of(tmp_path)} == {
         "0": ["Dairy", "Milk"], "2": None, "4": ["Dairy"], "6": ["Home"], "7": [],
     }  # fmt: skip
-    rejected = [row for piece in pieces(tmp_path) for row in piece.unreadable]
+    rejected = [row for batch in batches(tmp_path) for row in batch.unreadable]
     assert [row.item_id for row in rejected] == ["1", "3", "5"]
     assert all(row.reason.startswith("category_path is not a list of strings as in other rows: ") for row in rejected)
 
 
 def test_a_row_without_an_item_id_is_not_rejected_as_item_none(tmp_path: Path) -> None:
     write(tmp_path / "a.jsonl", [{"item_id": "1", "tags": ["a"]}, {"tags": "b"}, {"item_id": "2", "tags": ["c"]}])
-    assert [row.item_id for piece in pieces(tmp_path) for row in piece.unreadable] == [None]
+    assert [row.item_id for batch in batches(tmp_path) for row in batch.unreadable] == [None]
 
 
 def test_json_columns_that_are_null_throughout_do_not_pass_for_text(tmp_path: Path) -> None:
@@ -241,24 +239,22 @@ def test_a_parquet_file_without_rows_still_shows_its_columns(tmp_path: Path) -> 
     assert rows_of(tmp_path) == []
 
 
-def test_a_large_parquet_file_is_shared_out_without_losing_or_renumbering_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_parquet_file_is_shared_out_without_losing_or_renumbering_a_row(tmp_path: Path) -> None:
     rows = [{"item_id": str(number), "title": f"{number:0200d}"} for number in range(1000)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet", row_group_size=90, compression="none", use_dictionary=False)
-    whole = pieces(tmp_path)
-    monkeypatch.setattr(source, "SPLIT_ABOVE_BYTES", 40_000)
-    files = list_source(str(tmp_path))
+    whole = batches(tmp_path)
+    files = list_source(str(tmp_path), split_above_bytes=40_000)
     assert len(files) > 3
     assert [group for file in files for group in file.row_groups or ()] == list(range(12))
-    split = [piece for file in files for piece in read_file(file)]
+    split = [batch for file in files for batch in read_file(file)]
     for read in (split, whole):
-        assert [row for piece in read for row in piece.table.to_pylist()] == rows
-    for piece in split:
-        assert piece.table["item_id"][0].as_py() == str(piece.first_row)
+        assert [row for batch in read for row in batch.table.to_pylist()] == rows
+    for batch in split:
+        assert batch.table["item_id"][0].as_py() == str(batch.first_row)
 
 
-def test_pieces_are_bounded_and_say_where_they_begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "ROWS_A_PIECE", 10)
+def test_batches_are_bounded_and_say_where_they_begin(tmp_path: Path) -> None:
     rows = [{"item_id": str(number), "title": "x"} for number in range(35)]
     for name in ("a.parquet", "a.csv", "a.jsonl"):
-        found = pieces(write(tmp_path / name, rows))
-        assert [(piece.first_row, len(piece.table)) for piece in found] == [(0, 10), (10, 10), (20, 10), (30, 5)]
+        found = batches(write(tmp_path / name, rows), rows_per_batch=10)
+        assert [(batch.first_row, len(batch.table)) for batch in found] == [(0, 10), (10, 10), (20, 10), (30, 5)]

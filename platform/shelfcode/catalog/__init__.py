@@ -1,1 +1,1 @@
-"""Catalog: schema, readers, rejected rows, taxonomy, the sample catalog."""
+"""Catalog: its columns, reading and rejecting rows, snapshots, the taxonomy, and what changed since a release."""

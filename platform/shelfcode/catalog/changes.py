@@ -1,4 +1,4 @@
-"""What a catalog is against the products that were coded before: added, changed, removed, unchanged."""
+"""What changed in a catalog since a release coded it: products added, changed, removed and unchanged."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys
 
 MOST_REMOVED = 0.2
-"""Share of the coded products that may be missing from a catalog before that is taken for a mistake of whoever made it."""
+"""Share of the coded products that a catalog may lack. Where more are missing, the catalog itself is likely to be broken."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """Products of a catalog by what became of them since a release; the first three add up to all that can be coded.
+    """Products of a catalog by what became of them since a release. Added, changed and unchanged ones are all that can be coded.
 
     Attributes:
-        new_N: bool, for each product of the catalog: whether it has to be coded, being added or changed.
-        added, changed, unchanged: of them.
-        removed: products of the release that the catalog no longer has, or whose row or text is rejected now.
+        new_N: whether each product of the catalog has to be coded, because it was added or changed.
+        added, changed, unchanged: how many products of the catalog are.
+        removed: how many products of the release the catalog no longer has, or now has with a row or text that is rejected.
     """
 
     new_N: NDArray[np.bool_]
@@ -34,7 +34,7 @@ class Changes:
         return bool(self.added or self.changed or self.removed)
 
     def counts(self, rejected: int) -> dict[str, int]:
-        """As a job tells them: added, changed, unchanged and rejected add up to the rows that were read."""
+        """The counts that a job prints. Added, changed, unchanged and rejected add up to the rows that were read."""
         return {
             "added": self.added, "changed": self.changed, "removed": self.removed, "unchanged": self.unchanged, "rejected": rejected,
         }  # fmt: skip
@@ -45,8 +45,8 @@ def compare_products(coded_K: Keys, texts_K: Keys, item_keys_N: Keys, row_keys_N
 
     Args:
         coded_K: item keys of the products that the release coded.
-        texts_K: row keys of the texts that it coded them from; a product whose text is not known counts as changed.
-        item_keys_N, row_keys_N: of the products of the catalog that can be coded.
+        texts_K: row keys of the texts from which it coded them. A product whose text is not known counts as changed.
+        item_keys_N, row_keys_N: keys of the products of the catalog that can be coded.
     """
     was_coded_N = index_keys(coded_K).get(item_keys_N) >= 0
     unchanged_N = was_coded_N & (index_keys(texts_K).get(row_keys_N) >= 0)
@@ -55,7 +55,7 @@ def compare_products(coded_K: Keys, texts_K: Keys, item_keys_N: Keys, row_keys_N
 
 
 def check_removals(coded_K: Keys, now_K: Keys, allowed: bool) -> None:
-    """Refuse a catalog that lost much of what was coded, before any work is done for it.
+    """Refuse a catalog that lacks many of the coded products, before any work is done.
 
     Raises:
         ShelfcodeError: more than MOST_REMOVED of the coded products are missing, and that was not allowed.

@@ -1,6 +1,6 @@
-"""Source -> snapshot, by Ray Data: a task reads a file, brings its rows to the contract, and writes parts as it goes.
+"""Source -> snapshot, by Ray Data: a task reads a file, converts its rows to the catalog's columns, and writes parts as it goes.
 
-The driver holds 64 bits a product, to find item_ids that occur twice; never the catalog.
+To find item_ids that occur twice, the driver holds 64 bits per product. It never holds the catalog.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from shelfcode.workspace import Workspace
 
 
 def take_snapshot(source: str, settings: CatalogSettings, workspace: Workspace, run: str, progress: Progress) -> Snapshot:
-    """Read a catalog into the workspace, or find that the same files were read before.
+    """Read a catalog into the workspace, unless the same files were read before.
 
     Raises:
         ShelfcodeError: nothing to read, a column is missing or of a type that cannot be read, or no row is usable.
@@ -74,18 +74,18 @@ def _read_files(
 
 
 def _store_file(item: pa.Table, settings: CatalogSettings, workspace: Workspace, folder: str, run: str) -> Iterator[pa.Table]:
-    """Read one file, write its parts and rejected rows, and tell a row of figures for each part.
+    """Read one file, write its parts and rejected rows, and yield a row of figures for each part.
 
-    Part names follow from file and row number, so a task that runs again writes the same files again.
+    Parts are named by the number of the file and of the batch in it, so a task that runs again writes the same files again.
     """
     fields = item.to_pylist()[0]
     number = fields.pop("number")
     groups = fields.pop("row_groups")
     file = SourceFile(**fields, row_groups=None if groups is None else tuple(groups))
-    for piece_number, piece in enumerate(read_file(file)):
-        name = f"{number:06d}-{piece_number:06d}"
-        table, rejected = normalise(piece.table, settings, file.url, piece.first_row)
-        rejected = [*piece.unreadable, *rejected]
+    for batch_number, batch in enumerate(read_file(file)):
+        name = f"{number:06d}-{batch_number:06d}"
+        table, rejected = normalise(batch.table, settings, file.url, batch.first_row)
+        rejected = [*batch.unreadable, *rejected]
         write_rejected(workspace, run, f"catalog-{name}", rejected)
         path = part_path(folder, name)
         if len(table):
@@ -100,7 +100,7 @@ def _store_file(item: pa.Table, settings: CatalogSettings, workspace: Workspace,
 
 
 def _content(table: pa.Table) -> int:
-    """Sum of a 128-bit hash of every product."""
+    """Sum of the products' 128-bit hashes."""
     rows = table.select([name for name in CATALOG_COLUMNS if name in table.column_names]).to_pylist()
     hashes = (hashlib.blake2b(row_json(row).encode(), digest_size=16).digest() for row in rows)
     return sum(int.from_bytes(digest, "big") for digest in hashes) % 2**128
@@ -109,7 +109,7 @@ def _content(table: pa.Table) -> int:
 def _drop_duplicates(
     parts: list[SnapshotPart], keys: list[NDArray[np.uint64]], workspace: Workspace, folder: str, run: str
 ) -> tuple[list[SnapshotPart], int]:
-    """Reject every product whose item_id came before; only parts that hold one are written again."""
+    """Reject every product whose item_id came before. Only parts with such a product are written again."""
     all_keys = np.concatenate(keys)
     first = np.zeros(len(all_keys), dtype=bool)
     first[np.unique(all_keys, return_index=True)[1]] = True
@@ -124,7 +124,7 @@ def _drop_duplicates(
         rows = [RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row) for row in later]
         name = part_name(part.path)
         write_rejected(workspace, run, f"duplicate-{name}", rows)
-        # Under another name: a second job that reads the same files at this moment writes the first one again, duplicates and all.
+        # Under another name, since a second job that reads the same files now would write the old one again, duplicates included.
         path = part_path(folder, f"{name}-distinct")
         workspace.write_table(path, table.filter(pa.array(keep)))
         kept.append(SnapshotPart(path=path, rows=int(keep.sum())))

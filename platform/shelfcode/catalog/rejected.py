@@ -16,7 +16,7 @@ REJECTED_SCHEMA = pa.schema([("item_id", pa.string()), ("stage", pa.string()), (
 
 @dataclass(frozen=True)
 class RejectedRow:
-    """One row that was turned away: what it said, at which stage, and why."""
+    """A row that was turned away, at which stage, and why."""
 
     item_id: str | None
     stage: str
@@ -40,11 +40,11 @@ def row_json(row: dict[str, Any]) -> str:
 
 
 def write_rejected(workspace: Workspace, run: str, name: str, rows: Sequence[RejectedRow]) -> None:
-    """Keep the rejected rows of one piece of work under a name that is the same when the work is done again."""
+    """Keep the rejected rows of one task under a name that is the same when the task runs again."""
     if rows:
         workspace.write_table(part_path(f"rejected/{run}", name), rejected_table(rows))
 
 
 def count_reasons(rows: Iterable[RejectedRow]) -> Counter[str]:
-    """How often each reason occurs, what is particular to a row (after the colon) left out."""
+    """How often each reason occurs, without what is particular to one row (after the colon)."""
     return Counter(row.reason.split(":", 1)[0] for row in rows)

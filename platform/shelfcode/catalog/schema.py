@@ -1,4 +1,4 @@
-"""The catalog's columns, and a source's rows brought to them or rejected with a reason."""
+"""The catalog's columns, and the conversion of a source's rows to them; a row that cannot be converted is rejected with a reason."""
 
 import re
 from typing import Any, get_args
@@ -23,31 +23,31 @@ CATALOG_COLUMNS: dict[str, pa.DataType] = {
 assert tuple(CATALOG_COLUMNS) == get_args(ContractColumn)
 
 
-def check_columns(found: pa.Schema, settings: CatalogSettings, source: str) -> None:
-    """Refuse a source that lacks a required column or files products in a way that cannot be read.
+def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str) -> None:
+    """Refuse a source that lacks a required column, or whose category paths are of a type that cannot be read.
 
     Raises:
         ShelfcodeError: names the column, lists those found, and shows the mapping to write.
     """
     for column in [*REQUIRED, *settings.columns]:
         name = settings.columns.get(column, column)  # type: ignore[call-overload]
-        if name not in found.names:
+        if name not in schema.names:
             raise ShelfcodeError(
-                f"{source} has no column {name!r} for {column}. Columns found: {', '.join(found.names) or 'none'}. Name the right one "
+                f"{source} has no column {name!r} for {column}. Columns found: {', '.join(schema.names) or 'none'}. Name the right one "
                 f"in the recipe, catalog.columns: {{{column}: THEIR_NAME}}, or with --set catalog.columns.{column}=THEIR_NAME"
             )
     name = settings.columns.get("category_path", "category_path")
-    if name in found.names:
-        problem = _category_type_problem(found.field(name).type, settings)
+    if name in schema.names:
+        problem = _category_type_problem(schema.field(name).type, settings)
         if problem:
             raise ShelfcodeError(f"{source}: {problem}")
 
 
 def normalise(raw: pa.Table, settings: CatalogSettings, file: str, first_row: int) -> tuple[pa.Table, list[RejectedRow]]:
-    """Bring a source's rows to the catalog's columns; other columns ride along under their own name.
+    """Convert a source's rows to the catalog's columns. Other columns ride along under their own name.
 
     Args:
-        raw: rows of a source; text may be binary (CSV), where bytes that are not UTF-8 reject their row.
+        raw: rows of a source. Text may be binary (CSV); a row with bytes that are not UTF-8 is rejected.
         file, first_row: where the rows come from, for the reasons.
 
     Returns:
@@ -83,14 +83,14 @@ def _rejected_row(row: dict[str, Any], reason: str) -> RejectedRow:
 
 
 def _rename(raw: pa.Table, settings: CatalogSettings) -> pa.Table:
-    """The source's names replaced by the catalog's; a column that already has such a name gives way."""
-    own_name = {theirs: ours for ours, theirs in settings.columns.items()}
-    kept = [name for name in raw.column_names if name in own_name or name not in settings.columns]
-    return raw.select(kept).rename_columns([own_name.get(name, name) for name in kept])
+    """Columns under the catalog's names. Where the settings take `title` from another column, a column called `title` is left out."""
+    catalog_name = {source_name: name for name, source_name in settings.columns.items()}
+    kept = [name for name in raw.column_names if name in catalog_name or name not in settings.columns]
+    return raw.select(kept).rename_columns([catalog_name.get(name, name) for name in kept])
 
 
 def _readable(raw: pa.Table) -> pa.Table:
-    """Dictionaries unfolded, and text that is not UTF-8 as bytes: Parquet says it is text and does not look."""
+    """Dictionaries decoded, and columns of text with invalid UTF-8 turned into bytes: Parquet calls them text without looking."""
     columns = {}
     for name in raw.column_names:
         values = raw[name].combine_chunks()
@@ -118,7 +118,7 @@ def _convert(name: str, values: pa.Array, settings: CatalogSettings, reasons: di
 
 
 def _decode(name: str, values: pa.Array, reasons: dict[int, str] | None) -> pa.Array:
-    """Bytes as text; without `reasons` they stay as they are where they are none, such as an image that rides along."""
+    """Bytes as text. Without `reasons`, a column that is no text stays as it is, such as an image that rides along."""
     try:
         return values.cast(pa.string())
     except pa.ArrowInvalid:
@@ -135,7 +135,7 @@ def _decode(name: str, values: pa.Array, reasons: dict[int, str] | None) -> pa.A
 
 
 def _text(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
-    """Text without white space around it; blank is null."""
+    """Text without white space around it. Blank is null."""
     if pa.types.is_nested(values.type):
         for row in pc.indices_nonzero(values.is_valid()).to_pylist():
             reasons.setdefault(row, f"{name} is a {_type_name(values.type)}, expected text")
@@ -145,7 +145,7 @@ def _text(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
 
 
 def _category_path(values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
-    """Names from root to leaf, blank ones left out; no name at all is null."""
+    """Names from root to leaf, without blank ones. A path without any name is null."""
     problem = _category_type_problem(values.type, settings)
     if problem:
         for row in pc.indices_nonzero(values.is_valid()).to_pylist():
@@ -157,28 +157,28 @@ def _category_path(values: pa.Array, settings: CatalogSettings, reasons: dict[in
     return pa.array([path or None for path in paths], CATALOG_COLUMNS["category_path"])
 
 
-def _category_type_problem(found: pa.DataType, settings: CatalogSettings) -> str | None:
-    def is_text(kind: pa.DataType) -> bool:
-        return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+def _category_type_problem(kind: pa.DataType, settings: CatalogSettings) -> str | None:
+    def is_text(part: pa.DataType) -> bool:
+        return pa.types.is_string(part) or pa.types.is_large_string(part) or pa.types.is_binary(part) or pa.types.is_large_binary(part)
 
-    if pa.types.is_dictionary(found):
-        found = found.value_type
-    if pa.types.is_null(found):
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_null(kind):
         return None
-    if is_text(found):
+    if is_text(kind):
         if settings.category_separator:
             return None
         return (
             "category_path is one string and no separator is declared; "
             "add catalog.category_separator to the recipe, or --set 'catalog.category_separator=\" > \"'"
         )
-    if (pa.types.is_list(found) or pa.types.is_large_list(found)) and (is_text(found.value_type) or pa.types.is_null(found.value_type)):
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and (is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
         return None
-    return f"category_path is a {_type_name(found)}, expected a list of strings, or one string with catalog.category_separator declared"
+    return f"category_path is a {_type_name(kind)}, expected a list of strings, or one string with catalog.category_separator declared"
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """`list<string>` for Arrow's `list<item: string>`: a colon would end the reason where reasons are counted."""
+    """`list<string>` for Arrow's `list<item: string>`: where reasons are counted, a colon ends them."""
     return re.sub(r"\w+: ", "", str(kind))
 
 

@@ -10,7 +10,7 @@ ContractColumn = Literal["item_id", "title", "description", "brand", "category_p
 
 
 class CatalogSettings(Settings):
-    """How a source's own columns map to the catalog's."""
+    """How a source's columns map to the catalog's."""
 
     columns: dict[ContractColumn, str] = Field({}, description="catalog column: the source's name for it, where the two differ")
     category_separator: str | None = Field(None, description="splits category_path where the source has it as one string, such as ' > '")

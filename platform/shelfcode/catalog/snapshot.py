@@ -1,4 +1,4 @@
-"""The catalog as it was read once: immutable Parquet parts in the workspace, and a manifest written last."""
+"""A catalog as it was once read: immutable Parquet parts in the workspace, and a manifest that is written last."""
 
 from collections.abc import Iterator
 
@@ -22,13 +22,13 @@ class SnapshotPart(BaseModel):
 
 
 class Snapshot(BaseModel):
-    """A catalog in the workspace. Products count in the order of the parts; other steps name them by that position.
+    """A catalog in the workspace. Products are numbered in the order of the parts, and other steps refer to them by that position.
 
     Attributes:
         folder: within the workspace.
-        source: what was read.
-        fingerprint: of the content of the usable rows, duplicates among them, whatever their order and however they were stored.
-        read, rejected: rows; `products` and `rejected` add up to `read`.
+        source: the file, folder or glob that was read.
+        fingerprint: of the content of the usable rows, duplicates included. Their order, and how they were stored, change nothing.
+        read, rejected: numbers of rows. `products` and `rejected` add up to `read`.
         rejected_folder: where rejected rows are kept, within the workspace.
         reasons: how often each reason rejected a row.
     """
@@ -50,7 +50,7 @@ class Snapshot(BaseModel):
 
 
 def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
-    """A finished snapshot; None where there is none, or one that was broken off.
+    """A finished snapshot. None where there is none, or only one that was broken off.
 
     Raises:
         ShelfcodeError: its manifest is damaged.
@@ -65,7 +65,7 @@ def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
 
 
 def snapshot_batches(workspace: Workspace, snapshot: Snapshot, columns: list[str]) -> Iterator[pa.Table]:
-    """Some columns of all products, a part at a time, in order."""
+    """Some columns of all products, part by part, in their order."""
     for part in snapshot.parts:
         yield workspace.read_table(part.path, columns=columns)
 

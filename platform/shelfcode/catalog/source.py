@@ -1,4 +1,4 @@
-"""Reading a source: a file, folder or glob of Parquet, CSV or JSON Lines, local or s3://, a bounded piece at a time."""
+"""Reading a source: a file, folder or glob of Parquet, CSV or JSON Lines, local or s3://, a bounded number of rows at a time."""
 
 import hashlib
 import json
@@ -17,9 +17,9 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.store import open_filesystem
 
 FORMATS = {"parquet": "parquet", "pq": "parquet", "csv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "json": "jsonl"}
-ROWS_A_PIECE = 10_000
+ROWS_PER_BATCH = 10_000
 SPLIT_ABOVE_BYTES = 256 * 2**20
-"""A Parquet file larger than this is read by several tasks, row groups side by side."""
+"""A Parquet file larger than this is split by row groups, so that several tasks read it side by side."""
 
 
 @dataclass(frozen=True)
@@ -34,92 +34,94 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some rows of a file as its own columns say them, and the rows that could not even be parsed."""
+class RowBatch:
+    """Some rows of a file under the file's own column names, and the rows that could not even be parsed.
+
+    Attributes:
+        first_row: number of the first of them within the file, counted from 0.
+    """
 
     table: pa.Table
     first_row: int
     unreadable: tuple[RejectedRow, ...] = ()
 
 
-def list_source(url: str) -> list[SourceFile]:
+def list_source(url: str, split_above_bytes: int = SPLIT_ABOVE_BYTES) -> list[SourceFile]:
     """The files of a source, in the order in which their rows count.
 
     Raises:
         ShelfcodeError: nothing is there, or no file of a known format.
     """
-    fs, path = open_filesystem(url)
-    if any(sign in path for sign in "*?[") and not fs.exists(path):  # a name may hold such a sign itself
-        paths = fs.glob(path)
-    elif fs.isdir(path):
-        paths = fs.find(path)
+    fs, root = open_filesystem(url)
+    if any(sign in root for sign in "*?[") and not fs.exists(root):  # a file's name may contain such a character
+        paths = fs.glob(root)
+    elif fs.isdir(root):
+        paths = fs.find(root)
     else:
-        paths = [path] if fs.exists(path) else []
+        paths = [root] if fs.exists(root) else []
     files = []
-    for found in sorted(paths):
-        names = found[len(path) :].split("/") if found.startswith(path) else [found.rsplit("/", 1)[-1]]
-        if (kind := _format(found)) and not any(name.startswith((".", "_")) for name in names):
-            files += _split(SourceFile(fs.unstrip_protocol(found), kind, _version(fs, found)))
+    for path in sorted(paths):
+        names = path[len(root) :].split("/") if path.startswith(root) else [path.rsplit("/", 1)[-1]]
+        if (kind := _format(path)) and not any(name.startswith((".", "_")) for name in names):
+            files += _split(SourceFile(fs.unstrip_protocol(path), kind, _version(fs, path)), split_above_bytes)
     if not files:
-        found_note = (
-            "there is nothing there" if not paths else f"none of the {len(paths)} files ends in {', '.join('.' + end for end in FORMATS)}"
-        )
-        raise ShelfcodeError(f"--catalog {url}: {found_note}. Give a file, a folder or a glob of Parquet, CSV or JSON Lines")
+        endings = ", ".join(f".{end}" for end in FORMATS)
+        problem = f"none of the {len(paths)} files ends in {endings}" if paths else "there is nothing there"
+        raise ShelfcodeError(f"--catalog {url}: {problem}. Give a file, a folder or a glob of Parquet, CSV or JSON Lines")
     return files
 
 
 def source_digest(files: list[SourceFile], settings_json: str) -> str:
-    """What identifies the content of a source without reading it: names, sizes, times, and how columns are mapped."""
-    return hashlib.blake2b(
-        "\n".join([settings_json, *(f"{file.url} {file.version}" for file in files)]).encode(), digest_size=8
-    ).hexdigest()
+    """Identifies the content of a source without reading it: by its files' names, sizes and times, and the settings they are read with."""
+    lines = [settings_json, *(f"{file.url} {file.version}" for file in files)]
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=8).hexdigest()
 
 
 def source_schema(files: list[SourceFile]) -> tuple[str, pa.Schema]:
-    """Column names and types of the first file that can be read, and its URL; all text where the format has no types.
+    """Column names and types of the first file that can be read, and its URL. Where a format has no types, all is text.
 
     Raises:
         ShelfcodeError: no file can be read.
     """
     problems = []
     for file in files:
-        for piece in islice(read_file(file), 1):
-            if piece.table.num_columns:
-                return file.url, piece.table.schema
-            problems += [row.reason for row in piece.unreadable]
+        for batch in islice(read_file(file), 1):
+            if batch.table.num_columns:
+                return file.url, batch.table.schema
+            problems += [row.reason for row in batch.unreadable]
     listed = "; ".join(problems[:3])
     raise ShelfcodeError(f"the catalog is empty: no row could be read from {files[0].url}" + (f" ({listed})" if listed else ""))
 
 
-def read_file(file: SourceFile) -> Iterator[Piece]:
-    """The rows of a file, a piece at a time. A file that breaks off gives what comes before, and one rejected row for the rest."""
+def read_file(file: SourceFile, rows_per_batch: int = ROWS_PER_BATCH) -> Iterator[RowBatch]:
+    """The rows of a file, batch by batch. A file that breaks off gives the rows before the break, and one rejected row for the rest."""
     reader = {"parquet": _read_parquet, "csv": _read_csv, "jsonl": _read_jsonl}[file.format]
     row = file.first_row
     try:
-        for piece in reader(file):
-            row = piece.first_row + len(piece.table) + len(piece.unreadable)
-            yield piece
+        for batch in reader(file, rows_per_batch):
+            row = batch.first_row + len(batch.table) + len(batch.unreadable)
+            yield batch
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         message = " ".join(str(error).split())[:300]
         broken = RejectedRow(None, "read", f"file cannot be read: {file.url} from row {row} on: {message}", {"file": file.url, "row": row})
-        yield Piece(pa.table({}), row, (broken,))
+        yield RowBatch(pa.table({}), row, (broken,))
 
 
-def _read_parquet(file: SourceFile) -> Iterator[Piece]:
+def _read_parquet(file: SourceFile, rows_per_batch: int) -> Iterator[RowBatch]:
     fs, path = open_filesystem(file.url)
     row = file.first_row
     with fs.open(path, "rb") as stream:
         parquet = pq.ParquetFile(stream)
         groups = list(file.row_groups) if file.row_groups is not None else None
         if not parquet.metadata.num_rows:
-            yield Piece(parquet.schema_arrow.empty_table(), row)
-        for batch in parquet.iter_batches(batch_size=ROWS_A_PIECE, row_groups=groups):
-            yield Piece(pa.Table.from_batches([batch]), row)
+            yield RowBatch(parquet.schema_arrow.empty_table(), row)
+        for batch in parquet.iter_batches(batch_size=rows_per_batch, row_groups=groups):
+            yield RowBatch(pa.Table.from_batches([batch]), row)
             row += len(batch)
 
 
-def _read_csv(file: SourceFile) -> Iterator[Piece]:
-    """All columns as bytes: what is not UTF-8 is found row by row later, and '007' stays an item_id."""
+def _read_csv(file: SourceFile, rows_per_batch: int) -> Iterator[RowBatch]:
+    """All columns as bytes: so '007' stays an item_id, and text that is not UTF-8 costs its own row alone, later."""
     fs, path = open_filesystem(file.url)
     unreadable: list[RejectedRow] = []
 
@@ -144,21 +146,21 @@ def _read_csv(file: SourceFile) -> Iterator[Piece]:
     row = 0
     with fs.open(path, "rb", compression="infer") as stream:
         for batch in open_reader(stream, names):
-            for begin in range(0, len(batch), ROWS_A_PIECE):
-                table = pa.Table.from_batches([batch.slice(begin, ROWS_A_PIECE)])
-                yield Piece(table, row, tuple(unreadable))
+            for begin in range(0, len(batch), rows_per_batch):
+                table = pa.Table.from_batches([batch.slice(begin, rows_per_batch)])
+                yield RowBatch(table, row, tuple(unreadable))
                 row += len(table) + len(unreadable)
                 unreadable.clear()
     if unreadable:
-        yield Piece(pa.table({}), row, tuple(unreadable))
+        yield RowBatch(pa.table({}), row, tuple(unreadable))
 
 
-def _read_jsonl(file: SourceFile) -> Iterator[Piece]:
+def _read_jsonl(file: SourceFile, rows_per_batch: int) -> Iterator[RowBatch]:
     fs, path = open_filesystem(file.url)
     row = 0
     with fs.open(path, "rb", compression="infer") as stream:
         lines = (line for line in stream if line.strip())
-        while chunk := list(islice(lines, ROWS_A_PIECE)):
+        while chunk := list(islice(lines, rows_per_batch)):
             records, unreadable = [], []
             for offset, line in enumerate(chunk):
                 try:
@@ -167,7 +169,7 @@ def _read_jsonl(file: SourceFile) -> Iterator[Piece]:
                     reason = f"line is not a JSON object: row {row + offset} of {file.url}: {error}"
                     unreadable.append(RejectedRow(None, "read", reason, {"text": line.decode("utf-8", "replace")}))
             table, mixed = _table_of_records(records, file.url)
-            yield Piece(table, row, (*unreadable, *mixed))
+            yield RowBatch(table, row, (*unreadable, *mixed))
             row += len(chunk)
 
 
@@ -175,7 +177,7 @@ def _record(line: bytes) -> dict[str, Any]:
     """One line as an object with fields.
 
     Raises:
-        ValueError: it is none, or holds an escaped half of a surrogate pair, which no UTF-8 text can.
+        ValueError: it is something else, or contains an escaped half of a surrogate pair, which UTF-8 cannot express.
         RecursionError: it is nested too deeply.
     """
     record = json.loads(line)
@@ -187,9 +189,9 @@ def _record(line: bytes) -> dict[str, Any]:
 
 
 def _table_of_records(records: list[dict[str, Any]], url: str) -> tuple[pa.Table, list[RejectedRow]]:
-    """Records as columns of text or of lists of names; a record that has text where most have a list is turned away.
+    """Records as columns of text or of lists of names, and the records rejected for having text where most have a list.
 
-    Any other value becomes text, as CSV would have it: numbers as written, objects as JSON.
+    Any other value becomes text, as in a CSV: numbers as they are written, objects as JSON.
     """
     names = list(dict.fromkeys(name for record in records for name in record))
     lists = {name for name in names if _mostly_lists([record.get(name) for record in records])}
@@ -208,7 +210,7 @@ def _table_of_records(records: list[dict[str, Any]], url: str) -> tuple[pa.Table
         if name in lists:
             columns[name] = pa.array(values, pa.list_(pa.string()))
         elif all(value is None for value in values):
-            columns[name] = pa.nulls(len(values))  # as good as absent: a category path without a name is not "one string"
+            columns[name] = pa.nulls(len(values))  # the same as absent: a category path without a name is not "one string"
         else:
             columns[name] = pa.array([_as_text(value) for value in values], pa.string())
     return pa.table(columns), mixed
@@ -238,21 +240,22 @@ def _version(fs: AbstractFileSystem, path: str) -> str:
     return f"{info.get('size')} {info.get('ETag') or info.get('mtime')}"
 
 
-def _split(file: SourceFile) -> list[SourceFile]:
+def _split(file: SourceFile, above_bytes: int) -> list[SourceFile]:
+    """A file as it is, or a large Parquet file as groups of its row groups."""
     fs, path = open_filesystem(file.url)
-    if file.format != "parquet" or int(file.version.split()[0]) <= SPLIT_ABOVE_BYTES:
+    if file.format != "parquet" or int(file.version.split()[0]) <= above_bytes:
         return [file]
     try:
         with fs.open(path, "rb") as stream:
             metadata = pq.ParquetFile(stream).metadata
     except (pa.ArrowException, OSError):
-        return [file]  # reading it will say what is wrong
-    pieces, groups, size, first_row, row = [], [], 0, 0, 0
+        return [file]  # whoever reads it says what is wrong
+    shares, groups, size, first_row, row = [], [], 0, 0, 0
     for group in range(metadata.num_row_groups):
         groups.append(group)
         size += metadata.row_group(group).total_byte_size
         row += metadata.row_group(group).num_rows
-        if size > SPLIT_ABOVE_BYTES or group == metadata.num_row_groups - 1:
-            pieces.append(SourceFile(file.url, file.format, file.version, tuple(groups), first_row))
+        if size > above_bytes or group == metadata.num_row_groups - 1:
+            shares.append(SourceFile(file.url, file.format, file.version, tuple(groups), first_row))
             groups, size, first_row = [], 0, row
-    return pieces
+    return shares

@@ -1,7 +1,7 @@
-"""The catalog's own tree, as arrays: who shares a leaf, a parent, or nothing at all.
+"""The catalog's own tree as arrays: which products share a leaf, a parent, or nothing at all.
 
-Paths may be of uneven depth. A product's *leaf* is the node its whole path names, even where other paths go deeper.
-The root above the first names is no ancestor: two products whose first names differ are *unrelated*.
+Paths may differ in length. A product's *leaf* is the node that its whole path names, even where other paths go deeper.
+The root above the first names does not count as an ancestor: two products whose first names differ are *unrelated*.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -13,24 +13,24 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 NO_LEAF = -1
-"""Leaf of a product without a category path; such a product takes part in no contrastive pair."""
+"""Leaf of a product without a category path. Such a product takes part in no contrastive pair."""
 
 SAME_LEAF, SIBLING_LEAF, RELATED, UNRELATED, UNKNOWN = 3, 2, 1, 0, -1
-"""What two products are to each other. RELATED: a shared ancestor, but no shared parent. UNKNOWN: one has no path."""
+"""How two products are related. RELATED: they share an ancestor, but not the parent. UNKNOWN: one of them has no path."""
 
 _JOINT = "\x1f"
 
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """Leaves of N products and the tree above the P leaves, D deep at the deepest.
+    """Leaves of N products, and the tree of at most D levels above the P leaves.
 
     Attributes:
-        leaf_of_N: int32, the leaf of each product, NO_LEAF without a path.
+        leaf_of_N: int32, the leaf of each product; NO_LEAF where it has no path.
         paths: the category path of each leaf, root first.
-        ancestors_PD: int32, the node at each depth of each leaf's path, the leaf itself included; -1 past its end.
-            Node numbers are unique across depths, so equal entries in one column mean an equal path down to there.
-        parent_P: int32, the node above each leaf, -1 for a leaf at the top.
+        ancestors_PD: int32, the node at each depth of each leaf's path, the leaf included; -1 beyond its end.
+            Node numbers are unique across depths, so equal entries in one column mean equal paths down to that depth.
+        parent_P: int32, the node above each leaf; -1 for a leaf at the top.
     """
 
     leaf_of_N: NDArray[np.int32]
@@ -44,18 +44,18 @@ class Taxonomy:
         return int(self.ancestors_PD.shape[1])
 
     def of(self, positions_M: NDArray[np.integer]) -> "Taxonomy":
-        """The same tree, of some of the products."""
+        """The same tree with some of the products."""
         return replace(self, leaf_of_N=self.leaf_of_N[positions_M])
 
     def without_leaves(self, names: Collection[str]) -> "Taxonomy":
-        """The same tree, where a path whose last name is one of `names`, in any case, says nothing about a product."""
+        """The same tree, in which a path that ends in one of `names`, in upper or lower case, says nothing about a product."""
         ignored = {name.casefold().strip() for name in names}
         says_P = np.array([path[-1].casefold().strip() not in ignored for path in self.paths])
         kept_N = (self.leaf_of_N != NO_LEAF) & says_P[self.leaf_of_N]
         return replace(self, leaf_of_N=np.where(kept_N, self.leaf_of_N, NO_LEAF).astype(np.int32))
 
     def lca_depth(self, leaf_a: NDArray[np.integer], leaf_b: NDArray[np.integer]) -> NDArray[np.int64]:
-        """Depth of the lowest common ancestor of leaves, elementwise and broadcasting; 0: none, or a leaf is NO_LEAF."""
+        """Depth of the lowest common ancestor of leaves, elementwise and broadcasting; 0 where there is none, or a leaf is NO_LEAF."""
         a, b = self.ancestors_PD[leaf_a], self.ancestors_PD[leaf_b]
         known = (np.asarray(leaf_a) != NO_LEAF) & (np.asarray(leaf_b) != NO_LEAF)
         return ((a == b) & (a >= 0)).sum(axis=-1) * known
@@ -71,7 +71,7 @@ class Taxonomy:
         return relation.astype(np.int8)
 
     def labels_at(self, depth: int) -> NDArray[np.int32]:
-        """Node of each product's path at a depth counted from 1: int32[N], -1 where the path is shorter or missing."""
+        """Node of each product's path at a depth, which counts from 1: int32[N]; -1 where the path is shorter or missing."""
         node_P = self.ancestors_PD[:, depth - 1]
         return np.where(self.leaf_of_N == NO_LEAF, -1, node_P[self.leaf_of_N]).astype(np.int32)
 
@@ -93,9 +93,9 @@ def build_taxonomy(leaf_of_N: NDArray[np.integer], paths: Sequence[Sequence[str]
 
 
 def taxonomy_from_batches(category_paths: Iterable[pa.ListArray]) -> Taxonomy:
-    """Number the leaves of a catalog that streams by in batches of category paths; null or empty means no path.
+    """The taxonomy of a catalog that streams by in batches of category paths; null or empty means no path.
 
-    Only distinct paths and one int32 a product are held.
+    Holds only the distinct paths and one int32 per product.
     """
     number_of: dict[str, int] = {}
     leaves: list[NDArray[np.int32]] = []
@@ -109,5 +109,5 @@ def taxonomy_from_batches(category_paths: Iterable[pa.ListArray]) -> Taxonomy:
 
 
 def taxonomy_from_paths(paths: Sequence[Sequence[str] | None]) -> Taxonomy:
-    """`taxonomy_from_batches` for paths at hand in one list."""
+    """The same for paths in one list."""
     return taxonomy_from_batches([pa.array(paths, type=pa.list_(pa.string()))])

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shelfcode.catalog.rejected import RejectedRow
-from shelfcode.catalog.source import Piece, SourceFile, list_source, read_file
+from shelfcode.catalog.source import RowBatch, SourceFile, list_source, read_file
 from shelfcode.errors import ShelfcodeError
 
 LABELS = ("E", "S", "C", "I")
@@ -55,17 +55,17 @@ def read_rows(url: str) -> JudgmentRows:
     tables, rejected = [_ROWS.empty_table()], list[RejectedRow]()
     for number, file in enumerate(files):
         checked = False
-        for piece in read_file(file):
-            for row in piece.unreadable:
+        for batch in read_file(file):
+            for row in batch.unreadable:
                 if row.reason.startswith("file cannot be read:"):  # half of the judgments is not what was asked for
                     raise ShelfcodeError(row.reason)
                 rejected.append(replace(row, stage=STAGE))
-            if not piece.table.num_columns:
+            if not batch.table.num_columns:
                 continue
             if not checked:
-                _check_columns(piece.table.column_names, file.url)
+                _check_columns(batch.table.column_names, file.url)
                 checked = True
-            rows = _texts(piece, number, file.url)
+            rows = _texts(batch, number, file.url)
             reasons = _incomplete(rows)
             bad_R = pc.is_in(rows["row"], pa.array(list(reasons), pa.int64()))
             rejected += _rejected(rows.filter(bad_R), [reasons[row] for row in sorted(reasons)], files)
@@ -99,15 +99,15 @@ def _check_columns(found: list[str], url: str) -> None:
             )
 
 
-def _texts(piece: Piece, number: int, url: str) -> pa.Table:
+def _texts(batch: RowBatch, number: int, url: str) -> pa.Table:
     """The columns that count as text, as the catalog has its item_ids, and where each row stands."""
     columns = [
-        _text(piece.table[name].combine_chunks(), name, url)
-        if name in piece.table.column_names
-        else pa.nulls(len(piece.table), pa.string())
+        _text(batch.table[name].combine_chunks(), name, url)
+        if name in batch.table.column_names
+        else pa.nulls(len(batch.table), pa.string())
         for name in _COLUMNS
     ]
-    row_R = np.arange(piece.first_row, piece.first_row + len(piece.table))
+    row_R = np.arange(batch.first_row, batch.first_row + len(batch.table))
     return pa.table([*columns, pa.nulls(len(row_R), pa.int8()), np.full(len(row_R), number, np.int32), row_R], schema=_ROWS)
 
 
