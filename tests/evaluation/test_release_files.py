@@ -1,4 +1,6 @@
-"""Behavioural alignment of whole catalogs: each release on its own products, two releases on those that both code."""
+"""Whole catalogs: a draft is checked, evaluated and held against its parent before anybody sees it, and refused where it is damaged;
+behavioural alignment of each release on its own products, of two releases on those that both code.
+"""
 
 from pathlib import Path
 from typing import Any, cast
@@ -8,9 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.evaluation.release_files import CodedCatalog, compare_behavioural_alignment, measure_behavioural_alignment
+from shelfcode.errors import ShelfcodeError
+from shelfcode.evaluation.quality.evaluate import headline
+from shelfcode.evaluation.release_files import CodedCatalog, compare_behavioural_alignment, measure_behavioural_alignment, read_evaluation
 from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.keys import item_keys
+from shelfcode.quantization.semantic_ids import read_coded_texts
+from shelfcode.releases.release import publish
 from shelfcode.workspace import Workspace
 
 NAMES = [f"P{number:03}" for number in range(200)]
@@ -59,3 +65,50 @@ def test_two_releases_are_compared_on_the_products_that_both_code(relations: Rel
     assert (depth.lift_a, depth.lift_b) == (found.a.relations[0].depths[0].lift, found.b.relations[0].depths[0].lift)
     assert found.a.relations[0].depths[0].share == 1
     assert found.b.relations[0].depths[0].share == 0
+
+
+def test_a_whole_draft_gets_its_evaluation_its_texts_and_a_manifest(shelf) -> None:
+    assert len(read_coded_texts(shelf.workspace, shelf.draft)) == 0
+    evaluated = shelf.evaluate(model_from="small@v0007")
+    manifest = evaluated.manifest
+    assert (manifest.flavor, manifest.version, manifest.parent, manifest.model_from) == ("small", "", None, "small@v0007")
+    assert manifest.rows.model_dump() == {"read": 243, "coded": 220, "rejected": 23}
+    assert manifest.embeddings == shelf.embedded.folder
+    assert manifest.churn is None
+    assert manifest.metrics == headline(read_evaluation(shelf.workspace, shelf.draft))
+    assert {"evaluation.json", "report.html", "coded_texts.npy", "model.safetensors"} <= set(shelf.workspace.names(shelf.draft))
+    assert not shelf.workspace.exists(f"{shelf.draft}/manifest.json"), "what has a manifest is published"
+    assert [len(titles) for _, titles in evaluated.prefixes] == [4] * 4
+    stored = read_coded_texts(shelf.workspace, shelf.draft)
+    assert stored.dtype == np.uint64
+    assert stored.tolist() == sorted(shelf.embedded.keys_N.tolist()), "kept in rising order"
+    assert stored.tolist() != shelf.embedded.keys_N.tolist()
+
+
+def test_a_draft_is_held_against_its_parent(shelf) -> None:
+    parent = publish(shelf.workspace, shelf.draft, shelf.evaluate().manifest)
+    shelf.write_draft(changed=55)
+    manifest = shelf.evaluate(parent).manifest
+    assert manifest.parent == "small@v0001"
+    assert manifest.churn["against"] == "small@v0001"
+    assert manifest.churn["changed"] == pytest.approx([0.25, 0.25])
+    assert "Stability" in shelf.workspace.read_bytes(f"{shelf.draft}/report.html").decode()
+
+
+def test_a_damaged_draft_is_refused_before_anything_is_written(shelf) -> None:
+    """The damages that are found are those of `check_semantic_ids`, in tests/releases/test_check.py."""
+    shelf.workspace.remove(shelf.parts[1])
+    with pytest.raises(ShelfcodeError, match="holds 110 products in 1 parts"):
+        shelf.evaluate()
+    assert not {"evaluation.json", "coded_texts.npy"} & set(shelf.workspace.names(shelf.draft))
+
+
+def test_a_draft_of_other_products_is_refused(shelf) -> None:
+    """As many as there should be, and one of them that the catalog does not have."""
+    last = shelf.parts[1]
+    table = shelf.workspace.read_table(last)
+    names = ["nobody", *table["item_id"].to_pylist()[1:]]
+    shelf.workspace.write_table(last, table.set_column(0, "item_id", pa.array(names, pa.string())))
+    with pytest.raises(KeyError, match="has no semantic ID for 1 products"):
+        shelf.evaluate()
+    assert not shelf.workspace.exists(f"{shelf.draft}/evaluation.json")

@@ -6,27 +6,24 @@ from dataclasses import dataclass, replace
 import ray
 import torch
 
-from shelfcode.catalog.snapshot import Snapshot, load_snapshot, snapshot_taxonomy
+from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
-from shelfcode.evaluation.quality.evaluate import Evaluation, headline
+from shelfcode.evaluation.quality.evaluate import Evaluation
 from shelfcode.evaluation.release_files import (
     CodedCatalog,
+    EvaluatedDraft,
+    complete_draft,
     evaluate_catalog,
-    example_prefixes,
     measure_behavioural_alignment,
     read_coded_catalog,
     write_evaluation,
 )
-from shelfcode.evaluation.stability.churn import Churn
-from shelfcode.evaluation.stability.migration import churn_of, read_migration, write_migration
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import Relations
-from shelfcode.quantization.semantic_ids import write_coded_texts
-from shelfcode.releases.check import check_semantic_ids
-from shelfcode.releases.release import Manifest, draft_manifest, release_recipe
+from shelfcode.releases.release import Manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
 
@@ -39,54 +36,22 @@ class EvaluatedRelease:
     behavioural_alignment: BehaviouralAlignment | None
 
 
-@dataclass(frozen=True)
-class EvaluatedDraft:
-    """What is known of a draft once it was evaluated: the manifest that it is to have, and some prefixes to show."""
-
-    manifest: Manifest
-    prefixes: list[tuple[str, list[str]]]
-
-
 def evaluate_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
     model_from: str | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
-    """Check a draft's semantic IDs, evaluate them, hold them against those of the parent, and write what a release tells of itself.
-
-    Runs in a task: it takes memory that grows with the catalog, and a driver may sit on a small head node.
-
-    Args:
-        parent: the release that this one follows.
-        model_from: the release whose model this is; None for one that was just trained.
-
-    Raises:
-        ShelfcodeError: a file of the draft is damaged.
-    """
-    task = ray.remote(num_cpus=recipe.training.cpus_per_worker)(_evaluate_draft)
+    """`complete_draft` in a task: it takes memory that grows with the catalog, and a driver may sit on a small head node."""
+    task = ray.remote(num_cpus=recipe.training.cpus_per_worker)(_complete_draft)
     lean = replace(embedded, extracted=None)
     return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
 
 
-def _evaluate_draft(
+def _complete_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
     model_from: str | None,
 ) -> EvaluatedDraft:  # fmt: skip
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    check_semantic_ids(workspace, f"{draft}/semantic_ids", len(embedded.keys_N), recipe.quantizer.codebook_sizes)
-    write_coded_texts(workspace, draft, embedded.keys_N)
-    catalog = read_coded_catalog(workspace, snapshot, embedded, draft)
-    evaluation = evaluate_catalog(catalog, recipe)
-    churn = _write_churn(catalog, draft, parent) if parent else None
-    manifest = draft_manifest(recipe, snapshot, embedded, headline(evaluation), parent.name if parent else None, model_from, churn)
-    write_evaluation(catalog, evaluation, recipe, draft, recipe.name, manifest.facts(), churn=churn)
-    return EvaluatedDraft(manifest, example_prefixes(catalog))
-
-
-def _write_churn(catalog: CodedCatalog, draft: str, parent: Manifest) -> Churn:
-    migration = read_migration(catalog.workspace, parent.folder, draft)
-    write_migration(catalog.workspace, draft, migration)
-    taxonomy = snapshot_taxonomy(catalog.workspace, catalog.snapshot).of(catalog.embedded.positions_N)
-    return churn_of(migration, parent.name, taxonomy, catalog.item_keys_N)
+    return complete_draft(workspace, snapshot, embedded, recipe, draft, parent, model_from)
 
 
 def evaluate_release(

@@ -1,4 +1,7 @@
-"""The evaluation of a release, read from its folder and written as evaluation.json, behavioural_alignment.json and report.html."""
+"""The evaluation of a release: measured on the files in its folder, and written there as files.
+
+They are evaluation.json, report.html and, where relations are given, behavioural_alignment.json.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +14,16 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxo
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
-from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
 from shelfcode.evaluation.stability.churn import Churn
+from shelfcode.evaluation.stability.migration import churn_of, read_migration, write_migration
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import Relations
 from shelfcode.keys import Keys, index_keys, item_keys
-from shelfcode.quantization.semantic_ids import read_codes
+from shelfcode.quantization.semantic_ids import read_codes, write_coded_texts
+from shelfcode.releases.check import check_semantic_ids
+from shelfcode.releases.release import Manifest, draft_manifest
 from shelfcode.reporting.intervals import RESAMPLES
 from shelfcode.semantic_id import SEPARATOR, format_codes
 from shelfcode.workspace import Workspace
@@ -39,6 +45,14 @@ class CodedCatalog:
     embedded: EmbeddedCatalog
     item_keys_N: Keys
     codes_NL: NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class EvaluatedDraft:
+    """What is known of a draft once it was evaluated: the manifest that it is to have, and some prefixes to show."""
+
+    manifest: Manifest
+    prefixes: list[tuple[str, list[str]]]
 
 
 def read_coded_catalog(workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, folder: str) -> CodedCatalog:
@@ -82,6 +96,36 @@ def _measure(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relat
         incomplete_rows=relations.incomplete_rows,
         relations=tuple(relation_lifts(codes_NL, each, seed) for each in pairs),
     )
+
+
+def complete_draft(
+    workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
+    model_from: str | None = None,
+) -> EvaluatedDraft:  # fmt: skip
+    """Check a draft's semantic IDs, evaluate them, hold them against those of the parent, and write what a release tells of itself.
+
+    Args:
+        parent: the release that this one follows.
+        model_from: the release whose model this is; None for one that was just trained.
+
+    Raises:
+        ShelfcodeError: a file of the draft is damaged.
+    """
+    check_semantic_ids(workspace, f"{draft}/semantic_ids", len(embedded.keys_N), recipe.quantizer.codebook_sizes)
+    write_coded_texts(workspace, draft, embedded.keys_N)
+    catalog = read_coded_catalog(workspace, snapshot, embedded, draft)
+    evaluation = evaluate_catalog(catalog, recipe)
+    churn = _write_churn(catalog, draft, parent) if parent else None
+    manifest = draft_manifest(recipe, snapshot, embedded, headline(evaluation), parent.name if parent else None, model_from, churn)
+    write_evaluation(catalog, evaluation, recipe, draft, recipe.name, manifest.facts(), churn=churn)
+    return EvaluatedDraft(manifest, example_prefixes(catalog))
+
+
+def _write_churn(catalog: CodedCatalog, draft: str, parent: Manifest) -> Churn:
+    migration = read_migration(catalog.workspace, parent.folder, draft)
+    write_migration(catalog.workspace, draft, migration)
+    taxonomy = snapshot_taxonomy(catalog.workspace, catalog.snapshot).of(catalog.embedded.positions_N)
+    return churn_of(migration, parent.name, taxonomy, catalog.item_keys_N)
 
 
 def write_evaluation(

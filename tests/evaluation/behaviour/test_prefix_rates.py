@@ -76,13 +76,12 @@ def test_one_resample_serves_all_codes():
         np.testing.assert_allclose(one.chance_SL, other.chance_SL)
 
 
-def test_many_samples_come_in_chunks_and_are_the_same(monkeypatch):
+def test_many_samples_come_in_chunks_and_are_the_same():
     rng = np.random.default_rng(0)
     codes_NL = rng.integers(0, 4, (50, 2))
     pairs = make_pairs(rng.integers(0, 25, 300), rng.integers(25, 50, 300), np.arange(300) // 6)
     (whole,) = prefix_rates(pairs, [codes_NL], np.random.default_rng(1), resamples=20)
-    monkeypatch.setattr("shelfcode.evaluation.behaviour.prefix_rates._CELLS_A_CHUNK", 120)
-    (chunked,) = prefix_rates(pairs, [codes_NL], np.random.default_rng(1), resamples=20)
+    (chunked,) = prefix_rates(pairs, [codes_NL], np.random.default_rng(1), resamples=20, cells_per_chunk=120)
     assert chunked.share_SL.shape == (21, 2)
     np.testing.assert_allclose(chunked.lift_SL, whole.lift_SL)
 

@@ -4,7 +4,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shelfcode.evaluation.behaviour import relation_pairs as module
 from shelfcode.evaluation.behaviour.relation_pairs import MOST_PAIRS_A_GROUP, RelationPairs, relation_pairs
 from shelfcode.interactions.relations import LABELS, RelationRows, Relations
 from shelfcode.keys import item_keys
@@ -13,11 +12,11 @@ CODED = item_keys(pa.array(list("abcdefgh")))
 """Positions 0 to 7."""
 
 
-def pairs_of(kind: str, rows: list[tuple[str, ...]], coded=CODED, seed: int = 0) -> dict[str, RelationPairs]:
+def pairs_of(kind: str, rows: list[tuple[str, ...]], coded=CODED, seed: int = 0, **limits: int) -> dict[str, RelationPairs]:
     owners, items, *labels = zip(*rows, strict=True)
     label_R = np.array([LABELS.index(label) for label in labels[0]] if labels else [0] * len(rows), dtype=np.int8)
     keyed = RelationRows(kind, "swap", item_keys(pa.array(owners)), item_keys(pa.array(items)), label_R)
-    return {pairs.relation: pairs for pairs in relation_pairs(Relations("", (keyed,), (), 0), coded, seed)}
+    return {pairs.relation: pairs for pairs in relation_pairs(Relations("", (keyed,), (), 0), coded, seed, **limits)}
 
 
 def listed(pairs: RelationPairs) -> list[tuple[int, int]]:
@@ -74,12 +73,12 @@ def test_a_product_judged_twice_pairs_not_with_itself():
 
 
 def test_a_huge_basket_gives_as_many_pairs_as_any_large_one_all_different_and_drawn_by_seed():
-    names = [str(number) for number in range(30_000)]
+    names = [str(number) for number in range(3000)]
     coded, rows = item_keys(pa.array(names)), [("s", name) for name in names] + [("t", "1"), ("t", "2")]
     pairs = pairs_of("baskets", rows, coded)["same_basket"]
     assert len(set(unordered(pairs))) == len(pairs.left_P)
     assert sorted(np.bincount(pairs.group_P).tolist()) == [1, MOST_PAIRS_A_GROUP]
-    assert pairs.pairs_there == 30_000 * 29_999 // 2 + 1
+    assert pairs.pairs_there == 3000 * 2999 // 2 + 1
     assert listed(pairs_of("baskets", rows, coded)["same_basket"]) == listed(pairs)
     assert listed(pairs_of("baskets", rows, coded, seed=1)["same_basket"]) != listed(pairs)
 
@@ -96,15 +95,14 @@ def test_the_pairs_of_a_large_query_are_drawn_from_all_of_them():
 
 
 @pytest.mark.parametrize("kind", ["pairs", "baskets"])
-def test_of_too_many_pairs_whole_groups_are_drawn(monkeypatch, kind):
-    monkeypatch.setattr(module, "MOST_PAIRS", 20)
+def test_of_too_many_pairs_whole_groups_are_drawn(kind):
     if kind == "pairs":
         rows = [(left, right) for left in "abcdefgh" for right in "abcdefgh" if left != right]  # 8 groups of 7
         size, there = 7, 56
     else:
         rows = [(basket, item) for basket in "stuvwxyz" for item in "abcd"]  # 8 groups of 6
         size, there = 6, 48
-    (pairs,) = pairs_of(kind, rows).values()
+    (pairs,) = pairs_of(kind, rows, most_pairs=20).values()
     counts = np.bincount(pairs.group_P)
     assert (counts == size).all()
     assert 20 <= counts.sum() < 20 + size

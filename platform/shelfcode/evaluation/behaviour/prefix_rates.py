@@ -32,7 +32,8 @@ from shelfcode.evaluation.prefixes import prefix_numbers
 from shelfcode.reporting.intervals import RESAMPLES, divided
 from shelfcode.semantic_id import shared_depth
 
-_CELLS_A_CHUNK = 4_000_000
+CELLS_PER_CHUNK = 4_000_000
+"""Resamples are taken in chunks of so many cells (groups or products, times resamples): what is held at once."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ class _Ends:
 
 
 def prefix_rates(
-    pairs: RelationPairs, codes: Sequence[NDArray[np.integer]], rng: np.random.Generator, resamples: int = RESAMPLES
+    pairs: RelationPairs,
+    codes: Sequence[NDArray[np.integer]],
+    rng: np.random.Generator,
+    resamples: int = RESAMPLES,
+    cells_per_chunk: int = CELLS_PER_CHUNK,
 ) -> list[PrefixRates]:
     """The rates of the same pairs under one or more sets of codes; a resample serves all sets.
 
@@ -72,6 +77,7 @@ def prefix_rates(
         pairs: positions in the codes.
         codes: each int[N, L]; L may differ.
         rng: draws the resamples.
+        cells_per_chunk: bounds the memory that is held at once; the figures do not depend on it.
     """
     ends, groups = _ends(pairs), int(pairs.group_P.max(initial=-1)) + 1
     same_G = _agreeing(ends.left_GX, ends.right_GX)
@@ -81,7 +87,7 @@ def prefix_rates(
     left_XG = ends.left_GX.T.tocsr()
     right_XG = ends.right_GX.T.tocsr() if pairs.ordered else None
     rates: list[list[tuple[NDArray[np.float64], NDArray[np.float64]]]] = [[] for _ in codes]
-    for weight_GS in _weights(groups, len(ends.products_X), rng, resamples):
+    for weight_GS in _weights(groups, rng, resamples, max(1, cells_per_chunk // max(groups, len(ends.products_X), 1))):
         a_XS = left_XG @ weight_GS
         b_XS = a_XS if right_XG is None else right_XG @ weight_GS
         same_S, square_SG = (a_XS * b_XS).sum(axis=0), (weight_GS**2).T
@@ -145,9 +151,8 @@ def _row_sums(matrix: csr_matrix) -> NDArray[np.float64]:
     return np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
 
 
-def _weights(groups: int, products: int, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.float64]]:
-    """How often each group is drawn, float64[G, some samples]: once each in the first sample, then resamples."""
-    step = max(1, _CELLS_A_CHUNK // max(groups, products, 1))
+def _weights(groups: int, rng: np.random.Generator, resamples: int, step: int) -> Iterator[NDArray[np.float64]]:
+    """How often each group is drawn, float64[G, up to `step` samples]: once each in the first sample, then resamples."""
     for start in range(0, resamples + 1, step):
         weights = [
             np.bincount(rng.integers(0, groups, groups), minlength=groups) if number else np.ones(groups)

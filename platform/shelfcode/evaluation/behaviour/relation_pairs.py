@@ -44,40 +44,44 @@ class RelationPairs:
     unknown_rows: int
 
 
-def relation_pairs(relations: Relations, item_keys_N: Keys, seed: int = 0) -> tuple[RelationPairs, ...]:
+def relation_pairs(relations: Relations, item_keys_N: Keys, seed: int = 0, most_pairs: int = MOST_PAIRS) -> tuple[RelationPairs, ...]:
     """The pairs of every relation, in the order of `relations.rows`.
 
     Args:
         item_keys_N: item keys of the coded products; a pair holds positions in this array.
         seed: of what is drawn where there are too many pairs.
+        most_pairs: of a relation. Whole groups are drawn, so the last one may exceed it.
     """
     place_of = index_keys(item_keys_N)
-    found: list[RelationPairs] = []
+    pairs: list[RelationPairs] = []
     for rows in relations.rows:
         rng = np.random.default_rng([seed, _DRAW])
         if rows.kind == "pairs":
-            found.append(_plain_pairs(rows, place_of, rng))
+            pairs.append(_plain_pairs(rows, place_of, rng, most_pairs))
         elif rows.kind == "baskets":
-            found += _group_pairs(rows, place_of, {SAME_BASKET: 0}, rng)
+            pairs += _group_pairs(rows, place_of, {SAME_BASKET: 0}, rng, most_pairs)
         else:
-            found += _group_pairs(rows, place_of, {f"query_{LABELS[0]}{label}": place for place, label in enumerate(LABELS)}, rng)
-    return tuple(found)
+            right_labels = {f"query_{LABELS[0]}{label}": place for place, label in enumerate(LABELS)}
+            pairs += _group_pairs(rows, place_of, right_labels, rng, most_pairs)
+    return tuple(pairs)
 
 
-def _plain_pairs(rows: RelationRows, place_of: KeyIndex, rng: np.random.Generator) -> RelationPairs:
+def _plain_pairs(rows: RelationRows, place_of: KeyIndex, rng: np.random.Generator, most_pairs: int) -> RelationPairs:
     left_R, right_R = place_of.get(rows.owner_R), place_of.get(rows.item_R)
     unknown = np.concatenate([rows.owner_R[left_R < 0], rows.item_R[right_R < 0]])
     known_R = (left_R >= 0) & (right_R >= 0)
     pair_P = np.flatnonzero(known_R & (left_R != right_R))
     group_P = _dense(left_R[pair_P])
-    chosen = pair_P[_draw_groups(np.bincount(group_P), rng)[group_P]]
+    chosen = pair_P[_draw_groups(np.bincount(group_P), rng, most_pairs)[group_P]]
     return RelationPairs(
         rows.name, True, left_R[chosen], right_R[chosen], _dense(left_R[chosen]),
         len(pair_P), len(np.unique(unknown)), int((~known_R).sum()),
     )  # fmt: skip
 
 
-def _group_pairs(rows: RelationRows, place_of: KeyIndex, right_labels: dict[str, int], rng: np.random.Generator) -> list[RelationPairs]:
+def _group_pairs(
+    rows: RelationRows, place_of: KeyIndex, right_labels: dict[str, int], rng: np.random.Generator, most_pairs: int
+) -> list[RelationPairs]:
     """For each relation, pairs of one group: left the products of the first label, right those of the relation's own."""
     place_R = place_of.get(rows.item_R)
     known_R = place_R >= 0
@@ -88,25 +92,25 @@ def _group_pairs(rows: RelationRows, place_of: KeyIndex, right_labels: dict[str,
     member_M, label_M = np.divmod(key_M, labels)
     group_M, place_M = np.divmod(member_M, products)
     left_A = np.flatnonzero(label_M == 0)
-    found = []
+    of_relations = []
     for relation, label in right_labels.items():
         right_B = np.flatnonzero(label_M == label)
-        one, other, there = _pairs_within(group_M[left_A], group_M[right_B], label == 0, rng)
+        one, other, there = _pairs_within(group_M[left_A], group_M[right_B], label == 0, rng, most_pairs)
         left_P, right_P, group_P = place_M[left_A[one]], place_M[right_B[other]], group_M[left_A[one]]
         differ_P = left_P != right_P
-        found.append(
+        of_relations.append(
             RelationPairs(
                 relation, label != 0, left_P[differ_P], right_P[differ_P], _dense(group_P[differ_P]),
                 there - int((~differ_P).sum()), unknown_items, unknown_rows,
             )
         )  # fmt: skip
-    return found
+    return of_relations
 
 
 def _pairs_within(
-    left_A: NDArray[np.int64], right_B: NDArray[np.int64], same: bool, rng: np.random.Generator
+    left_A: NDArray[np.int64], right_B: NDArray[np.int64], same: bool, rng: np.random.Generator, most_pairs: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Pairs of a left and a right member of one group, at most MOST_PAIRS_A_GROUP a group and MOST_PAIRS in all.
+    """Pairs of a left and a right member of one group, at most MOST_PAIRS_A_GROUP per group and `most_pairs` in all.
 
     Args:
         left_A, right_B: group of each member, rising.
@@ -119,7 +123,7 @@ def _pairs_within(
     left_G, right_G = np.bincount(left_A, minlength=groups), np.bincount(right_B, minlength=groups)
     there_G = left_G * (left_G - 1) // 2 if same else left_G * right_G
     taken_G = np.minimum(there_G, MOST_PAIRS_A_GROUP)
-    taken_G[~_draw_groups(taken_G, rng)] = 0
+    taken_G[~_draw_groups(taken_G, rng, most_pairs)] = 0
     group_P = np.repeat(np.arange(groups), taken_G)
     first_G = np.cumsum(taken_G) - taken_G
     number_P = np.arange(len(group_P)) - first_G[group_P]
@@ -138,13 +142,13 @@ def _unordered(number_P: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
     return larger_P, number_P - larger_P * (larger_P - 1) // 2
 
 
-def _draw_groups(pairs_G: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which groups to take: all, or random ones until their pairs come to MOST_PAIRS; the last one may exceed it."""
+def _draw_groups(pairs_G: NDArray[np.int64], rng: np.random.Generator, most_pairs: int) -> NDArray[np.bool_]:
+    """Which groups to take: all, or random ones until their pairs come to `most_pairs`; the last one may exceed it."""
     drawn_G = np.ones(len(pairs_G), dtype=bool)
-    if pairs_G.sum() > MOST_PAIRS:
+    if pairs_G.sum() > most_pairs:
         order_G = rng.permutation(len(pairs_G))
         before_G = np.cumsum(pairs_G[order_G]) - pairs_G[order_G]
-        drawn_G[order_G[before_G >= MOST_PAIRS]] = False
+        drawn_G[order_G[before_G >= most_pairs]] = False
     return drawn_G
 
 

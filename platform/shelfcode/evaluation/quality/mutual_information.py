@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-_TERMS_A_CHUNK = 1_000_000
+TERMS_PER_CHUNK = 1_000_000
+"""Terms of the expectation that are held at once."""
+
 _NO_ROOM = 1e-9
 """Nats between chance and a perfect match below which the adjusted figure is a division by rounding errors."""
 
@@ -60,7 +62,7 @@ def adjusted_mutual_information(table: Contingency) -> float | None:
     return None if room < _NO_ROOM else (information - expected) / room
 
 
-def expected_mutual_information(row_R: NDArray[np.integer], column_C: NDArray[np.integer]) -> float:
+def expected_mutual_information(row_R: NDArray[np.integer], column_C: NDArray[np.integer], terms_per_chunk: int = TERMS_PER_CHUNK) -> float:
     """Mean mutual information, in nats, of random labellings with these group sizes (equation 24a of the source above).
 
     The overlap of a group of a and one of b products among N is hypergeometric. Overlaps further than 12 standard deviations
@@ -78,7 +80,7 @@ def expected_mutual_information(row_R: NDArray[np.integer], column_C: NDArray[np
     terms_P = high_P - low_P + 1
     log_factorial = gammaln(np.arange(total + 1) + 1.0)
     fixed_P = log_factorial[a_P] + log_factorial[b_P] + log_factorial[total - a_P] + log_factorial[total - b_P] - log_factorial[total]
-    chunk_P = np.cumsum(terms_P) // _TERMS_A_CHUNK
+    chunk_P = np.cumsum(terms_P) // terms_per_chunk
     expected = 0.0
     for inside in np.split(np.arange(len(a_P)), np.flatnonzero(np.diff(chunk_P)) + 1):
         terms = terms_P[inside]
