@@ -167,5 +167,5 @@ def test_the_api_page_is_read(watched: Watched) -> None:
     text = page.locator("main").inner_text()
     assert "/v1/surfaces/{surface}/similar" in text
     assert "min_level" in text
-    assert f"curl -s {watched.url}/v1/" in text
+    assert f"curl -s -H 'Authorization: Bearer YOUR_KEY' {watched.url}/v1/" in text
     assert page.locator("td", has_text=re.compile("^self$")).count() == 0

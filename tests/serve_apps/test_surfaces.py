@@ -18,7 +18,7 @@ SURFACES = {
     "auth": "none",
     "flavors": {"precision": {"cpus": 1000}},
     "online_extraction": {
-        "engine": "vllm", "seconds": 15,
+        "engine": "vllm", "seconds": 5,
         "extractor": {
             "engine": "vllm", "model": "package:shelfcode.attributes.small_extractor", "max_input_tokens": 256,
             "environment": {"VLLM_CPU_KVCACHE_SPACE": "1"},
