@@ -60,7 +60,7 @@ def test_no_semantic_id_of_fewer_levels_is_the_same(clustered, evaluation):
     found = gates(shallow, evaluation, measure_churn(OLD_NL, OLD_NL, "a", 0, 0), max_churn_l1=0.0, max_churn=1.0)
     assert found["max_churn_l1"].held
     assert not found["max_churn"].held
-    assert "semantic IDs of 2 levels are none of those of 3" in found["max_churn"].sentence()
+    assert "semantic IDs of 2 levels cannot equal those of 3" in found["max_churn"].sentence()
 
 
 def test_a_similarity_depth_that_one_lacks_does_not_hold_and_says_why(clustered, evaluation):

@@ -89,7 +89,7 @@ def churn(clustered):
 def test_what_changed_has_its_section_where_there_is_a_release_before(clustered, evaluation, churn):
     without, page = Page(render(evaluation, clustered.codes_NL)), Page(render(evaluation, clustered.codes_NL, churn=churn))
     assert "Stability" not in without.text
-    assert "against precision@v0001: 1,000 products are of both; 12 are new, 3,456 are gone." in page.text
+    assert "against precision@v0001: 1,000 products are in both; 12 are new, 3,456 are gone." in page.text
     l1, l2, l3 = churn.changed
     assert f"changed down to L1 for {l1:.1%}, down to L2 for {l2:.1%}, down to L3 for {l3:.1%} of the products." in page.text
     first = churn.departments[0]

@@ -27,8 +27,8 @@ class ComparisonRow:
         guide: how to read it.
         a, b: the values, None where undefined.
         difference: b - a, None where one is undefined.
-        better: the name of the better evaluation; None where no way is better by itself, the values are equal, one is
-            undefined, or it is the similarity-depth and the two 95% intervals overlap.
+        better: the name of the better evaluation; None where neither direction is better by itself, where the values are equal or one
+            is undefined, and where the 95% intervals of the similarity-depth overlap.
     """
 
     figure: str
@@ -54,7 +54,7 @@ def compare(a: Evaluation, b: Evaluation, names: tuple[str, str]) -> list[Compar
     """
     figures_a, figures_b = headline(a), headline(b)
     levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
-    # Shares of deeper levels exist only in the deeper one; they belong beside the other shares.
+    # Shares of the deepest levels exist only in the evaluation with more levels; they belong beside the other shares.
     longer, shorter = (figures_a, figures_b) if len(figures_a) >= len(figures_b) else (figures_b, figures_a)
     rows = []
     for figure in dict.fromkeys((*longer, *shorter)):
@@ -87,7 +87,7 @@ def comparison_html(
 ) -> str:  # fmt: skip
     """A self-contained page: the rows of `compare`, both similarity-depth curves, the lifts of both, and what changed. Names are escaped.
 
-    It is small without a churn, whose plots bring plotly.js along.
+    Without a churn the page is small: only its plots need plotly.js.
     """
     levels = max(len(a.codebook_sizes), len(b.codebook_sizes))
     curves = [

@@ -1,4 +1,4 @@
-"""Evaluating a release, on a worker of Ray: as a draft before it is published, or once more when it has long been there."""
+"""Evaluating a release on a worker of Ray: as a draft before it is published, or again at any time later."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ def evaluate_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
     model_from: str | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
-    """`complete_draft` in a task: it takes memory that grows with the catalog, and a driver may sit on a small head node."""
+    """`complete_draft` in a task: its memory grows with the catalog, and the driver may run on a small head node."""
     task = ray.remote(num_cpus=recipe.training.cpus_per_worker)(_complete_draft)
     lean = replace(embedded, extracted=None)
     return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
@@ -57,10 +57,10 @@ def _complete_draft(
 def evaluate_release(
     workspace: Workspace, manifest: Manifest, seed: int, relations: Relations | None = None, overrides: Sequence[str] = ()
 ) -> EvaluatedRelease:
-    """Evaluate a release on the catalog that it was trained on, and write its report; embeddings that are gone are made again.
+    """Evaluate a release on the catalog that it was trained on, and write its report. Missing embeddings are made again.
 
     Args:
-        overrides: `key=value`, of how its encoder is run.
+        overrides: `key=value`; they reach how the encoder is run, and nothing else.
 
     Raises:
         ShelfcodeError: the catalog of the release is no longer in the workspace, or an override would give other codes.

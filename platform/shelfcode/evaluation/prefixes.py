@@ -23,12 +23,12 @@ def check_codes(codes_NL: NDArray[np.integer], codebook_sizes: Sequence[int]) ->
 
 
 def prefix_numbers(codes_NL: NDArray[np.integer], codebook_sizes: Sequence[int]) -> list[NDArray[np.int64]]:
-    """Number the distinct prefixes of each depth 0, 1, 2, ... in the order of their codes.
+    """Number the distinct prefixes of each depth in the order of their codes, from 0.
 
-    `semantic_id.pack` holds 63 bits; numbering densely a level has no such limit.
+    `semantic_id.pack` holds 63 bits; numbering each level densely has no such limit.
 
     Returns:
-        Per depth from 1 to the number of levels: int64[N], products with equal prefixes have equal numbers.
+        For each depth from 1 to the number of levels: int64[N]; products with equal prefixes have equal numbers.
     """
     number_N = np.zeros(len(codes_NL), dtype=np.int64)
     numbers = []

@@ -33,7 +33,7 @@ EVALUATION_FILE, BEHAVIOURAL_ALIGNMENT_FILE, REPORT_FILE = "evaluation.json", "b
 
 @dataclass(frozen=True)
 class CodedCatalog:
-    """A catalog and its codes, side by side: what an evaluation looks at.
+    """A catalog and its codes side by side: what is evaluated.
 
     Attributes:
         item_keys_N: item key of each coded product.
@@ -49,7 +49,7 @@ class CodedCatalog:
 
 @dataclass(frozen=True)
 class EvaluatedDraft:
-    """What is known of a draft once it was evaluated: the manifest that it is to have, and some prefixes to show."""
+    """A draft that was evaluated: the manifest that it will be published with, and some prefixes to show."""
 
     manifest: Manifest
     prefixes: list[tuple[str, list[str]]]
@@ -75,7 +75,7 @@ def measure_behavioural_alignment(catalog: CodedCatalog, relations: Relations, s
 
 
 def compare_behavioural_alignment(a: CodedCatalog, b: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralComparison:
-    """Behavioural alignment of two sets of codes and the ratio of their lifts, all on the products that both have."""
+    """Behavioural alignment of two sets of codes and the ratio of their lifts, on the products that both have."""
     common_N = np.intersect1d(a.item_keys_N, b.item_keys_N)
     a_NL, b_NL = (each.codes_NL[index_keys(each.item_keys_N).get(common_N)] for each in (a, b))
     pairs = relation_pairs(relations, common_N, seed)
@@ -102,11 +102,11 @@ def complete_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
     model_from: str | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
-    """Check a draft's semantic IDs, evaluate them, hold them against those of the parent, and write what a release tells of itself.
+    """Check a draft's semantic IDs, evaluate them, compare them with the parent's, and write the files that describe the release.
 
     Args:
         parent: the release that this one follows.
-        model_from: the release whose model this is; None for one that was just trained.
+        model_from: the release whose model the draft has; None for a model that was just trained.
 
     Raises:
         ShelfcodeError: a file of the draft is damaged.
@@ -134,7 +134,7 @@ def write_evaluation(
 ) -> None:  # fmt: skip
     """Write evaluation.json, report.html and, where it was measured, behavioural_alignment.json into a folder of the workspace.
 
-    A churn is shown in the report; it is kept in the manifest.
+    A churn is shown in the report only: the manifest keeps it.
     """
     examples = _examples(catalog, positions_needed(evaluation, catalog.codes_NL))
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -151,7 +151,7 @@ def read_evaluation(workspace: Workspace, folder: str) -> Evaluation:
 
 
 def example_prefixes(catalog: CodedCatalog, prefixes: int = 4, products: int = 4) -> list[tuple[str, list[str]]]:
-    """A few prefixes of two levels with the titles of some of their products: the largest one of each of the largest first codewords."""
+    """Some prefixes of two levels with titles of their products: of each of the largest first codewords, its largest prefix."""
     first_N = catalog.codes_NL[:, 0].astype(np.int64)
     chosen = []
     for first in np.argsort(np.bincount(first_N), kind="stable")[::-1][:prefixes]:

@@ -1,4 +1,4 @@
-"""Limits that a release has to keep against another one, as a build server asks for them before it is promoted."""
+"""Limits that a release has to keep against another one: a build server asks for them before it promotes the release."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from shelfcode.evaluation.stability.churn import Churn
 
 @dataclass(frozen=True)
 class Gate:
-    """One limit and what was found.
+    """One limit, and the value that is held against it.
 
     Attributes:
         name: of the limit, such as `max_churn_l1`.
@@ -29,11 +29,11 @@ class Gate:
         return self.value is not None and self.value <= self.limit
 
     def sentence(self) -> str:
-        """Whether it holds, and by how much."""
+        """Says whether the gate holds, and by how much."""
         if self.value is None:
             return f"{self.name} does not hold: {self.subject} cannot be measured, {self.reason}"
-        found = f"{self.subject} is {self.value:.4f}, {abs(self.value - self.limit):.3g} {'below' if self.held else 'above'} the limit"
-        return f"{self.name} {'holds' if self.held else 'does not hold'}: {found} of {self.limit:g}"
+        measured = f"{self.subject} is {self.value:.4f}, {abs(self.value - self.limit):.3g} {'below' if self.held else 'above'} the limit"
+        return f"{self.name} {'holds' if self.held else 'does not hold'}: {measured} of {self.limit:g}"
 
 
 def release_gates(limits: Mapping[str, float | None], churn: Churn, release: Evaluation, against: Evaluation) -> list[Gate]:
@@ -57,7 +57,7 @@ def _churn_at_l1(churn: Churn) -> tuple[float | None, str]:
 def _whole_churn(churn: Churn, release: Evaluation, against: Evaluation) -> tuple[float | None, str]:
     levels = [len(each.codebook_sizes) for each in (release, against)]
     if levels[0] != levels[1]:
-        return None, f"semantic IDs of {levels[0]} levels are none of those of {levels[1]}"
+        return None, f"semantic IDs of {levels[0]} levels cannot equal those of {levels[1]}"
     return (churn.changed[-1], "") if churn.changed else (None, churn.undefined["changed"])
 
 

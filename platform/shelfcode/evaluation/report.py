@@ -36,11 +36,11 @@ _CARDS = (
 
 @dataclass(frozen=True)
 class ReportExamples:
-    """What the report says of single products, for the positions that `positions_needed` names.
+    """What the report says about single products, for the positions that `positions_needed` gives.
 
     Attributes:
         titles: position -> title.
-        leaves: position -> leaf of the category path as text; products without a path are missing.
+        leaves: position -> leaf of the category path; products without a path are missing.
     """
 
     titles: Mapping[int, str]
@@ -83,9 +83,9 @@ def report_html(
         examples: titles and leaves of `positions_needed(evaluation, codes_NL)`.
         title: of the page, such as the name of the release.
         recipe_yaml: the recipe as it was used.
-        facts: what else to know of the release: catalog, parent release, versions; nested values are shown as JSON.
-        behaviour: of these codes, where relations are known.
-        churn: against the release before, where there is one.
+        facts: what else there is to know about the release: catalog, parent release, versions; nested values are shown as JSON.
+        behaviour: behavioural alignment of these codes, where relations are known.
+        churn: against the previous release, where there is one.
 
     Raises:
         KeyError: `examples` lacks a title that is needed.
@@ -123,7 +123,7 @@ def report_html(
 
 
 def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:
-    """One card a headline figure that a reader needs, undefined ones with their reason."""
+    """One card for each headline figure that a reader needs; an undefined one says why."""
     values, levels = headline(evaluation), len(evaluation.codebook_sizes)
     cards = []
     for figure in dict.fromkeys(name.format(levels=levels) for name in _CARDS):

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shelfcode.evaluation.behaviour.relation_pairs import MOST_PAIRS_A_GROUP, RelationPairs, relation_pairs
+from shelfcode.evaluation.behaviour.relation_pairs import MOST_PAIRS_PER_GROUP, RelationPairs, relation_pairs
 from shelfcode.interactions.relations import LABELS, RelationRows, Relations
 from shelfcode.keys import item_keys
 
@@ -77,7 +77,7 @@ def test_a_huge_basket_gives_as_many_pairs_as_any_large_one_all_different_and_dr
     coded, rows = item_keys(pa.array(names)), [("s", name) for name in names] + [("t", "1"), ("t", "2")]
     pairs = pairs_of("baskets", rows, coded)["same_basket"]
     assert len(set(unordered(pairs))) == len(pairs.left_P)
-    assert sorted(np.bincount(pairs.group_P).tolist()) == [1, MOST_PAIRS_A_GROUP]
+    assert sorted(np.bincount(pairs.group_P).tolist()) == [1, MOST_PAIRS_PER_GROUP]
     assert pairs.pairs_there == 3000 * 2999 // 2 + 1
     assert listed(pairs_of("baskets", rows, coded)["same_basket"]) == listed(pairs)
     assert listed(pairs_of("baskets", rows, coded, seed=1)["same_basket"]) != listed(pairs)
@@ -87,7 +87,7 @@ def test_the_pairs_of_a_large_query_are_drawn_from_all_of_them():
     names = [str(number) for number in range(60)]
     rows = [("tea", name, "E" if place < 20 else "I") for place, name in enumerate(names)]
     pairs = pairs_of("judgments", rows, item_keys(pa.array(names)))["query_EI"]
-    assert len(set(listed(pairs))) == MOST_PAIRS_A_GROUP
+    assert len(set(listed(pairs))) == MOST_PAIRS_PER_GROUP
     assert pairs.pairs_there == 20 * 40
     assert set(pairs.left_P.tolist()) == set(range(20))
     assert set(pairs.right_P.tolist()) <= set(range(20, 60))

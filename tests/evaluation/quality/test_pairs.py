@@ -12,7 +12,7 @@ def unit_rows(rng, count, dimensions=16):
 
 
 def test_the_pool_holds_what_it_says(clustered):
-    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=50, neighbours=10, random_pairs=5000, pairs_a_bin=100)
+    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=50, neighbours=10, random_pairs=5000, pairs_per_bin=100)
     assert (pool.left_M != pool.right_M).all()
     assert 50 * 10 + 4900 < len(pool.left_M) <= 50 * 10 + 5000
     assert len(np.unique(pool.left_M[:500])) == 50
@@ -24,7 +24,7 @@ def test_the_pool_holds_what_it_says(clustered):
 
 
 def test_the_stratified_sample_takes_the_same_number_a_bin_where_there_are_enough(clustered):
-    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=200, neighbours=20, random_pairs=20_000, pairs_a_bin=150)
+    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=200, neighbours=20, random_pairs=20_000, pairs_per_bin=150)
     in_pool, in_sample = (np.bincount(part, minlength=BINS) for part in (pool.bin_M, pool.bin_M[pool.stratified_S]))
     np.testing.assert_array_equal(in_sample, np.minimum(in_pool, 150))
     assert (in_sample == 150).sum() > 10

@@ -58,7 +58,7 @@ def test_codes_that_order_all_pairs_rightly_beat_shuffled_ones(clustered):
 def test_the_interval_has_the_width_of_drawing_again(clustered):
     drawn, widths = [], []
     for seed in range(12):
-        pool = draw_pairs(clustered.x_ND, np.random.default_rng(seed), anchors=300, neighbours=20, random_pairs=5000, pairs_a_bin=100)
+        pool = draw_pairs(clustered.x_ND, np.random.default_rng(seed), anchors=300, neighbours=20, random_pairs=5000, pairs_per_bin=100)
         result = similarity_depth(pool, clustered.codes_NL, np.random.default_rng(seed), resamples=100)
         drawn.append(result.spearman)
         widths.append(result.spearman_high - result.spearman_low)

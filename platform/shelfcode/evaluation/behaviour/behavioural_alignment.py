@@ -1,6 +1,6 @@
 """Do products that people take together share prefixes? For each relation and prefix depth, the lift over chance.
 
-The formulas, and how chance and the intervals come about, are in prefix_rates.py.
+prefix_rates.py has the formulas, and says how chance and the intervals come about.
 """
 
 from collections.abc import Sequence
@@ -45,13 +45,13 @@ class RelationLifts(Figures):
 
     Attributes:
         relation: its name.
-        ordered: whether left and right end differ in kind; else both are pooled.
+        ordered: whether left and right end differ in kind; where they do not, both are pooled.
         pairs: pairs behind the figures.
-        pairs_there: pairs that there are of coded products; more where some were drawn.
+        pairs_there: pairs of coded products that the relation has; more than `pairs` where some were drawn.
         groups: baskets, queries or left products that the pairs come from.
-        unknown_items: distinct item_ids that are not coded, left out.
-        unknown_rows: rows of the relation's tables that name one of them.
-        depths: one entry a level.
+        unknown_items: distinct item_ids that have no code; they are left out.
+        unknown_rows: rows of the relation's tables that name one of those.
+        depths: one entry per level.
     """
 
     relation: str
@@ -65,16 +65,16 @@ class RelationLifts(Figures):
 
 
 class BehaviouralAlignment(Figures):
-    """Behavioural alignment of a set of semantic IDs; `behavioural_alignment.json` is this, as JSON.
+    """Behavioural alignment of a set of semantic IDs, kept as `behavioural_alignment.json`.
 
     Attributes:
         products: products that have a semantic ID.
-        seed: of the pairs and resamples that are drawn.
+        seed: of the pairs and of the resamples.
         resamples: bootstrap resamples behind each interval.
         pairs_from: where the relations were read from.
-        passed_over: tables there that hold no relation.
-        incomplete_rows: rows that lack a value, left out.
-        relations: one entry a relation.
+        passed_over: tables in the same place that hold no relation.
+        incomplete_rows: rows that lack a value; they are left out.
+        relations: one entry per relation.
     """
 
     products: int
@@ -93,7 +93,7 @@ class DepthRatio(Figures):
         depth: levels shared, from 1.
         lift_a, lift_b: of the two sets of codes.
         ratio: lift_a / lift_b.
-        ratio_low, ratio_high: bootstrap 95% interval, by group, paired: a resample serves both.
+        ratio_low, ratio_high: bootstrap 95% interval, by group. It is paired: each resample serves both sets of codes.
     """
 
     depth: int
@@ -115,7 +115,7 @@ class LiftRatio(Figures):
     Attributes:
         relation: its name.
         pairs, groups: behind the figures.
-        depths: one entry a level that both have.
+        depths: one entry per level that both have.
     """
 
     relation: str
@@ -128,8 +128,8 @@ class BehaviouralComparison(Figures):
     """Behavioural alignment of two sets of semantic IDs on the products that both code.
 
     Attributes:
-        a, b: of either, on the same pairs.
-        ratios: a over b, one entry a relation, in the order of both.
+        a, b: of each of the two, on the same pairs.
+        ratios: a over b, one entry per relation, in the order of both.
     """
 
     a: BehaviouralAlignment
@@ -141,7 +141,7 @@ def relation_lifts(codes_NL: NDArray[np.integer], pairs: RelationPairs, seed: in
     """The lift of one relation at every depth.
 
     Args:
-        codes_NL: one codeword index a level; positions of the pairs are rows.
+        codes_NL: one codeword index per level; positions of the pairs are rows.
         seed: of the resamples.
 
     Raises:
@@ -181,7 +181,7 @@ def lift_ratio(
         IndexError: a position lies outside the codes.
     """
     if len(a_NL) != len(b_NL):
-        raise ValueError(f"{len(a_NL)} and {len(b_NL)} codes: a ratio wants two sets of codes of the same products")
+        raise ValueError(f"{len(a_NL)} and {len(b_NL)} codes: a ratio needs two sets of codes of the same products")
     groups, levels = _groups(pairs), min(a_NL.shape[1], b_NL.shape[1])
     if groups:
         rates = prefix_rates(pairs, [a_NL[:, :levels], b_NL[:, :levels]], np.random.default_rng([seed, _BOOTSTRAP]), resamples)
@@ -219,7 +219,7 @@ def _depth_lift(rates: PrefixRates, depth: int, groups: int) -> DepthLift:
 
 
 def _depth_ratio(a_S: NDArray[np.float64], b_S: NDArray[np.float64], depth: int, groups: int) -> DepthRatio:
-    """Of the lifts of two sets of codes at one depth; the first entry is of the pairs as they are."""
+    """From the lifts of two sets of codes at one depth. The first entry of each is of the pairs as they are, the others of resamples."""
     lift_a, lift_b = (float(lift_S[0]) if np.isfinite(lift_S[0]) else None for lift_S in (a_S, b_S))
     undefined = {name: "chance is 0" for name, lift in (("lift_a", lift_a), ("lift_b", lift_b)) if lift is None}
     if undefined:
@@ -242,7 +242,7 @@ def _depth_ratio(a_S: NDArray[np.float64], b_S: NDArray[np.float64], depth: int,
 
 
 def _interval(value_S: NDArray[np.float64], groups: int, names: Sequence[str], undefined: dict[str, str]) -> tuple[float, float] | None:
-    """The interval of the resamples, which follow the first entry; where there is none, `undefined` is told why."""
+    """The interval of the resamples, which follow the first entry. Where there is none, the reason goes into `undefined`."""
     reason, interval = None, None
     if groups < LEAST_GROUPS:
         reason = _FEW_GROUPS

@@ -69,7 +69,7 @@ class LiftContrast:
 
 
 def lift_rows(alignment: BehaviouralAlignment) -> list[LiftRow]:
-    """A row a relation and depth."""
+    """One row per relation and depth."""
     return [
         LiftRow(
             relation.relation, depth.depth, rare_share_text(depth.share), rare_share_text(depth.chance), ratio_text(depth.lift),
@@ -81,7 +81,7 @@ def lift_rows(alignment: BehaviouralAlignment) -> list[LiftRow]:
 
 
 def ratio_rows(comparison: BehaviouralComparison) -> list[RatioRow]:
-    """A row a relation and depth that both have."""
+    """One row per relation and depth that both releases have."""
     return [
         RatioRow(
             ratio.relation, both.depth, _lift(in_a), _lift(in_b), ratio_with_interval(both.ratio, both.ratio_low, both.ratio_high),
@@ -151,13 +151,13 @@ def behavioural_notes(alignment: BehaviouralAlignment) -> list[str]:
 
 
 def lift_plot(alignment: BehaviouralAlignment) -> go.Figure:
-    """Lift of each relation by depth, with its interval; depths without one are left out, and a lift of 0 has no place on the axis."""
+    """Lift of each relation by depth, with its interval. An undefined lift is left out, and so is 0, which has no place on the axis."""
     figure = go.Figure()
     relations = len(alignment.relations)
     for number, relation in enumerate(alignment.relations):
         drawn = [depth for depth in relation.depths if depth.lift]
         figure.add_scatter(
-            # Side by side around their depth, or else the intervals hide each other.
+            # Side by side around their depth: otherwise the intervals would hide each other.
             x=[depth.depth + (number - (relations - 1) / 2) * 0.4 / relations for depth in drawn],
             y=[depth.lift for depth in drawn],
             error_y=_error_bars(drawn),
@@ -187,12 +187,12 @@ def _lift(depth: DepthLift) -> str:
 
 
 def _why(depth: DepthLift | DepthRatio) -> str:
-    """Why something of it is undefined, "" where nothing is."""
+    """Why figures of this depth are undefined; empty where none is."""
     return "; ".join(dict.fromkeys(depth.undefined.values()))
 
 
 def _error_bars(depths: Sequence[DepthLift]) -> dict[str, Any]:
-    """From each lift to the ends of its interval; no bar where there is none."""
+    """From each lift to the ends of its interval; nothing where it has none."""
     up = [(depth.lift_high or 0.0) - (depth.lift or 0.0) for depth in depths]
     down = [0.0 if depth.lift_low is None else (depth.lift or 0.0) - depth.lift_low for depth in depths]
     lengths = {"array": [max(part, 0.0) for part in up], "arrayminus": [max(part, 0.0) for part in down]}

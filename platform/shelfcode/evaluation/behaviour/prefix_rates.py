@@ -1,4 +1,4 @@
-"""How often the pairs of a relation share a prefix, how often chance would have it so, and how sure either is.
+"""How often the pairs of a relation share a prefix, how often they would by chance, and how certain both figures are.
 
 For P pairs (l_p, r_p) of groups g_p and a prefix depth d, with c(x) the prefix of product x:
 
@@ -7,17 +7,17 @@ For P pairs (l_p, r_p) of groups g_p and a prefix depth d, with c(x) the prefix 
     lift   = share / chance
 
 So chance draws its two products independently from the left and the right ends of the pairs, and a product that is in many
-pairs is in many of either: popularity, of a product or of a prefix, is no alignment. Ends within one group are left out
+pairs is drawn often: popularity, of a product or of a prefix, does not count as alignment. Ends within one group are left out
 because they are what is measured: with few groups and long prefixes they alone would make chance look high. Where the two
 ends of a pair do not differ in kind, both are pooled. Chance is exact, from the count of each prefix:
 
-    sum over prefixes c of A(c) B(c), less the same sum over single products, less what either holds within one group
+    sum over prefixes c of A(c) B(c), less the same sum over single products, less the pairs of ends within one group
 
 where A and B count the left and the right ends.
 
 Bootstrap: groups are drawn with replacement, as many as there are (Efron and Tibshirani, 1993, of clusters); a group drawn w
 times counts w times in share and chance, and chance is computed anew for each resample. Copies of one group count as one
-group: their ends are no strangers to each other.
+group: no chance pair is drawn between them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,11 +71,11 @@ def prefix_rates(
     resamples: int = RESAMPLES,
     cells_per_chunk: int = CELLS_PER_CHUNK,
 ) -> list[PrefixRates]:
-    """The rates of the same pairs under one or more sets of codes; a resample serves all sets.
+    """The rates of the same pairs under one or more sets of codes; each resample serves all sets.
 
     Args:
         pairs: positions in the codes.
-        codes: each int[N, L]; L may differ.
+        codes: each int[N, L]; L may differ between them.
         rng: draws the resamples.
         cells_per_chunk: bounds the memory that is held at once; the figures do not depend on it.
     """
@@ -92,12 +92,12 @@ def prefix_rates(
         b_XS = a_XS if right_XG is None else right_XG @ weight_GS
         same_S, square_SG = (a_XS * b_XS).sum(axis=0), (weight_GS**2).T
         strangers_S = (left_G @ weight_GS) * (right_G @ weight_GS) - same_S - square_SG @ apart_G
-        for coded, found in zip(sets, rates, strict=True):
+        for coded, of_set in zip(sets, rates, strict=True):
             share_SL = divided(weight_GS.T @ coded.shared_GL, (weight_GS.T @ ends.pairs_G)[:, None])
             meetings = [((prefix_CX @ a_XS) * (prefix_CX @ b_XS)).sum(axis=0) - same_S for prefix_CX in coded.prefixes]
             meeting_SL = np.stack(meetings, axis=1) - square_SG @ coded.within_GL
-            found.append((share_SL, divided(meeting_SL, strangers_S[:, None])))
-    return [PrefixRates(*(np.concatenate(parts) for parts in zip(*found, strict=True))) for found in rates]
+            of_set.append((share_SL, divided(meeting_SL, strangers_S[:, None])))
+    return [PrefixRates(*(np.concatenate(parts) for parts in zip(*of_set, strict=True))) for of_set in rates]
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class _CodedEnds:
     Attributes:
         prefixes: per depth, which products (columns) have each prefix (rows).
         shared_GL: pairs of each group that share a prefix of each depth.
-        within_GL: left and right ends of each group, of different products, that share one.
+        within_GL: pairs of a left and a right end of each group, of different products, that share one.
     """
 
     prefixes: list[csr_matrix]
@@ -143,7 +143,7 @@ def _membership(number_X: NDArray[np.int64]) -> csr_matrix:
 
 
 def _agreeing(left_GC: csr_matrix, right_GC: csr_matrix) -> NDArray[np.float64]:
-    """Left and right ends of each group that are in one column, as many ways as they are."""
+    """Pairs of a left and a right end of each group that are in one column."""
     return _row_sums(left_GC.multiply(right_GC))
 
 

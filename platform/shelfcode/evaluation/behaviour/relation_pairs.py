@@ -1,7 +1,7 @@
-"""Pairs of coded products out of the rows of a relation: plain pairs as they stand, and pairs within baskets and queries.
+"""Pairs of coded products, from the rows of a relation: plain pairs as they stand, and pairs within baskets and queries.
 
-A basket of n products has n (n - 1) / 2 pairs. At most 200 of a basket or of a query are taken, and at most 500,000 of a
-relation, both drawn by the seed: large baskets would else decide the result and its cost.
+A basket of n products has n (n - 1) / 2 pairs. At most 200 of a basket or of a query are taken, and about 500,000 of a
+relation, both drawn by the seed: otherwise large baskets would decide the result and its cost.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from shelfcode.interactions.judgment_rows import LABELS
 from shelfcode.interactions.relations import SAME_BASKET, RelationRows, Relations
 from shelfcode.keys import KeyIndex, Keys, index_keys
 
-MOST_PAIRS_A_GROUP = 200
+MOST_PAIRS_PER_GROUP = 200
 MOST_PAIRS = 500_000
 
 _DRAW = 3
@@ -27,11 +27,11 @@ class RelationPairs:
         relation: its name.
         ordered: whether left and right differ in kind, such as a product and what can stand in for it.
         left_P, right_P: int64, positions of the two products among the coded ones.
-        group_P: int64, dense from 0: the basket, the query, or the left product of a plain pair. Pairs of a group are no
-            independent witnesses.
-        pairs_there: pairs that there are of coded products; more than P where some were drawn.
-        unknown_items: distinct item_ids of the relation that are not coded, left out.
-        unknown_rows: rows of the table that name one of them.
+        group_P: int64, dense from 0: the basket, the query, or the left product of a plain pair. Pairs of one group
+            are not independent of each other.
+        pairs_there: pairs of coded products that the relation has; more than P where some were drawn.
+        unknown_items: distinct item_ids of the relation that have no code; they are left out.
+        unknown_rows: rows of the table that name one of those.
     """
 
     relation: str
@@ -82,12 +82,12 @@ def _plain_pairs(rows: RelationRows, place_of: KeyIndex, rng: np.random.Generato
 def _group_pairs(
     rows: RelationRows, place_of: KeyIndex, right_labels: dict[str, int], rng: np.random.Generator, most_pairs: int
 ) -> list[RelationPairs]:
-    """For each relation, pairs of one group: left the products of the first label, right those of the relation's own."""
+    """For each relation, pairs within a group: on the left a product of the first label, on the right one of the relation's own label."""
     place_R = place_of.get(rows.item_R)
     known_R = place_R >= 0
     unknown_items, unknown_rows = len(np.unique(rows.item_R[~known_R])), int((~known_R).sum())
     products, labels = max(len(place_of), 1), len(LABELS)
-    # A product counts once a group and label, however often it is named there.
+    # A product counts once per group and label, however often it is named there.
     key_M = np.unique((_dense(rows.owner_R[known_R]) * products + place_R[known_R]) * labels + rows.label_R[known_R])
     member_M, label_M = np.divmod(key_M, labels)
     group_M, place_M = np.divmod(member_M, products)
@@ -110,11 +110,11 @@ def _group_pairs(
 def _pairs_within(
     left_A: NDArray[np.int64], right_B: NDArray[np.int64], same: bool, rng: np.random.Generator, most_pairs: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
-    """Pairs of a left and a right member of one group, at most MOST_PAIRS_A_GROUP per group and `most_pairs` in all.
+    """Pairs of a left and a right member of one group, at most MOST_PAIRS_PER_GROUP per group and `most_pairs` in all.
 
     Args:
         left_A, right_B: group of each member, rising.
-        same: both are the same members; a pair is then unordered, of two different ones.
+        same: both sides are the same members; a pair is then unordered, of two different ones.
 
     Returns:
         Places in left_A and right_B of each pair, and how many pairs there are in all groups.
@@ -122,7 +122,7 @@ def _pairs_within(
     groups = 1 + max(int(side[-1]) if len(side) else -1 for side in (left_A, right_B))
     left_G, right_G = np.bincount(left_A, minlength=groups), np.bincount(right_B, minlength=groups)
     there_G = left_G * (left_G - 1) // 2 if same else left_G * right_G
-    taken_G = np.minimum(there_G, MOST_PAIRS_A_GROUP)
+    taken_G = np.minimum(there_G, MOST_PAIRS_PER_GROUP)
     taken_G[~_draw_groups(taken_G, rng, most_pairs)] = 0
     group_P = np.repeat(np.arange(groups), taken_G)
     first_G = np.cumsum(taken_G) - taken_G
@@ -143,7 +143,7 @@ def _unordered(number_P: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _draw_groups(pairs_G: NDArray[np.int64], rng: np.random.Generator, most_pairs: int) -> NDArray[np.bool_]:
-    """Which groups to take: all, or random ones until their pairs come to `most_pairs`; the last one may exceed it."""
+    """Which groups to take: all of them, or random ones until their pairs come to `most_pairs`; the last one may exceed it."""
     drawn_G = np.ones(len(pairs_G), dtype=bool)
     if pairs_G.sum() > most_pairs:
         order_G = rng.permutation(len(pairs_G))

@@ -1,4 +1,4 @@
-"""Are the codebooks used, and evenly? Codewords and perplexity a level, and the skew of the first one.
+"""Are the codebooks used, and evenly? Codewords and perplexity per level, and the skew of the first level.
 
 The share of distinct semantic IDs alone hides collapse: deep levels can tell products apart while the first uses a handful
 of codewords. So every level is reported by itself.
@@ -41,7 +41,7 @@ class FirstLevelSkew(Figures):
 
     Attributes:
         gini: Gini coefficient of the codewords' product counts, unused ones included: 0 even, near 1 all in one.
-        top_shares: shares of products of the ten commonest codewords, largest first.
+        top_shares: share of the products that each of the ten commonest codewords has, largest first.
     """
 
     gini: float
@@ -52,7 +52,7 @@ class CodebookHealth(Figures):
     """Use of all levels.
 
     Attributes:
-        levels: one entry a level, coarsest first.
+        levels: one entry per level, coarsest first.
         first_level: skew of level 1.
     """
 

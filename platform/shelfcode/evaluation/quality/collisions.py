@@ -9,7 +9,7 @@ from shelfcode.reporting.figures import Figures
 from shelfcode.semantic_id import format_codes
 
 SIZE_CLASSES = (1, 2, 3, 4, 5, 10, 20, 50, 100, 1000)
-"""Least number of products of each class of the histogram of collision sizes."""
+"""Smallest number of products of each class of the histogram of collision sizes."""
 
 UNLIKE_BELOW = 0.8
 """A product whose mean cosine with the other products of its ID is below this is unlike them: another product, not a near-twin."""
@@ -17,7 +17,7 @@ UNLIKE_BELOW = 0.8
 WORST = 10
 EXAMPLES = 5
 _SAMPLED_PRODUCTS = 50_000
-_PRODUCTS_AN_ID = 500
+_PRODUCTS_PER_ID = 500
 
 
 class SizeClass(Figures):
@@ -41,7 +41,7 @@ class Collision(Figures):
         semantic_id: written a_b_c_d.
         products: how many share it.
         mean_cosine: mean cosine of two of its products; of at most 500 of them, drawn at random.
-        examples: positions of up to five of those products: the one closest to their centroid, then the furthest, furthest first.
+        examples: positions of up to five of those products: first the one closest to their centroid, then those furthest from it.
     """
 
     semantic_id: str
@@ -63,11 +63,11 @@ class Collisions(Figures):
         mean_cosine: mean over these IDs of the mean cosine of two of their products.
         mean_cosine_low: the tenth percentile of the same.
         unlike_share: of the products that share an ID, the share whose mean cosine with the others of their ID is below UNLIKE_BELOW.
-            From the sampled IDs, each weighed by all its products, however many of them were compared. None also in an evaluation
-            that was made before this figure was.
-        unlike_products: how many products of the catalog that comes to; None where the share is.
-        most_products: the worst IDs by number of products, from all.
-        least_alike: the worst IDs by mean cosine, from the sampled ones.
+            From the sampled IDs, each weighed by all its products, however many of them were compared. Also None in an evaluation
+            that is older than this figure.
+        unlike_products: the number of products in the catalog that this share stands for; None where the share is None.
+        most_products: the IDs with most products, out of all.
+        least_alike: the IDs with the lowest mean cosine, out of the sampled ones.
     """
 
     distinct_ids: int
@@ -98,7 +98,7 @@ def collisions(
         codes_NL: the semantic IDs.
         id_N: the number of each product's whole ID, dense from 0.
         rng: draws the sample.
-        sampled_products: stop drawing shared IDs when this many products are at hand.
+        sampled_products: no more shared IDs are drawn once they have this many products.
     """
     order_N = np.argsort(id_N, kind="stable")
     size_I = np.bincount(id_N)
@@ -106,12 +106,12 @@ def collisions(
     shared = np.flatnonzero(size_I > 1)
     largest = shared[np.argsort(-size_I[shared], kind="stable")[:WORST]]
     drawn = rng.permutation(shared)
-    read = np.cumsum(np.minimum(size_I[drawn], _PRODUCTS_AN_ID))
+    read = np.cumsum(np.minimum(size_I[drawn], _PRODUCTS_PER_ID))
     drawn = drawn[: int(np.searchsorted(read, sampled_products)) + 1]
 
     def members(number: int) -> NDArray[np.int64]:
         inside = order_N[first_I[number] : first_I[number] + size_I[number]]
-        return inside if len(inside) <= _PRODUCTS_AN_ID else np.sort(rng.choice(inside, _PRODUCTS_AN_ID, replace=False))
+        return inside if len(inside) <= _PRODUCTS_PER_ID else np.sort(rng.choice(inside, _PRODUCTS_PER_ID, replace=False))
 
     def collision(number: int) -> Collision:
         inside = members(number)

@@ -18,7 +18,7 @@ _BOOTSTRAP, _COLLISIONS = 1, 2
 
 
 class Evaluation(Figures):
-    """What a set of semantic IDs is worth; `evaluation.json` of a release is this, as JSON.
+    """What a set of semantic IDs is worth; a release keeps it as `evaluation.json`.
 
     Attributes:
         products: products that have a semantic ID.
@@ -53,10 +53,10 @@ def evaluate(
 
     Args:
         x_ND: the embeddings that the IDs were made from, unit rows; may be a memory map and is never copied whole.
-        codes_NL: one codeword index a level, rows in the order of x_ND.
-        codebook_sizes: one size a level.
+        codes_NL: one codeword index per level, rows in the order of x_ND.
+        codebook_sizes: one size per level.
         taxonomy: of the same products in the same order, or None.
-        seed: of all that is drawn.
+        seed: of everything drawn at random.
 
     Raises:
         ValueError: the arguments do not fit each other, fewer than two products, or rows without unit norm.
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def headline(evaluation: Evaluation) -> dict[str, float]:
-    """The figures that go into a manifest and a job's last line. A figure that is undefined is left out."""
+    """The figures that go into a manifest and a job's last line. Undefined figures are left out."""
     similarity, health = evaluation.similarity_depth, evaluation.codebook_health
     figures: dict[str, float | None] = {
         "similarity_depth_spearman": similarity.spearman,

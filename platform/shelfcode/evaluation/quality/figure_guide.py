@@ -22,7 +22,7 @@ class FigureGuide:
         label: its name for a reader.
         sentence: what it means and what good looks like.
         higher_is_better: None where neither way is better by itself.
-        good, poor: values from which on (in the better and the worse direction) a verdict is given; None: no verdict.
+        good, poor: a value at or beyond `good` is good, one on the wrong side of `poor` is poor; None where there is no verdict.
         text: a value as a reader wants it.
     """
 

@@ -11,7 +11,7 @@ from shelfcode.evaluation.prefixes import prefix_numbers
 from shelfcode.semantic_id import format_codes
 
 MOST_NODES = 4000
-EXAMPLES_A_PREFIX = 9
+EXAMPLES_PER_PREFIX = 9
 _DRAWN_EXAMPLES = 2
 ROOT = "all"
 
@@ -25,10 +25,10 @@ class MapNode:
         parent: key of the cell around it, "" for the root.
         kind: "root", "prefix", "product" (an example) or "more" (what was left out).
         products: products inside.
-        left_out: for kind "more", child prefixes left out; 0 if products were left out instead.
+        left_out: for kind "more", the number of child prefixes left out; 0 where products were left out instead.
         examples: positions of products inside, spread over its children; one position for a product.
-        drawn_size: area in the drawing. Products are too small to be read at scale, so the cells inside a prefix without drawn
-            child prefixes share its area evenly.
+        drawn_size: area in the drawing. Products would be too small to read at scale, so inside a prefix without drawn child
+            prefixes all cells have the same area.
     """
 
     key: str
@@ -41,10 +41,10 @@ class MapNode:
 
 
 def hierarchy_map(codes_NL: NDArray[np.integer], codebook_sizes: Sequence[int], most_nodes: int = MOST_NODES) -> list[MapNode]:
-    """The largest prefixes of all depths, with examples, parents before children; never more than most_nodes cells.
+    """The largest prefixes of all depths, with examples, parents before children; at most `most_nodes` cells.
 
     A drawn prefix brings at most three more cells with it (two examples, one for what is left out), so a quarter of the cells
-    are prefixes. A parent is never smaller than its child, so the largest prefixes form a tree.
+    can be prefixes. A parent is never smaller than its child, so the largest prefixes form a tree.
     """
     prefixes = prefix_numbers(codes_NL, codebook_sizes)
     order_N = np.argsort(prefixes[-1], kind="stable")
@@ -61,7 +61,7 @@ def hierarchy_map(codes_NL: NDArray[np.integer], codebook_sizes: Sequence[int], 
     drawn_children: dict[str, list[int]] = {}
     for depth, number in zip(depth_P[kept].tolist(), number_P[kept].tolist(), strict=True):
         products, first = int(sizes[depth - 1][number]), int(firsts[depth - 1][number])
-        spread = np.unique(np.linspace(first, first + products - 1, min(products, EXAMPLES_A_PREFIX)).astype(np.int64))
+        spread = np.unique(np.linspace(first, first + products - 1, min(products, EXAMPLES_PER_PREFIX)).astype(np.int64))
         examples = tuple(int(position) for position in order_N[spread])
         codes = codes_NL[examples[0], :depth].tolist()
         parent = format_codes(codes[:-1]) or ROOT
@@ -81,7 +81,7 @@ def map_positions(nodes: Sequence[MapNode]) -> NDArray[np.int64]:
 
 
 def _inside(node: MapNode, drawn_children: list[int], children: int) -> list[MapNode]:
-    """The cells of a prefix that are not prefixes: what is left out, and examples where no child prefix is drawn."""
+    """The cells inside a prefix that are not prefixes: what is left out, and examples where no child prefix is drawn."""
     if drawn_children:
         rest = node.products - sum(drawn_children)
         if not rest:

@@ -1,8 +1,8 @@
 """Adjusted mutual information of two labellings, exact also for a million products and a hundred thousand prefixes.
 
 scikit-learn's function visits every cell of the contingency table, filled or not; with 100,000 prefixes and 1,000 leaves
-that takes hours. The expectation depends on a prefix only through its size, and few sizes are distinct, so summing over
-distinct sizes gives the same number in seconds, with no sampling.
+that takes hours. The expectation depends on a prefix only through its size, and there are few distinct sizes, so a sum over
+them gives the same number in seconds, without sampling.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ TERMS_PER_CHUNK = 1_000_000
 """Terms of the expectation that are held at once."""
 
 _NO_ROOM = 1e-9
-"""Nats between chance and a perfect match below which the adjusted figure is a division by rounding errors."""
+"""Nats between chance and a perfect match. Below this, the adjusted figure would be a division by rounding errors."""
 
 
 @dataclass(frozen=True)

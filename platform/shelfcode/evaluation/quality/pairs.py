@@ -14,7 +14,7 @@ from shelfcode.embedding.neighbours import nearest_to
 BINS = 20
 """Bins of cosine between 0 and 1, 0.05 wide. A cosine below 0 falls into the first bin."""
 
-_PAIRS_A_CHUNK = 16384
+_PAIRS_PER_CHUNK = 16384
 _UNIT_NORM_TOLERANCE = 1e-2
 
 
@@ -44,15 +44,15 @@ def draw_pairs(
     anchors: int = 3000,
     neighbours: int = 100,
     random_pairs: int = 300_000,
-    pairs_a_bin: int = 2000,
+    pairs_per_bin: int = 2000,
     among_P: NDArray[np.integer] | None = None,
 ) -> PairPool:
     """The pool (anchors x neighbours, and random pairs of two different products) and its stratified sample.
 
-    A catalog with fewer products has fewer anchors and neighbours; its random pairs repeat, and stay as often as drawn.
+    A catalog with fewer products has fewer anchors and neighbours; its random pairs repeat, and count as often as they were drawn.
 
     Args:
-        among_P: positions that anchors, and one product of every random pair, are drawn from; all when left out.
+        among_P: positions from which the anchors and one product of every random pair are drawn; all positions when left out.
 
     Raises:
         ValueError: fewer than two products, or rows that are not finite and of unit norm.
@@ -75,7 +75,7 @@ def draw_pairs(
     if not np.isfinite(cosine_M).all():
         raise ValueError("embeddings hold values that are not finite")
     bin_M = np.clip((cosine_M * BINS).astype(np.int64), 0, BINS - 1)
-    stratified_S = np.concatenate([rng.permutation(np.flatnonzero(bin_M == number))[:pairs_a_bin] for number in range(BINS)])
+    stratified_S = np.concatenate([rng.permutation(np.flatnonzero(bin_M == number))[:pairs_per_bin] for number in range(BINS)])
     return PairPool(left_M, right_M, cosine_M, bin_M, distinct_M, stratified_S)
 
 
@@ -89,8 +89,8 @@ def _check_unit(x_AD: NDArray[np.float32]) -> None:
 
 def _cosines(x_ND: NDArray[np.floating], left_U: NDArray[np.int64], right_U: NDArray[np.int64]) -> NDArray[np.float32]:
     cosine_U = np.empty(len(left_U), dtype=np.float32)
-    for start in range(0, len(left_U), _PAIRS_A_CHUNK):
-        part = slice(start, start + _PAIRS_A_CHUNK)
+    for start in range(0, len(left_U), _PAIRS_PER_CHUNK):
+        part = slice(start, start + _PAIRS_PER_CHUNK)
         a_PD, b_PD = (np.asarray(x_ND[side[part]], dtype=np.float32) for side in (left_U, right_U))
         cosine_U[part] = np.einsum("pd,pd->p", a_PD, b_PD)
     return cosine_U

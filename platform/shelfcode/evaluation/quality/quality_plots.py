@@ -19,7 +19,7 @@ _COLUMNS = 4
 
 
 def similarity_plot(similarity: SimilarityDepth, levels: int) -> go.Figure:
-    """Agreement a level, mean shared depth and pair counts, by bin of cosine."""
+    """Agreement per level, mean shared depth and number of pairs, by bin of cosine."""
     bins = [part for part in similarity.bins if part.share_at_level is not None]
     middle = [(part.cosine_low + part.cosine_high) / 2 for part in bins]
     figure = make_subplots(rows=3, cols=1, shared_xaxes=True, row_heights=[0.52, 0.28, 0.2], vertical_spacing=0.05)
@@ -54,7 +54,7 @@ def similarity_plot(similarity: SimilarityDepth, levels: int) -> go.Figure:
 
 
 def codeword_plot(counts: Sequence[NDArray[np.int64]]) -> go.Figure:
-    """Products of each codeword over an even share, commonest first, unused ones shaded; one panel a level."""
+    """Products of each codeword over an even share, commonest first, unused ones shaded; one panel per level."""
     rows = -(-len(counts) // _COLUMNS)
     titles = [f"L{level}: {int((count_K > 0).sum()):,} of {len(count_K):,} used" for level, count_K in enumerate(counts, start=1)]
     figure = make_subplots(
@@ -95,7 +95,7 @@ def codeword_plot(counts: Sequence[NDArray[np.int64]]) -> go.Figure:
 
 
 def taxonomy_alignment_plot(alignment: TaxonomyAlignment, levels: int) -> go.Figure:
-    """Purity and adjusted mutual information, prefix depth by depth of the tree."""
+    """Adjusted mutual information and purity of each prefix depth with each depth of the tree."""
     labels = list(dict.fromkeys(cell.label_depth for cell in alignment.cells))
     names = ["leaf" if label == "leaf" else f"depth {label}" for label in labels]
     figure = make_subplots(

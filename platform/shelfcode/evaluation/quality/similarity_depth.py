@@ -1,4 +1,4 @@
-"""Do similar products share long prefixes? Spearman of cosine and shared depth, and agreement a bin of cosine."""
+"""Do similar products share long prefixes? Spearman of cosine and shared depth, and agreement per bin of cosine."""
 
 from collections.abc import Iterable, Iterator
 
@@ -62,7 +62,7 @@ def similarity_depth(pool: PairPool, codes_NL: NDArray[np.integer], rng: np.rand
 
     Args:
         pool: pairs of positions in codes_NL.
-        codes_NL: one codeword index a level for every product.
+        codes_NL: one codeword index per level, for every product.
         rng: drives the bootstrap alone.
         resamples: bootstrap resamples.
     """
@@ -104,10 +104,10 @@ def weighted_spearman(
 
     Args:
         cosine_S, depth_S: of each pair.
-        weights: int[S] a sample.
+        weights: int[S] per sample.
 
     Returns:
-        float64, one a sample; NaN where a sample has only one cosine or one depth.
+        float64, one per sample; NaN where a sample has only one cosine or one depth.
     """
     _, tie_S = np.unique(cosine_S, return_inverse=True)
     _, level_S = np.unique(depth_S, return_inverse=True)
@@ -134,9 +134,9 @@ def _bootstrap_interval(
 ) -> tuple[float, float] | None:
     """Percentile interval; pairs are resampled within their bins.
 
-    The number of pairs a bin is set by the method, not by chance, so resampling across bins would add a spread that
-    drawing again does not have. What is resampled is the distinct pair with all its draws: else a small catalog, whose
-    pairs repeat, would look better known than it is.
+    The number of pairs per bin is set by the method, not by chance, so resampling across bins would add a spread that
+    drawing again does not have. Distinct pairs are resampled, each with all its draws: otherwise a small catalog,
+    whose pairs repeat, would look better known than it is.
     """
     _, first_U, draws_U = np.unique(distinct_S, return_index=True, return_counts=True)
     by_bin = np.argsort(bin_S[first_U], kind="stable")

@@ -1,4 +1,4 @@
-"""Do prefixes of the semantic IDs follow the catalog's own tree? Purity and adjusted mutual information a pair of depths."""
+"""Do prefixes of the semantic IDs follow the catalog's own tree? Purity and adjusted mutual information for each pair of depths."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,7 +22,7 @@ class TaxonomyAlignmentCell(Figures):
         products: products that have a label there; the others are left out.
         prefixes, labels: how many distinct ones those products have.
         purity: share of products that carry the majority label of their prefix, 0 to 1.
-        purity_of_one: purity if all products had one prefix, the floor to read purity against.
+        purity_of_one: purity if all products had one prefix: the floor that purity is read against.
         ami: adjusted mutual information, 1 perfect, 0 chance.
     """
 
@@ -77,7 +77,7 @@ def taxonomy_alignment(prefixes: Sequence[NDArray[np.integer]], taxonomy: Taxono
     leaves = len(np.unique(leaf_N[leaf_N != NO_LEAF]))
     if leaves <= 1:
         return None
-    # Deepest labels that equal the leaf (a tree of even depth) are computed once.
+    # Where all paths are equally long, the deepest labels are the leaves, and are computed once.
     labels: list[tuple[LabelDepth, NDArray[np.integer]]] = [(depth, taxonomy.labels_at(depth)) for depth in range(1, taxonomy.depth + 1)]
     even = bool(((labels[-1][1] >= 0) == (leaf_N != NO_LEAF)).all())
     cells: list[TaxonomyAlignmentCell] = []

@@ -1,4 +1,4 @@
-"""How much of a release's codes changed from those of the release before it: churn, and what became of the prefixes."""
+"""How much of a release's codes differ from those of the previous release: churn, and what became of the prefixes."""
 
 from typing import Literal
 
@@ -11,22 +11,22 @@ from shelfcode.reporting.figures import Figures
 from shelfcode.semantic_id import format_codes, shared_depth
 
 MOSTLY = 0.8
-"""A prefix is kept, or moved, where so much of its products stay together."""
+"""A prefix is kept, or moved, where this share of its products stays together."""
 
 FEWEST_PRODUCTS = 10
-"""Of a prefix that is looked at: what becomes of a few products is no trend."""
+"""Smaller prefixes are not looked at: what becomes of a few products is no trend."""
 
 EXAMPLES = 20
-"""Prefixes told of each fate, the largest."""
+"""Prefixes that are listed for each fate, the largest."""
 
 DEEPEST = 2
-"""Level down to which the fate of prefixes is told; deeper ones have a handful of products each."""
+"""Level down to which fates are followed; deeper prefixes have a handful of products each."""
 
 SMALLEST_PART = 0.05
-"""Of a prefix's products, for another prefix to be named."""
+"""Share of a prefix's products from which on another prefix is listed among its parts."""
 
 DEPARTMENTS = 50
-"""Told of one by one, the largest: a flat catalog has as many first names as products, and a manifest is read often."""
+"""Departments that are listed, the largest: a flat catalog may have as many as products, and a manifest is read often."""
 
 MOVERS = 30
 """First codewords whose products are followed one by one, the largest."""
@@ -47,8 +47,8 @@ class PrefixFate(Figures):
 
     Attributes:
         prefix: of the old codes; for `merged` of the new ones.
-        products: of it.
-        parts: the prefixes of the other side that its products are at now, or came from, and the share of its products at each;
+        products: products of the prefix.
+        parts: the prefixes where its products are now, or for `merged` where they came from, each with its share of the products;
             the largest first, none below SMALLEST_PART.
     """
 
@@ -62,7 +62,9 @@ class LevelFates(Figures):
     """What became of the old prefixes down to one level that had ten products or more.
 
     Attributes:
-        kept, moved, split: old prefixes: four fifths of the products, or more, still have it; have one other; neither.
+        kept: old prefixes that four fifths of their products, or more, still have.
+        moved: old prefixes whose products, four fifths of them or more, now have one other prefix.
+        split: old prefixes for which neither is so.
         merged: new prefixes to which two old ones or more gave more than half of their products each.
         examples: the largest that moved, split or merged.
     """
@@ -80,9 +82,9 @@ class FirstLevelMoves(Figures):
 
     Attributes:
         codewords: the largest, before and now together.
-        old_departments, new_departments: the commonest first name of the category path of each one's products, before and now;
-            None where there is none.
-        products: a row an old codeword, a column a new one, both in the order of `codewords`, and last all other codewords.
+        old_departments, new_departments: the commonest first name of the category paths of each codeword's products, before and
+            now; None where they have no path.
+        products: one row per old codeword, one column per new one, both in the order of `codewords`, and last all other codewords.
     """
 
     codewords: tuple[int, ...]
@@ -96,13 +98,13 @@ class Churn(Figures):
 
     Attributes:
         against: the release that is compared with.
-        products: that both releases coded; all shares are of these.
+        products: products that both releases coded; all shares are of these.
         added, removed: products that only this release coded, and only the other.
         changed: for each level that both releases have, the share of products whose prefix down to it changed; the last is that of
             the whole semantic ID where both have as many levels.
-        departments: the same by the first name of the category path, the largest first; products without a path are of none.
+        departments: the same by the first name of the category path, the largest first; products without a path are left out.
         fates: for each of the first levels, what became of the prefixes.
-        moves: of the first level, None where no product is common.
+        moves: of the first level; None where the releases have no product in common.
     """
 
     against: str
@@ -121,7 +123,7 @@ def measure_churn(
     """Churn of the codes of the same N products before and after.
 
     Args:
-        old_NL, new_NL: rows in the same order; of different numbers of levels only those that both have are compared.
+        old_NL, new_NL: rows in the same order; only levels that both have are compared.
         added, removed: products that have only one of the two codes.
         taxonomy: of the same products; churn by department is left out without one.
     """
@@ -138,7 +140,7 @@ def measure_churn(
 
 
 def _changed(kept_N: NDArray[np.integer], levels: int) -> tuple[float, ...]:
-    """Share of products that keep fewer levels than each; none where there are no products."""
+    """For each level, the share of products that keep fewer levels; empty where there are no products."""
     return tuple(float((kept_N < level).mean()) for level in range(1, levels + 1)) if len(kept_N) else ()
 
 
@@ -159,7 +161,7 @@ def _department_names(taxonomy: Taxonomy) -> dict[int, str]:
 def _fates(pairs: PrefixPairs) -> LevelFates:
     """Fates of the prefixes of one depth."""
     large_O = pairs.old_size_O >= FEWEST_PRODUCTS
-    # Of each old prefix the new one that took most; pairs stand in the order of the old prefixes, each of which has one or more.
+    # For each old prefix, the new one that took most of it. Pairs stand in the order of the old prefixes, and each has at least one.
     by_products_P = np.lexsort((-pairs.products_P, pairs.old_P))
     best_O = by_products_P[np.searchsorted(pairs.old_P, np.arange(len(large_O)))]
     mostly_O = pairs.products_P[best_O] >= MOSTLY * pairs.old_size_O
@@ -175,22 +177,22 @@ def _fates(pairs: PrefixPairs) -> LevelFates:
 
 
 def _largest(fate: Fate, chosen_K: NDArray[np.bool_], pairs: PrefixPairs) -> list[PrefixFate]:
-    """The largest of some prefixes, old ones or, where they merged, new ones; and where their products are now, or came from."""
+    """The largest of the chosen prefixes, old ones or, where they merged, new ones, and where their products are now, or came from."""
     old, new = (pairs.old_P, pairs.old_PL, pairs.old_size_O), (pairs.new_P, pairs.new_PL, pairs.new_size_Q)
     (number_P, prefix_PL, size_K), (_, part_PL, _) = (new, old) if fate == "merged" else (old, new)
     largest = sorted(np.flatnonzero(chosen_K).tolist(), key=lambda number: -size_K[number])[:EXAMPLES]
-    told = []
+    fates = []
     for number in largest:
         rows = np.flatnonzero(number_P == number)
         rows = rows[np.argsort(-pairs.products_P[rows], kind="stable")]
         shares = ((format_codes(part_PL[row]), float(pairs.products_P[row] / size_K[number])) for row in rows)
         parts = tuple(part for part in shares if part[1] >= SMALLEST_PART)
-        told.append(PrefixFate(fate=fate, prefix=format_codes(prefix_PL[rows[0]]), products=int(size_K[number]), parts=parts))
-    return told
+        fates.append(PrefixFate(fate=fate, prefix=format_codes(prefix_PL[rows[0]]), products=int(size_K[number]), parts=parts))
+    return fates
 
 
 def _moves(old_N: NDArray[np.integer], new_N: NDArray[np.integer], pairs: PrefixPairs, taxonomy: Taxonomy | None) -> FirstLevelMoves:
-    """Of first codewords, and their pairs."""
+    """Moves between first codewords, from their pairs."""
     old_P, new_P = pairs.old_PL[:, 0], pairs.new_PL[:, 0]
     codewords = int(max(old_P.max(), new_P.max())) + 1
     size_K = np.bincount(old_P, pairs.products_P, codewords) + np.bincount(new_P, pairs.products_P, codewords)
@@ -208,7 +210,7 @@ def _moves(old_N: NDArray[np.integer], new_N: NDArray[np.integer], pairs: Prefix
 
 
 def _commonest_departments(place_N: NDArray[np.int64], places: int, taxonomy: Taxonomy | None) -> tuple[str | None, ...]:
-    """Of the products at each place."""
+    """The commonest department of the products at each place."""
     if taxonomy is None:
         return (None,) * places
     tops, top_N = np.unique(taxonomy.labels_at(1), return_inverse=True)

@@ -17,7 +17,7 @@ DEPARTMENTS_DRAWN = 12
 
 
 def churn_columns(churn: Churn, departments: int = 12) -> dict[str, dict[str, object]]:
-    """Churn as a job shows it: name of a column -> all products, or a department -> its cell."""
+    """Churn as a job shows it: name of a column -> department, or all products -> cell."""
     largest = churn.departments[:departments]
     rows = [*((each.department, each.products, each.changed) for each in largest), ("all products", churn.products, churn.changed)]
     columns: dict[str, dict[str, object]] = {"products": {name: f"{products:,}" for name, products, _ in rows}}
@@ -43,7 +43,7 @@ def stability_section(churn: Churn | None) -> dict[str, object]:
 
 
 def churn_plots(churn: Churn) -> dict[str, Markup]:
-    """All of them as HTML, by name; none where no product is common."""
+    """All drawings as HTML, by name; none where the releases have no product in common."""
     if churn.moves is None:
         return {}
     figures = {"kept": kept_plot(churn), "changed": changed_plot(churn), "moves": moves_plot(churn.moves)}
@@ -64,7 +64,7 @@ def kept_plot(churn: Churn) -> go.Figure:
 
 
 def changed_plot(churn: Churn) -> go.Figure:
-    """Share of products whose prefix changed, a group of bars for all of them and for each of the largest departments, a bar a level."""
+    """Share of products whose prefix changed: bars for all of them and for each of the largest departments, one per level."""
     drawn = churn.departments[:DEPARTMENTS_DRAWN]
     groups = [("all products", churn.products, churn.changed), *((each.department, each.products, each.changed) for each in drawn)]
     figure = go.Figure()
@@ -115,7 +115,7 @@ def _codeword(moves: FirstLevelMoves, place: int) -> str:
 
 
 def _ticks(moves: FirstLevelMoves, departments: Sequence[str | None], places: Sequence[int]) -> list[str]:
-    """Codewords, with what most of their products are."""
+    """Codewords, each with the commonest department of its products."""
     named = zip(moves.codewords, departments, strict=True)
     texts = [*(f"{codeword} {_name(name, 18)}" if name else str(codeword) for codeword, name in named), "others"]
     return [texts[place] for place in places]

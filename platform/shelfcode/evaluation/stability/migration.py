@@ -1,4 +1,4 @@
-"""From the codes of one release to those of another: each product's old and new code, churn, and the translation of prefixes."""
+"""From the codes of one release to those of another: each product's old and new codes, churn, and the translation of prefixes."""
 
 from dataclasses import dataclass, replace
 
@@ -38,7 +38,7 @@ class Migration:
 
 
 def read_migration(workspace: Workspace, old_folder: str, new_folder: str) -> Migration:
-    """Match the products of two releases, or drafts of them, by their folders.
+    """Match the products of two releases or drafts, each given by its folder.
 
     Raises:
         ShelfcodeError: one of them has no semantic IDs.
@@ -58,8 +58,8 @@ def churn_of(migration: Migration, against: str, taxonomy: Taxonomy | None = Non
 
     Args:
         against: name of the old release.
-        taxonomy, taxonomy_keys: of products in any order, and their item keys; left out, churn by department is too. Products of the
-            migration that they lack count as without a path.
+        taxonomy, taxonomy_keys: of products in any order, and their item keys; without them there is no churn by department.
+            Products of the migration that they lack count as without a path.
     """
     if taxonomy is not None and taxonomy_keys is not None:
         place_N = index_keys(taxonomy_keys).get(migration.item_keys_N)
@@ -68,7 +68,7 @@ def churn_of(migration: Migration, against: str, taxonomy: Taxonomy | None = Non
 
 
 def release_churn(workspace: Workspace, migration: Migration, old: Manifest, new: Manifest) -> Churn:
-    """Churn of a migration between two published releases; without departments where the newer one's snapshot is gone."""
+    """Churn of a migration between two published releases; without departments where the newer release's snapshot is gone."""
     snapshot = load_snapshot(workspace, new.catalog.snapshot)
     if snapshot is None:
         return churn_of(migration, old.name)

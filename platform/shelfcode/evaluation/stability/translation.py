@@ -45,7 +45,7 @@ class PrefixPairs:
 
     @property
     def same_P(self) -> NDArray[np.bool_]:
-        """Whether both prefixes of a pair are one."""
+        """Whether both prefixes of a pair are the same."""
         return (self.old_PL == self.new_PL).all(axis=1)
 
 
@@ -54,7 +54,7 @@ def prefix_pairs(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], depth
     old_sides, new_sides = (prefix_numbers(codes_NL, _sizes(codes_NL)) for codes_NL in (old_NL[:, :depths], new_NL[:, :depths]))
     for depth, (old_N, new_N) in enumerate(zip(old_sides, new_sides, strict=True), start=1):
         old_size_O, new_size_Q = np.bincount(old_N), np.bincount(new_N)
-        # One integer a pair: rows of codes are many times slower to sort.
+        # One integer per pair: rows of codes are many times slower to sort.
         _, first_P, products_P = np.unique(old_N * len(new_size_Q) + new_N, return_index=True, return_counts=True)
         yield PrefixPairs(
             old_NL[first_P, :depth], new_NL[first_P, :depth], products_P, old_N[first_P], new_N[first_P], old_size_O, new_size_Q
@@ -82,29 +82,29 @@ def _of_depth(pairs: PrefixPairs) -> pa.Table:
 
 
 def code_texts(codes_NL: NDArray[np.integer]) -> pa.Array:
-    """`semantic_id.format_many` for millions of rows, which are never Python's texts."""
+    """`semantic_id.format_many` for millions of rows: no Python text is made for any of them."""
     return pc.binary_join_element_wise(*(pa.array(code_N).cast(pa.string()) for code_N in codes_NL.T), SEPARATOR)
 
 
 def translate(table: pa.Table, prefixes: Iterable[str], direction: Direction = "old_to_new") -> dict[str, list[tuple[str, float]]]:
     """Prefixes of one release in the codes of the other: prefix -> (prefix of the same depth, weight), the heaviest first.
 
-    A prefix that no product of both releases has is looked for one level shallower, and so on; the answer is then shallower too.
-    It is empty where not even the first level is known.
+    A prefix that no product of both releases has is looked up one level shallower, and so on; the answer is then shallower too.
+    It is empty where not even the first codeword is known.
     """
-    wanted = dict.fromkeys(prefixes)
-    shortened = {prefix(each, depth) for each in wanted for depth in range(1, each.count(SEPARATOR) + 2)}
+    asked = dict.fromkeys(prefixes)
+    shortened = {prefix(each, depth) for each in asked for depth in range(1, each.count(SEPARATOR) + 2)}
     source, target = direction.split("_to_")
     rows = table.filter(pc.is_in(table[source], pa.array(sorted(shortened), pa.string())))
-    found: dict[str, list[tuple[str, float]]] = {}
+    parts_of: dict[str, list[tuple[str, float]]] = {}
     for row in rows.sort_by([(direction, "descending"), (target, "ascending")]).to_pylist():
-        found.setdefault(row[source], []).append((row[target], row[direction]))
-    return {each: _deepest(found, each) for each in wanted}
+        parts_of.setdefault(row[source], []).append((row[target], row[direction]))
+    return {each: _deepest(parts_of, each) for each in asked}
 
 
-def _deepest(found: Mapping[str, list[tuple[str, float]]], whole: str) -> list[tuple[str, float]]:
+def _deepest(parts_of: Mapping[str, list[tuple[str, float]]], whole: str) -> list[tuple[str, float]]:
     depths = range(whole.count(SEPARATOR) + 1, 0, -1)
-    return next((found[prefix(whole, depth)] for depth in depths if prefix(whole, depth) in found), [])
+    return next((parts_of[prefix(whole, depth)] for depth in depths if prefix(whole, depth) in parts_of), [])
 
 
 def _sizes(codes_NL: NDArray[np.integer]) -> list[int]:
