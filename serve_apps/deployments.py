@@ -1,6 +1,7 @@
 """What stands behind the ingress, each in a Ray Serve deployment of its own: a flavor's encoder, the item index, an LLM that extracts.
 
-Every call names the release that it is for, so that replicas never have to agree on which one is current.
+Every call names the release that it is for, so that replicas never have to agree on which one is current. What encodes or extracts is
+imported by the replicas that do it: torch and vLLM take seconds and hundreds of megabytes, which the index does without.
 """
 
 import asyncio
@@ -15,9 +16,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.index.availability import availability_version, read_availability
 from shelfcode.releases.release import current_name, load_manifest, release_recipe
 from shelfcode.serving.api.coalescing import Coalescer
-from shelfcode.serving.api.flavor_encoder import FlavorEncoder
 from shelfcode.serving.api.item_index import ItemIndex
-from shelfcode.serving.api.online_extraction import OnlineExtractor
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Prepared, ProductInput, Question
 from shelfcode.serving.routing import named_releases
@@ -37,6 +36,8 @@ class FlavorDeployment:
     """Encodes products for one flavor. Calls that wait for the encoder are encoded together, up to a budget of tokens."""
 
     def __init__(self, workspace: str, flavor: str, settings: SurfaceSettings) -> None:
+        from shelfcode.serving.api.flavor_encoder import FlavorEncoder
+
         serving = settings.flavors.get(flavor, FlavorServingSettings())
         kept = settings.index.releases_kept + len(named_releases(settings, flavor))
         self.encoder = FlavorEncoder(Workspace(workspace), serving.set, kept)
@@ -144,6 +145,8 @@ class ExtractorDeployment:
     """An LLM for products that come without attributes."""
 
     def __init__(self, workspace: str, settings: SurfaceSettings) -> None:
+        from shelfcode.serving.api.online_extraction import OnlineExtractor
+
         extractor = settings.online_extraction.extractor or _released_extractor(Workspace(workspace), settings.flavor_names)
         self.extractor = OnlineExtractor(extractor)
 

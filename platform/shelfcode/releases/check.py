@@ -8,7 +8,6 @@ import pyarrow.compute as pc
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
-from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.semantic_ids import table_codes
 from shelfcode.releases.release import Manifest, release_recipe
 from shelfcode.workspace import Workspace
@@ -20,6 +19,8 @@ def check_release(workspace: Workspace, manifest: Manifest) -> None:
     Raises:
         ShelfcodeError: a file cannot be read whole, or is not what recipe and row count of the manifest say; names the file.
     """
+    from shelfcode.quantization.model_file import load_model  # torch: whoever checks semantic IDs alone does without it
+
     recipe = release_recipe(manifest)
     load_model(workspace, manifest.folder, recipe)
     check_semantic_ids(workspace, f"{manifest.folder}/semantic_ids", manifest.rows.coded, recipe.quantizer.codebook_sizes)

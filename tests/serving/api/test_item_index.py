@@ -1,5 +1,8 @@
 """Questions about products that a release holds, and what is wrong with a question."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -244,3 +247,11 @@ def test_answers_are_of_plain_values_that_json_has(index: ItemIndex) -> None:
         ItemPage("SKU-0000011", (PRECISION,), 0, 3), PrefixPage(PRECISION, "", 0, 0, 3),
     ]  # fmt: skip
     assert all(plain(index.answer(question)) for question in questions)
+
+
+def test_the_index_does_without_torch() -> None:
+    """Its replicas start in half the time, and take half the memory."""
+    code = "import sys, serve_apps.deployments, shelfcode.serving.api.item_index; print('torch' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "False\n"
