@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.attributes.distil.answering import answer_all
 from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
-from shelfcode.attributes.distil.student import check_place, load_student_recipe, place_student
+from shelfcode.attributes.distil.student import answer_all, check_place, load_student_recipe, place_student
 from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.distil.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot

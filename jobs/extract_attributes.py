@@ -6,8 +6,8 @@ python jobs/extract_attributes.py --flavor discovery --catalog CATALOG --workspa
 from pathlib import Path
 from typing import Any
 
-from shelfcode.attributes.extractor import extractor_name
-from shelfcode.attributes.pipeline import check_extractor, count_rows, extract_attributes
+from shelfcode.attributes.extractor import check_extractor, extractor_name
+from shelfcode.attributes.pipeline import count_rows, extract_attributes
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.flavor import Recipe
 from shelfcode.job.cluster import has_gpu, start_ray

@@ -1,14 +1,11 @@
-"""An extractor's folder is named after all that its answers depend on, and a model that cannot be had is named in the error."""
+"""An extractor's folder is named after all that its answers depend on, and a model that cannot be had is found out before any work."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shelfcode.attributes import extractor
-from shelfcode.attributes.extractor import context_length, extractor_name, load_tokenizer
+from shelfcode.attributes.extractor import check_extractor, extractor_name
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.errors import ShelfcodeError
@@ -46,10 +43,9 @@ def test_whatever_may_change_the_answers_changes_the_name() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_another_version_of_the_prompt_is_another_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_version_of_the_prompt_is_another_extractor() -> None:
     before = name(LLM)
-    monkeypatch.setattr(extractor, "PROMPT_VERSION", "v2")
-    assert name(LLM) != before
+    assert extractor_name(LLM, prompt_version="v2") != before
 
 
 @pytest.mark.parametrize(
@@ -84,35 +80,10 @@ def test_a_folder_that_is_trained_again_in_place_is_another_extractor(untaught: 
     assert name(LLM, model=untaught(seed=1)) != before
 
 
-def test_a_model_in_a_folder_has_a_tokenizer_and_a_context(untaught: Untaught) -> None:
-    settings = ExtractorSettings(engine="vllm", model=untaught(max_tokens=100))
-    assert load_tokenizer(settings).chat_template
-    assert context_length(settings) == 200
-
-
-def test_a_model_that_does_not_say_how_much_it_holds_has_no_context_length(untaught: Untaught) -> None:
-    folder = Path(untaught())
-    (folder / "config.json").write_text(json.dumps({"model_type": "bloom"}))
-    assert context_length(ExtractorSettings(model=str(folder))) is None
-
-
-@pytest.mark.parametrize("model", ["nobody/no-such-model", "{tmp}/nowhere", "{tmp}/empty", "{tmp}/file", "{tmp}/broken"])
-@pytest.mark.parametrize("load", [load_tokenizer, context_length])
-def test_a_model_that_is_not_there_is_named_and_said_how_to_give_one(
-    tmp_path: Path, model: str, load: Callable[[ExtractorSettings], object]
-) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "config.json").write_text("{")
-    model = model.format(tmp=tmp_path)
-    with pytest.raises(ShelfcodeError, match=r"cannot be loaded: .*Give a folder, .*--set extractor\.engine=rules") as raised:
-        load(ExtractorSettings(engine="vllm", model=model))
-    assert f"extractor.model {model!r}" in str(raised.value)
-
-
-def test_a_model_that_cannot_be_talked_to_is_refused(untaught: Untaught) -> None:
-    folder = untaught()
-    (Path(folder) / "chat_template.jinja").unlink()
-    with pytest.raises(ShelfcodeError, match="student' has no chat template: choose an instruct model"):
-        load_tokenizer(ExtractorSettings(engine="vllm", model=folder))
+def test_a_model_that_cannot_be_had_is_said_before_any_work_and_so_is_the_way_without_one(untaught: Untaught) -> None:
+    with pytest.raises(ShelfcodeError, match=r"extractor\.model 'no/such-model' cannot be loaded: .*or --set extractor\.engine=rules"):
+        check_extractor(ExtractorSettings(engine="vllm", model="no/such-model"))
+    with pytest.raises(ShelfcodeError, match=r"leave 0 for the text"):
+        check_extractor(ExtractorSettings(engine="vllm", model=untaught(max_tokens=16)))
+    check_extractor(ExtractorSettings(engine="vllm", model=untaught()))
+    check_extractor(ExtractorSettings(model="no/such-model"))  # the rules ask for none

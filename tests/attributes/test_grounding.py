@@ -11,8 +11,7 @@ import pytest
 
 from shelfcode.attributes.grounding import Grounded, ground, read_evidence, supports_phrase, supports_tag
 from shelfcode.attributes.rules.extractor import extract
-from shelfcode.attributes.rules.phrases import split_words
-from shelfcode.attributes.rules.stem import stem
+from shelfcode.attributes.rules.words import split_words, stem
 from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, Attributes
 from shelfcode.sample.catalog import sample_chunk
 

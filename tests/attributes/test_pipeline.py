@@ -7,12 +7,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
-from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
-from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
-from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
 from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
+from shelfcode.attributes.table import ExtractedCatalog, attributes_schema
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace

@@ -16,12 +16,12 @@ from shelfcode.attributes.schema import (
     MAX_TAGS,
     Attributes,
     attributes_of,
-    attributes_schema,
     attributes_text,
     json_schema,
     parse_answer,
 )
 from shelfcode.attributes.settings import ATTRIBUTE_COLUMNS, ExtraAttribute
+from shelfcode.attributes.table import attributes_schema
 
 EXTRA = {
     "season": ExtraAttribute(description="when it is bought", values=["spring", "summer", "all year"], limit=2),

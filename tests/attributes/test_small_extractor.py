@@ -23,10 +23,10 @@ import train_flavor
 from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.grounding import ground, read_evidence
-from shelfcode.attributes.outcomes import by_rules
-from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
-from shelfcode.attributes.schema import attributes_of, attributes_schema
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
+from shelfcode.attributes.schema import attributes_of
 from shelfcode.attributes.small_extractor import get_model_path
+from shelfcode.attributes.table import attributes_schema
 from shelfcode.flavor import Recipe
 from shelfcode.job.cluster import has_gpu
 from shelfcode.recipe_file import load_recipe

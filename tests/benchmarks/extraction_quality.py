@@ -20,8 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
-from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
+from shelfcode.attributes.rules.extractor import by_rules
 from shelfcode.attributes.schema import attributes_of
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.pipeline import take_snapshot

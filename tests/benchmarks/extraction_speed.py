@@ -21,8 +21,10 @@ from extraction_quality import FLAVORS, SEED, SETTINGS, extracted, own_ray
 from rich.console import Console
 from rich.table import Table
 
-from shelfcode.attributes.extractor import load_tokenizer
-from shelfcode.attributes.requests import engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
+from shelfcode.attributes.prompt import extraction_budget, product_prompt
+from shelfcode.attributes.schema import json_schema
+from shelfcode.llm.engine import engine_arguments, engine_environment, sampling_parameters
+from shelfcode.llm.prompt import load_tokenizer
 from shelfcode.model_source import model_path
 from shelfcode.recipe_file import load_recipe
 from shelfcode.sample.catalog import sample_chunk
@@ -38,15 +40,14 @@ def direct(products: int) -> float:
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    tokenizer, room = load_tokenizer(settings), share_out(settings)
+    tokenizer = load_tokenizer(settings)
+    budget = extraction_budget(settings, tokenizer)
     rows = sample_chunk(0, products + WARM, SEED).products.to_pylist()
-    prompts = [
-        {"prompt_token_ids": write_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, room.text).tokens}
-        for row in rows
-    ]
-    sampling = sampling_parameters(settings.attributes, settings.max_output_tokens)
+    texts = [(row["title"], row["description"], row["brand"]) for row in rows]
+    prompts = [{"prompt_token_ids": product_prompt(tokenizer, *text, settings.attributes, budget.text).tokens} for text in texts]
+    sampling = sampling_parameters(json_schema(settings.attributes), settings.max_output_tokens)
     parameters = SamplingParams(**{**sampling, "structured_outputs": StructuredOutputsParams(**sampling["structured_outputs"])})
-    engine = LLM(model_path("extractor.model", settings.model), **engine_arguments(settings, room))
+    engine = LLM(model_path("extractor.model", settings.model), **engine_arguments(settings, budget))
     engine.generate(prompts[:WARM], parameters, use_tqdm=False)
     started = time.perf_counter()
     engine.generate(prompts[WARM:], parameters, use_tqdm=False)

@@ -13,7 +13,7 @@ import pytest
 import shelfcode.embedding.pipeline
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.rules.extractor import extract
-from shelfcode.attributes.schema import attributes_schema
+from shelfcode.attributes.table import attributes_schema
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches

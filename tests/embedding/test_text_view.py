@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from shelfcode.attributes.schema import attributes_schema
 from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.attributes.table import attributes_schema
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 

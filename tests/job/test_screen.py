@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
-from shelfcode.attributes.schema import attributes_schema
 from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.attributes.table import ExtractedCatalog, attributes_schema
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.job import screen
 from shelfcode.job.screen import say_embedded, show_attributes, show_figures

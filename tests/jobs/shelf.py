@@ -9,10 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from shelfcode.attributes.extractor import extractor_name
-from shelfcode.attributes.outcomes import Outcome, attributes_rows
-from shelfcode.attributes.pipeline import write_part
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.settings import ExtractorSettings
+from shelfcode.attributes.table import Outcome, attributes_rows, write_part
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embeddings import embeddings_table
 from shelfcode.keys import Keys, first_copies, owners, row_keys, text_hash

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from running import Done
 
-from shelfcode.attributes.prompt import conversation, product_text
+from shelfcode.attributes.prompt import messages, product_text
+from shelfcode.llm.prompt import prompt_text
 from shelfcode.sample.catalog import write_sample
 
 TINY = (
@@ -46,7 +47,7 @@ def test_a_student_is_a_folder_that_transformers_loads(taught_shop: Path, run_jo
     tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
     assert len(tokenizer) == 600
     assert (model.config.hidden_size, model.config.num_hidden_layers, model.config.model_type) == (64, 1, "llama")
-    prompt = conversation(tokenizer, product_text("Oat Milk", None, None), {})
+    prompt = prompt_text(tokenizer, messages(product_text("Oat Milk", None, None), {}))
     asked = tokenizer(prompt, add_special_tokens=False, return_tensors="pt", return_token_type_ids=False)
     made = model.generate(**asked, max_new_tokens=8, do_sample=False, pad_token_id=tokenizer.pad_token_id)
     answer = tokenizer.decode(made[0, asked["input_ids"].shape[1] :])

@@ -10,8 +10,8 @@ import torch
 from tiny_model import make_tiny_model
 
 from shelfcode.attributes.extractor import extractor_name
-from shelfcode.attributes.outcomes import Outcome, attributes_rows
 from shelfcode.attributes.prompt import text_hashes
+from shelfcode.attributes.table import Outcome, attributes_rows
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.encoder import Encoder

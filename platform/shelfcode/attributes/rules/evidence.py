@@ -8,15 +8,22 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from shelfcode.attributes.rules.claims import denied_claims, stated_tags, without_double_denials
+from shelfcode.attributes.rules.denial import (
+    NEGATORS,
+    THOROUGH,
+    aside_places,
+    denied_claims,
+    is_replaced,
+    is_scent,
+    negated_words,
+    stated_tags,
+    trace_places,
+    without_double_denials,
+)
 from shelfcode.attributes.rules.instructions import for_shoppers
 from shelfcode.attributes.rules.lexicon import Lexicon, shipped_lexicon
-from shelfcode.attributes.rules.mentions import aside_places, is_replaced, is_scent, trace_places
-from shelfcode.attributes.rules.negation import NEGATORS, THOROUGH, negated_words
-from shelfcode.attributes.rules.phrases import CLAUSE, SENTENCE, Match, split_words
 from shelfcode.attributes.rules.product_type import without_brand
-from shelfcode.attributes.rules.stem import stem
-from shelfcode.attributes.rules.unspaced import is_unspaced, unspaced, unspaced_mention
+from shelfcode.attributes.rules.words import CLAUSE, SENTENCE, Match, is_unspaced, split_words, stem, unspaced, unspaced_mention
 
 _MARKS = frozenset({CLAUSE, SENTENCE})
 _JOINS = frozenset({"and", "or", "of", "with", "the", "a", "an"})

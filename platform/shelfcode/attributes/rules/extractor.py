@@ -3,15 +3,15 @@
 It reads title, description and brand and never the category path: semantic IDs are later held against that path, so it must not leak in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
-from shelfcode.attributes.rules.claims import stated_tags
+from shelfcode.attributes.rules.denial import NEGATORS, SCENTS, negated_words, stated_tags
 from shelfcode.attributes.rules.lexicon import Lexicon, shipped_lexicon
-from shelfcode.attributes.rules.mentions import SCENTS
-from shelfcode.attributes.rules.negation import NEGATORS, negated_words
-from shelfcode.attributes.rules.phrases import SENTENCE, Match, split_words
 from shelfcode.attributes.rules.product_type import ProductType, read_product_type, without_brand
-from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, Attributes
+from shelfcode.attributes.rules.words import SENTENCE, Match, PhraseTable, split_words
+from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, Attributes, ExtraAttributes
 
 RULES_EXTRACTOR = "rules-v1"
 """Name of this extractor in the workspace; it changes whenever the lexicon or the rules would give other attributes."""
@@ -115,3 +115,25 @@ def _format(words: Sequence[str], product: ProductType, lexicon: Lexicon) -> str
         and (match.value not in lexicon.vessels or product.words.isdisjoint(words[match.start : match.end]))
     ]
     return min((match.value for match in found), key=lambda name: lexicon.formats[name], default="")
+
+
+def extract_extra(title: str, description: str | None, extra: ExtraAttributes) -> dict[str, tuple[str, ...]]:
+    """Values that the text names, in the order in which it does; none for an attribute without a closed list."""
+    words = split_words(f"{title}. {description or ''}")
+    found: dict[str, tuple[str, ...]] = {}
+    for name, attribute in extra.items():
+        named = dict.fromkeys(match.value for match in _table(tuple(attribute.values)).find(words)) if attribute.values else {}
+        found[name] = tuple(named)[: attribute.limit]
+    return found
+
+
+@lru_cache(maxsize=64)
+def _table(values: tuple[str, ...]) -> PhraseTable[str]:
+    phrases: Mapping[str, str] = {value: value for value in values if split_words(value)}
+    return PhraseTable(phrases)
+
+
+def by_rules(product: Mapping[str, Any], extra: ExtraAttributes) -> Attributes:
+    """What the rules find of a product."""
+    attributes = extract(product["title"], product["description"], product["brand"])
+    return attributes.model_copy(update={"extra": extract_extra(product["title"], product["description"], extra)}) if extra else attributes

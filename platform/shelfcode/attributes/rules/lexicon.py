@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import yaml
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from shelfcode.attributes.rules.phrases import PhraseTable, split_words
+from shelfcode.attributes.rules.words import PhraseTable, split_words
 from shelfcode.attributes.schema import DIETARY_TAGS
 
 LEXICON_PATH = Path(__file__).with_name("lexicon.yaml")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from shelfcode.attributes.rules.lexicon import Area, Kind, Lexicon
-from shelfcode.attributes.rules.phrases import CLAUSE, SENTENCE, Match
+from shelfcode.attributes.rules.words import CLAUSE, SENTENCE, Match
 
 _STOPS = frozenset(
     {

@@ -10,8 +10,8 @@ import torch
 from cachetools import LRUCache
 
 from shelfcode.attributes.grounding import ground
-from shelfcode.attributes.outcomes import by_rules
 from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.rules.extractor import by_rules
 from shelfcode.attributes.schema import Attributes, attributes_of, attributes_text
 from shelfcode.embedding.encoder import Encoder, TextEncoder, encoder_name
 from shelfcode.embedding.settings import TextViewSettings

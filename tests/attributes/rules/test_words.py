@@ -1,6 +1,8 @@
+"""Words are compared by their stems."""
+
 import pytest
 
-from shelfcode.attributes.rules.stem import stem
+from shelfcode.attributes.rules.words import stem
 
 
 @pytest.mark.parametrize(

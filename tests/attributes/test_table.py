@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from shelfcode.attributes.outcomes import Outcome, attributes_rows, by_rules, read_outcome
-from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, extract
-from shelfcode.attributes.schema import Attributes, attributes_schema
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules, extract
+from shelfcode.attributes.schema import Attributes
 from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.attributes.table import Outcome, attributes_rows, attributes_schema, read_outcome
 
 EXTRA = {"meal": ExtraAttribute(description="when it is eaten", values=["breakfast", "dinner"])}
 ANSWER: dict[str, Any] = {"product_type": "oat milk", "key_ingredients": ["oats"], "dietary_tags": ["vegan"], "format": "carton"}

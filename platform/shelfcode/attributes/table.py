@@ -1,0 +1,139 @@
+"""The attributes table: what becomes of an answer, how it is stored, and the account of a catalog's extraction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from shelfcode.attributes.grounding import ground
+from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
+from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
+from shelfcode.keys import KeyIndex, row_keys
+from shelfcode.parts import name_of_rows, part_path
+from shelfcode.workspace import Workspace
+
+FOLDER = "attributes/"
+"""Of a workspace; each extractor's table is a folder in it, under the extractor's name."""
+
+_TEXTS = pa.list_(pa.string())
+
+
+def attributes_schema(extra: ExtraAttributes) -> pa.Schema:
+    """Columns of `<workspace>/attributes/<extractor>/part-*.parquet`.
+
+    The contract's six, a list of texts for each attribute of the recipe's own, and what is known of the extraction: `extractor`
+    (which one's answer this is: a product whose answer failed has another's), `failure` (why it is another's, else null),
+    `truncated` (the text was longer than the model's context and was cut), `unsupported` (what the product's text did not
+    support and was dropped).
+    """
+    return pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("text_hash", pa.string()),
+            ("product_type", pa.string()),
+            ("key_ingredients", _TEXTS),
+            ("dietary_tags", _TEXTS),
+            ("format", pa.string()),
+            *((name, _TEXTS) for name in extra),
+            ("extractor", pa.string()),
+            ("failure", pa.string()),
+            ("truncated", pa.bool_()),
+            ("unsupported", _TEXTS),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One product's attributes before they are stored; `attributes` is None where there are none yet, and `failure` says why."""
+
+    attributes: Attributes | None
+    failure: str | None
+    truncated: bool = False
+
+
+def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: ExtraAttributes) -> Outcome:
+    """An engine's answer to one product, or what kept it from answering."""
+    if error:
+        return Outcome(None, f"engine error: {error.splitlines()[0][:200]}", truncated)
+    try:
+        return Outcome(parse_answer(answer or "", extra), None, truncated)
+    except ValueError as problem:
+        begun = (answer or "").strip()
+        cut_off = begun.startswith("{") and not begun.endswith("}")
+        reason = "cut off at the limit of tokens" if cut_off else str(problem).splitlines()[0][:200]
+        return Outcome(None, f"invalid answer: {reason}", truncated)
+
+
+def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, extra: ExtraAttributes) -> pa.Table:
+    """Rows of an attributes table: every outcome held against its product's text; one without attributes is left to the rules.
+
+    Args:
+        products: item_id, text_hash, title, description and brand of each.
+        extractor: the name of the extractor that the outcomes are of.
+    """
+    rows = []
+    for product, outcome in zip(products, outcomes, strict=True):
+        evidence = read_evidence(product["title"], product["description"], product["brand"])
+        grounded = ground(outcome.attributes or by_rules(product, extra), evidence)
+        rows.append({
+            "item_id": product["item_id"], "text_hash": product["text_hash"], **grounded.attributes.columns(),
+            "extractor": extractor if outcome.attributes else RULES_EXTRACTOR, "failure": outcome.failure,
+            "truncated": outcome.truncated, "unsupported": list(grounded.unsupported),
+        })  # fmt: skip
+    return pa.Table.from_pylist(rows, attributes_schema(extra))
+
+
+def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
+    """Store rows under a name that is the same when the same rows are stored again."""
+    workspace.write_table(part_path(folder, name_of_rows(row_keys(table["item_id"], table["text_hash"]))), table)
+
+
+@dataclass(frozen=True)
+class ExtractedCatalog:
+    """Where the attributes of a snapshot's products are, and how they came there.
+
+    Attributes:
+        parts: of the attributes table, those of other products among them.
+        owner: row key of each of the snapshot's products -> number of the part that holds its attributes.
+        extracted, shared, reused: products that went through the extractor now, that share the text of another one, and that had
+            been through it before; they add up.
+        calls: times that the model was asked, second tries among them; 0 for the rules.
+        failures: why products were left to the rules -> how many.
+        truncated: of the extracted ones, those whose text was too long for the model.
+        unsupported: ingredients and tags of the extracted ones that their text does not support, dropped.
+    """
+
+    parts: tuple[str, ...]
+    owner: KeyIndex
+    extracted: int
+    shared: int
+    reused: int
+    calls: int
+    failures: dict[str, int]
+    truncated: int
+    unsupported: int
+
+    def account(self) -> list[str]:
+        """What happened, in lines for people."""
+        lines = [
+            f"{self.extracted:,} texts extracted in {self.calls:,} calls of the model, {self.shared:,} products share another's text, "
+            f"{self.reused:,} unchanged and not extracted again"
+            if self.calls or not self.extracted
+            else f"{self.extracted:,} texts extracted by rules, {self.shared:,} products share another's text, {self.reused:,} unchanged"
+        ]
+        lines += [f"left to the rules: {count:,} x {reason}" for reason, count in self.failures.items() if self.calls]
+        if self.truncated:
+            lines.append(f"{self.truncated:,} texts were longer than the model's context and were cut at a word")
+        if self.extracted:
+            lines.append(f"{self.unsupported:,} ingredients and tags dropped: the product's own text does not support them")
+        return lines
+
+    def counts(self) -> dict[str, int]:
+        """The same as numbers, for a job's last line."""
+        return {
+            "extracted": self.extracted, "shared": self.shared, "reused": self.reused, "calls": self.calls,
+            "left_to_rules": sum(self.failures.values()), "truncated": self.truncated, "unsupported_dropped": self.unsupported,
+        }  # fmt: skip

