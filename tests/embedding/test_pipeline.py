@@ -1,7 +1,9 @@
 """Every product is embedded once: a run that is repeated, changed or broken off does only the work that is left."""
 
 import json
+import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from word_encoder import WORD_DIMENSIONS, WordEncoder
 
-import shelfcode.embedding.pipeline
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.attributes.table import attributes_schema
@@ -18,7 +20,7 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix, embeddings_table
-from shelfcode.embedding.encoder import Encoder, embeddings_folder
+from shelfcode.embedding.encoder import Encoder, LoadEncoder, embeddings_folder, load_encoder
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
@@ -30,19 +32,20 @@ from shelfcode.workspace import Workspace
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 ACTOR = {"device": "cpu", "backend": "torch", "rows_per_part": 20, "actors_max": 1, "cpus_per_actor": 1}
+WORDS = EncoderSettings(model="words", **ACTOR)
 TITLES = [f"{word} milk {number // 10} {number % 10}" for number, word in enumerate(["oat", "rye", "apple", "soap"] * 10)]
 
 
 OWN = {"kind": {"description": "what it is, of these", "values": ["milk", "soap"]}}
 
 
-def tiny_recipe(tiny: Path, **view: Any) -> Recipe:
-    return Recipe(name="mine", encoder=EncoderSettings(model=str(tiny), **ACTOR), text_view=TextViewSettings(**view))
+def a_recipe(**view: Any) -> Recipe:
+    return Recipe(name="mine", encoder=WORDS, text_view=TextViewSettings(**view))
 
 
-def extracting_recipe(tiny: Path, **extractor: Any) -> Recipe:
+def extracting_recipe(**extractor: Any) -> Recipe:
     """A view of attributes, the recipe's own first."""
-    recipe = tiny_recipe(tiny).model_dump() | {"extractor": {"attributes": OWN, "rows_per_part": 16, **extractor}}
+    recipe = a_recipe().model_dump() | {"extractor": {"attributes": OWN, "rows_per_part": 16, **extractor}}
     return Recipe.model_validate(recipe | {"text_view": {"kind": "attributes", "attributes": ["kind", "product_type"]}})
 
 
@@ -58,13 +61,15 @@ def products(titles: Sequence[str]) -> list[dict[str, Any]]:
     return [{"item_id": f"p{number}", "title": title} for number, title in enumerate(titles)]
 
 
-def embed(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str = "run") -> tuple[EmbeddedCatalog, int]:
-    """What was embedded, and the products that progress was told of."""
-    told: list[int] = []
-    embedded = embed_catalog(snapshot, recipe, workspace, run, told.append)
+def embed(
+    snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str = "run", load: LoadEncoder = WordEncoder
+) -> tuple[EmbeddedCatalog, int]:
+    """What was embedded, and the number of products that progress was told of."""
+    reported: list[int] = []
+    embedded = embed_catalog(snapshot, recipe, workspace, run, reported.append, load)
     assert embedded.embedded + embedded.reused + embedded.rejected == snapshot.products
     assert len(embedded.keys_N) == len(embedded.positions_N) == snapshot.products - embedded.rejected
-    return embedded, sum(told)
+    return embedded, sum(reported)
 
 
 def matrix_of(embedded: EmbeddedCatalog, workspace: Workspace) -> np.ndarray:
@@ -73,11 +78,12 @@ def matrix_of(embedded: EmbeddedCatalog, workspace: Workspace) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Snapshot, EmbeddedCatalog, int]:
-    """Sixty products of the sample catalog, embedded by MiniLM."""
+    """Sixty products of the sample catalog, embedded by MiniLM, which every actor loads."""
     folder = tmp_path_factory.mktemp("shop")
     workspace = Workspace(str(folder / "ws"))
     snapshot = snap(workspace, sample_chunk(0, 60, seed=1).products.to_pylist(), folder / "source")
-    return workspace, snapshot, *embed(snapshot, Recipe(name="precision", encoder=EncoderSettings(**ACTOR)), workspace)
+    recipe = Recipe(name="precision", encoder=EncoderSettings(**ACTOR))
+    return workspace, snapshot, *embed(snapshot, recipe, workspace, load=load_encoder)
 
 
 def test_every_product_has_the_vector_of_its_own_text(shop: tuple[Workspace, Snapshot, EmbeddedCatalog, int]) -> None:
@@ -90,12 +96,12 @@ def test_every_product_has_the_vector_of_its_own_text(shop: tuple[Workspace, Sna
 
 
 def test_actors_embed_in_int8_into_a_folder_of_its_own_unless_told_otherwise(tiny: Path, tmp_path: Path) -> None:
-    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny)
-    snapshot = snap(workspace, products(TITLES), tmp_path / "source")
-    default = recipe.model_copy(update={"encoder": EncoderSettings(model=str(tiny), **(ACTOR | {"backend": "auto"}))})
-    (in_torch, _), (in_int8, _) = (embed(snapshot, each, workspace) for each in (recipe, default))
-    assert in_int8.folder != in_torch.folder
-    x_ND, expected_ND = matrix_of(in_int8, workspace), matrix_of(in_torch, workspace)
+    workspace, snapshot = Workspace(str(tmp_path / "ws")), snap(Workspace(str(tmp_path / "ws")), products(TITLES), tmp_path / "source")
+    recipe = Recipe(name="mine", encoder=EncoderSettings(model=str(tiny), **(ACTOR | {"backend": "auto"})))
+    in_int8, _ = embed(snapshot, recipe, workspace, load=load_encoder)
+    in_torch = recipe.model_copy(update={"encoder": EncoderSettings(model=str(tiny), **ACTOR)})
+    assert in_int8.folder == embeddings_folder(recipe) != embeddings_folder(in_torch)
+    x_ND, expected_ND = matrix_of(in_int8, workspace), Encoder(in_torch.encoder).embed(TITLES)
     assert (x_ND != expected_ND).any(axis=1).all()
     assert (x_ND * expected_ND).sum(axis=1).min() > 0.999
 
@@ -123,9 +129,9 @@ def test_a_second_run_embeds_nothing(shop: tuple[Workspace, Snapshot, EmbeddedCa
     assert workspace.parts(embedded.folder) == parts
 
 
-def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tiny: Path, tmp_path: Path) -> None:
+def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tmp_path: Path) -> None:
     """Then a part is lost, as when a run is killed: only its products are embedded again."""
-    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny)
+    workspace, recipe = Workspace(str(tmp_path / "ws")), a_recipe()
     first, _ = embed(snap(workspace, products(TITLES), tmp_path / "one"), recipe, workspace)
     first_ND = matrix_of(first, workspace)
     changed = [*TITLES[:7], "rye bread soap", *TITLES[8:]]
@@ -133,7 +139,7 @@ def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tin
     second, told = embed(snapshot, recipe, workspace)
     assert (second.embedded, second.reused, told) == (1, 39, 40)
     second_ND = matrix_of(second, workspace)
-    np.testing.assert_allclose(second_ND, Encoder(recipe.encoder).embed(changed), atol=1e-5)
+    np.testing.assert_allclose(second_ND, WordEncoder(recipe.encoder).embed(changed), atol=1e-5)
     assert np.flatnonzero((first_ND != second_ND).any(axis=1)).tolist() == [7]
 
     parts = workspace.parts(second.folder)
@@ -147,11 +153,11 @@ def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tin
     np.testing.assert_allclose(matrix_of(third, workspace), second_ND, atol=1e-6)
 
 
-def test_a_text_without_a_finite_embedding_is_rejected_with_its_reason(tiny: Path, tmp_path: Path) -> None:
+def test_a_text_without_a_finite_embedding_is_rejected_with_its_reason(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "ws"))
     titles = [*TITLES[:10], "cursed milk", *TITLES[10:20], "cursed bread"]
     snapshot = snap(workspace, products(titles), tmp_path / "source")
-    embedded, told = embed(snapshot, tiny_recipe(tiny), workspace, "embed")
+    embedded, told = embed(snapshot, a_recipe(), workspace, "embed")
     assert (embedded.embedded, embedded.rejected, told) == (20, 2, 22)
     assert embedded.positions_N.tolist() == [position for position in range(22) if position not in (10, 21)]
     rejected = [row for part in workspace.parts("rejected/embed") for row in workspace.read_table(part).to_pylist()]
@@ -162,16 +168,16 @@ def test_a_text_without_a_finite_embedding_is_rejected_with_its_reason(tiny: Pat
     assert np.isfinite(matrix_of(embedded, workspace)).all()
 
 
-def test_a_catalog_that_cannot_be_embedded_at_all_is_refused(tiny: Path, tmp_path: Path) -> None:
+def test_a_catalog_that_cannot_be_embedded_at_all_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "ws"))
     snapshot = snap(workspace, products(["cursed milk", "cursed rye"]), tmp_path / "source")
     with pytest.raises(ShelfcodeError, match="no product could be embedded: all 2 were rejected; see rejected/embed"):
-        embed(snapshot, tiny_recipe(tiny), workspace, "embed")
+        embed(snapshot, a_recipe(), workspace, "embed")
 
 
-def test_the_attributes_view_embeds_what_was_extracted_even_beside_stale_rows(tiny: Path, tmp_path: Path) -> None:
+def test_the_attributes_view_embeds_what_was_extracted_even_beside_stale_rows(tmp_path: Path) -> None:
     """The attributes table still holds a catalog of which no text is left."""
-    workspace, recipe = Workspace(str(tmp_path / "ws")), tiny_recipe(tiny, kind="attributes")
+    workspace, recipe = Workspace(str(tmp_path / "ws")), a_recipe(kind="attributes")
     old, _ = embed(snap(workspace, products(["Organic oat milk", "Rye bread"]), tmp_path / "one"), recipe, workspace)
     titles = ["Vegan oat milk carton", "Apple juice", "Rye bread, sliced", "Bar soap"]
     embedded, _ = embed(snap(workspace, products(titles), tmp_path / "two"), recipe, workspace)
@@ -184,7 +190,7 @@ def test_the_attributes_view_embeds_what_was_extracted_even_beside_stale_rows(ti
             text_of.setdefault(item, set()).add(text)
     x_ND = matrix_of(embedded, workspace)
     for position in range(4):
-        candidates_ND = Encoder(recipe.encoder).embed(sorted(text_of[f"p{position}"]))
+        candidates_ND = WordEncoder(recipe.encoder).embed(sorted(text_of[f"p{position}"]))
         assert np.abs(candidates_ND - x_ND[position]).max(axis=1).min() < 1e-5
 
 
@@ -197,20 +203,26 @@ def expected_texts(titles: Sequence[str]) -> list[str]:
     return texts
 
 
-def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A second plan, for what the first has left, is not needed; a second run finds all done."""
-    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+def load_and_sign(folder: Path, settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
+    """Leaves a file for every actor that loads the encoder."""
+    tempfile.mkdtemp(dir=folder)
+    return WordEncoder(settings, workspace)
+
+
+def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(tmp_path: Path) -> None:
+    """A second plan, for what the first has left, would have an actor of its own; a second run finds all done and has none."""
+    workspace, recipe, actors = Workspace(str(tmp_path / "ws")), extracting_recipe(), tmp_path / "actors"
+    actors.mkdir()
+    load = partial(load_and_sign, actors)
     snapshot = snap(workspace, products(TITLES), tmp_path / "source")
-    monkeypatch.setattr(shelfcode.embedding.pipeline, "_embed_missing", lambda *_: pytest.fail("products were left to a second plan"))
-    embedded, told = embed(snapshot, recipe, workspace)
+    embedded, told = embed(snapshot, recipe, workspace, load=load)
+    assert len(list(actors.iterdir())) == 1
     assert (embedded.embedded, embedded.reused, told) == (40, 0, 40)
     assert embedded.extracted is not None
     assert embedded.extracted.counts() == {
         "extracted": 40, "shared": 0, "reused": 0, "calls": 0, "left_to_rules": 0, "truncated": 0, "unsupported_dropped": 0,
     }  # fmt: skip
-    np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(recipe.encoder).embed(expected_texts(TITLES)), atol=1e-5)
+    np.testing.assert_allclose(matrix_of(embedded, workspace), WordEncoder(recipe.encoder).embed(expected_texts(TITLES)), atol=1e-5)
     folder = f"attributes/{extractor_name(recipe.extractor)}"
     assert folder.startswith("attributes/rules-v1-"), "the rules alone know nothing of the recipe's own attributes"
     tables = [workspace.read_table(part) for part in workspace.parts(folder)]
@@ -218,22 +230,23 @@ def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(
     assert all(table.schema.equals(attributes_schema(recipe.extractor.attributes)) for table in tables)
 
     parts = workspace.parts(folder) + workspace.parts(embedded.folder)
-    again, told = embed(snapshot, recipe, workspace)
+    again, told = embed(snapshot, recipe, workspace, load=load)
     assert (again.embedded, again.reused, told) == (0, 40, 40)
+    assert len(list(actors.iterdir())) == 1
     assert again.extracted is not None
     assert (again.extracted.extracted, again.extracted.shared, again.extracted.reused) == (0, 0, 40)
     np.testing.assert_array_equal(again.keys_N, embedded.keys_N)
     assert workspace.parts(folder) + workspace.parts(embedded.folder) == parts
 
 
-def test_products_of_one_text_are_extracted_once_and_embedded_each(tiny: Path, tmp_path: Path) -> None:
-    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+def test_products_of_one_text_are_extracted_once_and_embedded_each(tmp_path: Path) -> None:
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe()
     titles = ["oat milk", "bar soap", "oat milk", "rye bread", "oat milk", "bar soap"]
     embedded, told = embed(snap(workspace, products(titles), tmp_path / "source"), recipe, workspace)
     assert (embedded.embedded, embedded.rejected, told) == (6, 0, 6)
     assert embedded.extracted is not None
     assert (embedded.extracted.extracted, embedded.extracted.shared, embedded.extracted.reused) == (3, 3, 0)
-    np.testing.assert_allclose(matrix_of(embedded, workspace), Encoder(recipe.encoder).embed(expected_texts(titles)), atol=1e-5)
+    np.testing.assert_allclose(matrix_of(embedded, workspace), WordEncoder(recipe.encoder).embed(expected_texts(titles)), atol=1e-5)
 
     more = [*titles, "oat milk"]
     second, _ = embed(snap(workspace, products(more), tmp_path / "two"), recipe, workspace)
@@ -242,8 +255,8 @@ def test_products_of_one_text_are_extracted_once_and_embedded_each(tiny: Path, t
     assert (second.extracted.extracted, second.extracted.shared, second.extracted.reused) == (0, 1, 6)
 
 
-def test_a_lost_part_is_embedded_again_without_extracting_or_extracted_again_without_embedding(tiny: Path, tmp_path: Path) -> None:
-    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+def test_a_lost_part_is_embedded_again_without_extracting_or_extracted_again_without_embedding(tmp_path: Path) -> None:
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe()
     snapshot = snap(workspace, products(TITLES), tmp_path / "source")
     first, _ = embed(snapshot, recipe, workspace)
     first_ND = matrix_of(first, workspace)
@@ -267,9 +280,9 @@ def test_a_lost_part_is_embedded_again_without_extracting_or_extracted_again_wit
     assert (third.extracted.extracted, third.extracted.reused) == (rows, 40 - rows)
 
 
-def test_attributes_without_a_finite_embedding_are_rejected_once_and_written_once(tiny: Path, tmp_path: Path) -> None:
+def test_attributes_without_a_finite_embedding_are_rejected_once_and_written_once(tmp_path: Path) -> None:
     """The streaming plan comes across them first and leaves them to the second, which keeps account."""
-    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe(tiny)
+    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe()
     titles = [*TITLES[:10], "cursed soap", *TITLES[10:20], "cursed soap"]
     snapshot = snap(workspace, products(titles), tmp_path / "source")
     embedded, told = embed(snapshot, recipe, workspace, "first")
@@ -293,30 +306,33 @@ def test_a_view_of_raw_text_extracts_nothing(shop: tuple[Workspace, Snapshot, Em
     assert not workspace.exists("attributes")
 
 
-def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_before_it_starts(tiny: Path, tmp_path: Path) -> None:
+def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_before_it_starts(tmp_path: Path) -> None:
     workspace, nowhere = Workspace(str(tmp_path / "ws")), {"engine": "vllm", "model": str(tmp_path / "nowhere")}
     with pytest.raises(ShelfcodeError, match=r"extractor\.model '.*nowhere' cannot be loaded: .*Give a folder.*extractor\.engine=rules"):
-        pin_models(extracting_recipe(tiny, **nowhere), workspace)
-    pin_models(extracting_recipe(tiny, **nowhere).model_copy(update={"text_view": TextViewSettings()}), workspace)  # asks no extractor
+        pin_models(extracting_recipe(**nowhere), workspace)
+    pin_models(extracting_recipe(**nowhere).model_copy(update={"text_view": TextViewSettings()}), workspace)  # asks no extractor
+
+
+def refuse(settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
+    raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be loaded")
 
 
 def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path: Path) -> None:
     workspace = Workspace(str(tmp_path / "ws"))
     snapshot = snap(workspace, products(TITLES[:4]), tmp_path / "source")
-    recipe = tiny_recipe(tmp_path / "nowhere")
-    with pytest.raises(ShelfcodeError, match=r"encoder\.model '.*nowhere' cannot be loaded: .*Give a folder"):
-        embed(snapshot, recipe, workspace)
+    with pytest.raises(ShelfcodeError, match=r"^encoder\.model 'words' cannot be loaded$"):
+        embed(snapshot, a_recipe(), workspace, load=refuse)
     with pytest.raises(ShelfcodeError, match="the package no-such-model is not installed"):
         embed(snapshot, Recipe(name="mine", encoder=EncoderSettings(model="package:no-such-model", **ACTOR)), workspace)
 
 
-def test_vectors_of_another_dimension_than_those_stored_are_refused(tiny: Path, tmp_path: Path) -> None:
+def test_vectors_of_another_dimension_than_those_stored_are_refused(tmp_path: Path) -> None:
     """A hub model goes by its name: what that stands for may change."""
-    workspace, recipe = Workspace(str(tmp_path / "workspace")), tiny_recipe(tiny)
+    workspace, recipe = Workspace(str(tmp_path / "workspace")), a_recipe()
     snapshot = snap(workspace, products(TITLES), tmp_path / "source")
     stored = pa.table({"item_id": ["other"], "text_hash": ["0" * 32]})
     other = embeddings_table(stored, np.full((1, 48), 48**-0.5, np.float32))
     workspace.write_table(f"{embeddings_folder(recipe)}/part-other.parquet", other)
-    with pytest.raises(ShelfcodeError, match=r"gives 32 dimensions, and the embeddings in .* have 48"):
+    with pytest.raises(ShelfcodeError, match=rf"gives {WORD_DIMENSIONS} dimensions, and the embeddings in .* have 48"):
         embed(snapshot, recipe, workspace)
     assert workspace.parts(embeddings_folder(recipe)) == [f"{embeddings_folder(recipe)}/part-other.parquet"]

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +33,10 @@ class TextEncoder(Protocol):
 
     def cuts(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text has more tokens than the encoder reads."""
+
+
+LoadEncoder = Callable[[EncoderSettings, Workspace], TextEncoder]
+"""Settings of an encoder, and the workspace that may keep it -> the encoder, ready to embed."""
 
 
 class Encoder:
@@ -77,6 +81,19 @@ class Encoder:
     def embed_queries(self, queries: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of queries: as `embed`, with the prompt that the model wants before a query."""
         return embed_texts(self.model, queries, self.query_prompt, self.tokens_per_batch)
+
+
+def load_encoder(settings: EncoderSettings, workspace: Workspace | None = None) -> TextEncoder:
+    """The encoder that settings name, hosted by the engine that they name.
+
+    Raises:
+        ShelfcodeError: as `Encoder`, or as `VllmEncoder`.
+    """
+    if settings.engine == "vllm":
+        from shelfcode.embedding.vllm_encoder import VllmEncoder  # which builds on this module
+
+        return VllmEncoder(settings, workspace)
+    return Encoder(settings, workspace)
 
 
 def load_model(settings: EncoderSettings, path: str, device: str, dtype: "torch.dtype") -> "SentenceTransformer":

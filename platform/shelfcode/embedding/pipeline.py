@@ -20,11 +20,10 @@ from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
-from shelfcode.embedding.encoder import Encoder, TextEncoder, embeddings_folder
+from shelfcode.embedding.encoder import LoadEncoder, TextEncoder, embeddings_folder, load_encoder
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
-from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
@@ -61,10 +60,16 @@ def pin_models(recipe: Recipe, workspace: Workspace) -> Recipe:
     return recipe.model_copy(update={"encoder": encoder})
 
 
-def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str, progress: Progress) -> EmbeddedCatalog:
+def embed_catalog(
+    snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run: str, progress: Progress, load: LoadEncoder = load_encoder
+) -> EmbeddedCatalog:
     """Embeddings of every product of a snapshot; rows whose text and encoder are unchanged are not embedded again.
 
     Products without attributes are extracted and embedded in one streaming plan, where the view wants attributes.
+
+    Args:
+        run: under which rejected rows are kept.
+        load: called in every embedding actor, for its encoder.
 
     Raises:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
@@ -73,7 +78,8 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     folder = embeddings_folder(recipe)
     before = workspace.parts(folder)
     known = stored_rows(workspace, before)
-    source, extracted = _text_source(snapshot, recipe, workspace, folder, progress)
+    embedding = _Embedding(recipe.encoder, workspace, folder, progress, load)
+    source, extracted = _text_source(snapshot, recipe, embedding)
     item_keys_N = snapshot_item_keys(workspace, snapshot)
     keys_N = _row_keys(source, item_keys_N)
     stored_N = known.get(keys_N) >= 0
@@ -82,7 +88,7 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     stored_N |= _stored_since(workspace, folder, before, keys_N)  # while attributes were extracted
     rejected = 0
     if not stored_N.all():
-        rejected = _embed_missing(source, index_keys(keys_N[stored_N]), recipe.encoder, folder, run, progress)
+        rejected = _embed_missing(source, index_keys(keys_N[stored_N]), embedding, run)
         stored_N |= _stored_since(workspace, folder, before, keys_N)
     if int((~stored_N).sum()) != rejected:
         raise RuntimeError(f"{int((~stored_N).sum())} products have no embedding, but {rejected} were rejected")
@@ -94,19 +100,28 @@ def embed_catalog(snapshot: Snapshot, recipe: Recipe, workspace: Workspace, run:
     )  # fmt: skip
 
 
-def _text_source(
-    snapshot: Snapshot, recipe: Recipe, workspace: Workspace, folder: str, progress: Progress
-) -> tuple[TextSource, ExtractedCatalog | None]:
+@dataclass(frozen=True)
+class _Embedding:
+    """How texts are embedded, and the folder that their embeddings are kept in."""
+
+    settings: EncoderSettings
+    workspace: Workspace
+    folder: str
+    progress: Progress
+    load: LoadEncoder
+
+
+def _text_source(snapshot: Snapshot, recipe: Recipe, embedding: _Embedding) -> tuple[TextSource, ExtractedCatalog | None]:
     """Where the texts of the view are; attributes that are missing are extracted, and embedded as they come."""
-    view, own = recipe.text_view, recipe.extractor.attributes
+    view, own, workspace = recipe.text_view, recipe.extractor.attributes, embedding.workspace
     if view.kind == "raw":
         return TextSource(workspace, tuple(part.path for part in snapshot.parts), view, own), None
 
     def embed_as_they_come(rows: ray.data.Dataset) -> None:
-        known = ray.put(stored_rows(workspace, workspace.parts(folder)))
+        known = ray.put(stored_rows(workspace, workspace.parts(embedding.folder)))
         arguments = {"source": TextSource(workspace, (), view, own), "known": known}
         texts = rows.map_batches(_new_texts, batch_size=None, batch_format="pyarrow", fn_kwargs=arguments)
-        _embed(texts, recipe.encoder, workspace, folder, None, progress)
+        _embed(texts, embedding, None)
 
     extracted = extract_attributes(snapshot, recipe.extractor, workspace, embed_as_they_come)
     return TextSource(workspace, extracted.parts, view, own, extracted.owner), extracted
@@ -114,9 +129,9 @@ def _text_source(
 
 def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
     """Row key of each product of the snapshot, in its order."""
-    found = list(_each_part(source, _text_keys, {"source": ray.put(source)}).iter_rows())
-    items = np.concatenate([np.frombuffer(row["item_keys"], dtype=np.uint64) for row in found])
-    rows = np.concatenate([np.frombuffer(row["row_keys"], dtype=np.uint64) for row in found])
+    parts = list(_each_part(source, _text_keys, {"source": ray.put(source)}).iter_rows())
+    items = np.concatenate([np.frombuffer(part["item_keys"], dtype=np.uint64) for part in parts])
+    rows = np.concatenate([np.frombuffer(part["row_keys"], dtype=np.uint64) for part in parts])
     place_N = index_keys(items).get(item_keys_N)
     if (place_N < 0).any():
         raise RuntimeError(f"{int((place_N < 0).sum())} products have no text view")
@@ -129,15 +144,13 @@ def _stored_since(workspace: Workspace, folder: str, before: Sequence[str], keys
     return stored_rows(workspace, [part for part in workspace.parts(folder) if part not in known]).get(keys_N) >= 0
 
 
-def _embed_missing(source: TextSource, known: KeyIndex, encoder: EncoderSettings, folder: str, run: str, progress: Progress) -> int:
+def _embed_missing(source: TextSource, known: KeyIndex, embedding: _Embedding, run: str) -> int:
     """Embed the texts that are not known; the number that was rejected."""
     texts = _each_part(source, _missing_texts, {"source": ray.put(source), "known": ray.put(known)})
-    return _embed(texts, encoder, source.workspace, folder, run, progress)
+    return _embed(texts, embedding, run)
 
 
-def _embed(
-    texts: ray.data.Dataset, encoder: EncoderSettings, workspace: Workspace, folder: str, run: str | None, progress: Progress
-) -> int:
+def _embed(texts: ray.data.Dataset, embedding: _Embedding, run: str | None) -> int:
     """Run a plan of texts through the embedding actors; the number that was rejected.
 
     Args:
@@ -146,23 +159,24 @@ def _embed(
     Raises:
         ShelfcodeError: the encoder cannot be loaded, or gives vectors of another dimension than those that are stored.
     """
+    settings, workspace, folder = embedding.settings, embedding.workspace, embedding.folder
     stored = workspace.parts(folder)[:1]
     dimensions = workspace.read_schema(stored[0]).field("embedding").type.list_size if stored else None
     done = texts.map_batches(
         EmbeddingActor,
-        batch_size=encoder.rows_per_part,
+        batch_size=settings.rows_per_part,
         batch_format="pyarrow",
-        fn_constructor_args=(encoder, workspace, folder, run, dimensions),
-        compute=ray.data.ActorPoolStrategy(min_size=encoder.actors_min, max_size=max(encoder.actors_min, encoder.actors_max)),
-        num_cpus=encoder.cpus_per_actor,
-        num_gpus=encoder.gpus_per_actor or None,
+        fn_constructor_args=(settings, workspace, folder, run, dimensions, embedding.load),
+        compute=ray.data.ActorPoolStrategy(min_size=settings.actors_min, max_size=max(settings.actors_min, settings.actors_max)),
+        num_cpus=settings.cpus_per_actor,
+        num_gpus=settings.gpus_per_actor or None,
     )
     rejected = 0
     for row in done.iter_rows():
         if row["problem"]:
             raise ShelfcodeError(row["problem"])
         rejected += int(row["rejected"])
-        progress(int(row["embedded"]) + (int(row["rejected"]) if run else 0))
+        embedding.progress(int(row["embedded"]) + (int(row["rejected"]) if run else 0))
     return rejected
 
 
@@ -208,19 +222,19 @@ class EmbeddingActor:
     """An encoder in an actor. Embeds a batch, stores it as one part file, and passes on only the counts, or why there are none."""
 
     def __init__(
-        self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str | None, dimensions: int | None = None
+        self, settings: EncoderSettings, workspace: Workspace, folder: str, run: str | None, dimensions: int | None, load: LoadEncoder
     ) -> None:
         # Raised here, an error would reach the driver as the text of an actor's death, after several tries, and not as itself.
         self.problem = ""
         try:
-            self.encoder: TextEncoder = (VllmEncoder if settings.engine == "vllm" else Encoder)(settings, workspace)
+            self.encoder: TextEncoder = load(settings, workspace)
         except ShelfcodeError as error:
             self.problem = str(error)
         self.settings, self.workspace, self.folder, self.run, self.dimensions = settings, workspace, folder, run, dimensions
 
     def __call__(self, texts: pa.Table) -> pa.Table:
         if self.problem:
-            return self._told(problem=self.problem)
+            return _message(problem=self.problem)
         keys_N = row_keys(texts["item_id"], texts["text_hash"])
         name = name_of_rows(keys_N)
         x_ND = self.encoder.embed(texts["text"].to_pylist())
@@ -229,7 +243,7 @@ class EmbeddingActor:
                 f"encoder.model {self.settings.model} gives {x_ND.shape[1]} dimensions, and the embeddings in {self.folder} have "
                 f"{self.dimensions}: it is another encoder than before. Name it otherwise and train a new release with it"
             )
-            return self._told(problem=self.problem)
+            return _message(problem=self.problem)
         finite_N = np.isfinite(x_ND).all(axis=1)
         rejected = [
             RejectedRow(row["item_id"], "embedding", "embedding is not finite", row)
@@ -240,7 +254,9 @@ class EmbeddingActor:
         if finite_N.any():
             table = embeddings_table(texts.filter(pa.array(finite_N)), x_ND[finite_N])
             self.workspace.write_table(part_path(self.folder, name), table)
-        return self._told(int(finite_N.sum()), len(rejected))
+        return _message(int(finite_N.sum()), len(rejected))
 
-    def _told(self, embedded: int = 0, rejected: int = 0, problem: str = "") -> pa.Table:
-        return pa.table({"embedded": [embedded], "rejected": [rejected], "problem": [problem]})
+
+def _message(embedded: int = 0, rejected: int = 0, problem: str = "") -> pa.Table:
+    """What an actor passes on to the driver."""
+    return pa.table({"embedded": [embedded], "rejected": [rejected], "problem": [problem]})

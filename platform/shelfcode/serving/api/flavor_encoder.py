@@ -13,10 +13,9 @@ from shelfcode.attributes.grounding import ground
 from shelfcode.attributes.rules.evidence import read_evidence
 from shelfcode.attributes.rules.extractor import by_rules
 from shelfcode.attributes.schema import Attributes, attributes_of, attributes_text
-from shelfcode.embedding.encoder import Encoder, TextEncoder, encoder_name
+from shelfcode.embedding.encoder import TextEncoder, encoder_name, load_encoder
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
-from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.rqvae import RQVAE
@@ -96,7 +95,7 @@ def load_text_encoder(recipe: Recipe, workspace: Workspace) -> TextEncoder:
     Raises:
         ShelfcodeError: the model cannot be found or run.
     """
-    return (VllmEncoder if recipe.encoder.engine == "vllm" else Encoder)(recipe.encoder, workspace)
+    return load_encoder(recipe.encoder, workspace)
 
 
 @dataclass(frozen=True)
