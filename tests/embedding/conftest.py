@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tiny_model import make_tiny_model
 
-from shelfcode.interactions.judgments import LABELS, JudgmentCounts, Judgments
+from shelfcode.interactions.columns import LABELS
+from shelfcode.interactions.judgments import JudgmentCounts, Judgments
 
 
 @pytest.fixture(scope="session")

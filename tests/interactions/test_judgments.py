@@ -14,7 +14,8 @@ import pytest
 
 from shelfcode.catalog.rejected import rejected_table
 from shelfcode.errors import ShelfcodeError
-from shelfcode.interactions.judgments import LABELS, Judgments, read_judgments
+from shelfcode.interactions.columns import LABELS
+from shelfcode.interactions.judgments import Judgments, read_judgments
 from shelfcode.keys import Keys, item_keys
 
 Row = tuple[Any, Any, Any]
@@ -271,7 +272,7 @@ def test_a_place_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
     def refuse(url):
         raise PermissionError("access\ndenied")
 
-    monkeypatch.setattr("shelfcode.interactions.judgment_rows.list_source", refuse)
+    monkeypatch.setattr("shelfcode.interactions.judgments.list_source", refuse)
     with pytest.raises(ShelfcodeError, match=r"^--judgments s3://secret: it cannot be opened: access denied"):
         read_judgments("s3://secret", CATALOG)
 

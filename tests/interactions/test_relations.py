@@ -1,6 +1,10 @@
 """Tables are recognised by their columns, named by where they lie, and refused with a reason."""
 
+from datetime import UTC, date, datetime
+from math import nan
+
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -141,3 +145,26 @@ def test_a_table_without_rows_is_no_relation(write):
     write("more.parquet", item_id=["a"], other_item_id=["b"])
     assert isinstance(read_relations(folder), Relations)
     assert list(read(folder)) == ["more"]
+
+
+# Order and time
+
+
+def test_what_tables_say_of_order_and_time_is_kept_row_by_row(write):
+    days = pa.array([datetime(2017, 1, 2, tzinfo=UTC), None, datetime(1970, 1, 1, 0, 1, tzinfo=UTC)], pa.timestamp("ms", "UTC"))
+    write("a/0.parquet", session_id=["s", "s", None], item_id=["b", "a", "c"], position=[2, 1, 3], week=pa.array([1, None, 1], pa.int16()))
+    folder = write("b/0.parquet", order_id=[1, 1, 2], item_id=["c", "a", "b"], at=days, timestamp=["no", "number", "here"])
+    (baskets,) = read_relations(folder).rows
+    assert baskets.item_R.tolist() == [key("b"), key("a"), key("c"), key("a"), key("b")]
+    assert list(baskets.order) == ["position", "week", "at"], "a timestamp that is text says nothing"
+    np.testing.assert_array_equal(baskets.order["position"], [2, 1, nan, nan, nan])
+    np.testing.assert_array_equal(baskets.order["week"], [1, nan, nan, nan, nan])
+    np.testing.assert_array_equal(baskets.order["at"], [nan, nan, 1483315200, nan, 60])
+
+
+def test_tables_that_say_nothing_of_order_have_none_and_relations_keep_their_own(write):
+    folder = write("pairs.parquet", item_id=["a", "b"], other_item_id=["b", "c"], relation=["swap", "pairing"], at=[date(1970, 1, 2)] * 2)
+    write("judgments.parquet", query=["q"], item_id=["a"], label=["E"])
+    pairing, swap, judgments = read_relations(folder).rows
+    assert [rows.order.get("at", np.empty(0)).tolist() for rows in (pairing, swap)] == [[86400], [86400]]
+    assert judgments.order == {}

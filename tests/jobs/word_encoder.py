@@ -1,16 +1,20 @@
 """An encoder that costs nothing, for tests of what is done with vectors and not of the vectors: no model, no torch in an actor."""
 
+import sys
 import zlib
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from ray import cloudpickle
 
 from shelfcode.embedding.encoder import unit_rows
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.workspace import Workspace
 
 WORD_DIMENSIONS = 32
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # Ray's workers do not find this module
 
 
 class WordEncoder:

@@ -14,6 +14,7 @@ So every row read is used, a duplicate or rejected.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,14 +23,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
+from shelfcode.catalog.source import RowBatch, SourceFile, list_source, read_file
 from shelfcode.errors import ShelfcodeError
-from shelfcode.interactions.judgment_rows import LABELS as LABELS
-from shelfcode.interactions.judgment_rows import JudgmentRows, read_rows
+from shelfcode.interactions.columns import EXACT, KNOWN_LABELS, LABELS, label_places, trimmed
 from shelfcode.keys import Keys, index_keys, item_keys
+
+STAGE = "judgments"
+"""Of the rejected rows."""
 
 LEAST_QUERIES = 10
 """Fewer usable queries than this are refused: nothing could be held out of them, and no figure of them has an interval."""
 
+_COLUMNS = ("query", "item_id", "label")
+_ROWS = pa.schema([*((name, pa.string()) for name in _COLUMNS), ("place", pa.int8()), ("file", pa.int32()), ("row", pa.int64())])
 _SHOWN_ITEMS = 5
 
 _USED, _DUPLICATE, _UNKNOWN_PRODUCT, _OUTVOTED, _NO_EXACT = range(5)
@@ -141,28 +147,163 @@ def read_judgments(url: str, item_keys_N: Keys, unknown_share_max: float = 0.1, 
             unknown, or fewer than LEAST_QUERIES queries can be used.
     """
     try:
-        return _join(read_rows(url), item_keys_N, unknown_share_max)
+        return _join(_read_rows(url), item_keys_N, unknown_share_max)
     except ShelfcodeError as error:
         raise ShelfcodeError(f"{flag} {url}: {error}") from error
 
 
-def _join(found: JudgmentRows, item_keys_N: Keys, unknown_share_max: float) -> Judgments:
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of all files.
+
+    Attributes:
+        table: complete rows: query, item_id and label as text without white space around it; `place` of the label in LABELS;
+            number of the `file`, and `row` there, from 0.
+        rejected: the others.
+        files: what was read.
+    """
+
+    table: pa.Table
+    rejected: list[RejectedRow]
+    files: list[SourceFile]
+
+    def turned_away(self, rows: pa.Array, reason: str) -> list[RejectedRow]:
+        """Some complete rows as rejected ones, for a reason that they share."""
+        return _rejected(self.table.take(rows), [reason] * len(rows), self.files)
+
+
+def _read_rows(url: str) -> _Rows:
+    """All rows as the files say them.
+
+    Raises:
+        ShelfcodeError: nothing is there, a file cannot be read or lacks a column, or a label is unknown; without the flag and url.
+    """
+    files = _files(url)
+    tables, rejected = [_ROWS.empty_table()], list[RejectedRow]()
+    for number, file in enumerate(files):
+        checked = False
+        for batch in read_file(file):
+            for row in batch.unreadable:
+                if row.reason.startswith("file cannot be read:"):  # half of the judgments is not what was asked for
+                    raise ShelfcodeError(row.reason)
+                rejected.append(replace(row, stage=STAGE))
+            if not batch.table.num_columns:
+                continue
+            if not checked:
+                _check_columns(batch.table.column_names, file.url)
+                checked = True
+            rows = _texts(batch, number, file.url)
+            reasons = _incomplete(rows)
+            bad_R = pc.is_in(rows["row"], pa.array(list(reasons), pa.int64()))
+            rejected += _rejected(rows.filter(bad_R), [reasons[row] for row in sorted(reasons)], files)
+            tables.append(_labelled(rows.filter(pc.invert(bad_R)), file.url))
+    return _Rows(pa.concat_tables(tables), rejected, files)
+
+
+def _files(url: str) -> list[SourceFile]:
+    try:
+        return list_source(url)
+    except ShelfcodeError as error:
+        # What is said of a catalog's files holds for these, but for the flag, which the caller puts in front.
+        raise ShelfcodeError(str(error).removeprefix(f"--catalog {url}: ")) from error
+    except OSError as error:
+        raise ShelfcodeError(f"it cannot be opened: {' '.join(str(error).split())[:300]}") from error
+
+
+def _check_columns(found: list[str], url: str) -> None:
+    for name in _COLUMNS:
+        if name not in found:
+            raise ShelfcodeError(
+                f"{url} has no column {name!r}. Columns found: {', '.join(found)}. "
+                "Judgments have the columns query, item_id and label; name the files that have them, or rename the columns"
+            )
+
+
+def _texts(batch: RowBatch, number: int, url: str) -> pa.Table:
+    """The columns that count as text, as the catalog has its item_ids, and where each row stands."""
+    columns = [
+        _text(batch.table[name].combine_chunks(), name, url)
+        if name in batch.table.column_names
+        else pa.nulls(len(batch.table), pa.string())
+        for name in _COLUMNS
+    ]
+    row_R = np.arange(batch.first_row, batch.first_row + len(batch.table))
+    return pa.table([*columns, pa.nulls(len(row_R), pa.int8()), np.full(len(row_R), number, np.int32), row_R], schema=_ROWS)
+
+
+def _text(values: pa.Array, name: str, url: str) -> pa.Array:
+    """Text without white space around it. Blank is null, and so is what is not UTF-8."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_nested(values.type):
+        raise ShelfcodeError(f"{url}: column {name} is a {values.type}, expected text")
+    try:
+        text = values.cast(pa.string())
+        text.validate(full=True)  # Parquet says that it is text and does not look
+    except pa.ArrowInvalid:
+        text = pa.array([_decoded(value) for value in values.cast(pa.large_binary()).to_pylist()], pa.string())
+    return trimmed(text)
+
+
+def _decoded(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _incomplete(rows: pa.Table) -> dict[int, str]:
+    """Row number -> why it cannot be used."""
+    reasons: dict[int, str] = {}
+    for name in _COLUMNS:
+        for row in rows["row"].filter(rows[name].is_null()).to_pylist():
+            reasons.setdefault(row, f"{name} is missing, blank or not UTF-8")
+    return reasons
+
+
+def _labelled(rows: pa.Table, url: str) -> pa.Table:
+    """The rows with each label's place in LABELS.
+
+    Raises:
+        ShelfcodeError: a label is unknown.
+    """
+    place_R = label_places(rows["label"])
+    if (place_R < 0).any():
+        row = rows.slice(int(np.argmax(place_R < 0)), 1).to_pylist()[0]
+        raise ShelfcodeError(
+            f"{url}, near row {row['row']} (query {row['query']!r}, item_id {row['item_id']!r}): "
+            f"unknown label {row['label']!r}. {KNOWN_LABELS}"
+        )
+    return rows.set_column(rows.schema.get_field_index("place"), "place", pa.array(place_R, pa.int8()))
+
+
+def _rejected(rows: pa.Table, reasons: Iterable[str], files: list[SourceFile]) -> list[RejectedRow]:
+    """Rows of _ROWS as rejected ones, each with its reason and where it stands."""
+    return [
+        RejectedRow(
+            row["item_id"], STAGE, f"{reason}: near row {row['row']} of {files[row['file']].url}", {name: row[name] for name in _COLUMNS}
+        )
+        for row, reason in zip(rows.to_pylist(), reasons, strict=True)
+    ]
+
+
+def _join(read: _Rows, item_keys_N: Keys, unknown_share_max: float) -> Judgments:
     """Rules 2 to 5."""
-    rows, rejected = found.table, list(found.rejected)
-    read = len(rows) + len(rejected)
+    rows, rejected = read.table, list(read.rejected)
+    count = len(rows) + len(rejected)
     texts, query_R = _queries(rows["query"])
     product_R = index_keys(item_keys_N).get(item_keys(rows["item_id"]))
     unknown_products = _check_products(rows, product_R, unknown_share_max)
     label_R = rows["place"].to_numpy()
     fate_R, conflicts = _fates(query_R, product_R, label_R)
     for fate, reason in _REASONS.items():
-        rejected += found.turned_away(pa.array(np.flatnonzero(fate_R == fate)), reason)
+        rejected += read.turned_away(pa.array(np.flatnonzero(fate_R == fate)), reason)
     used_R = np.flatnonzero(fate_R == _USED)
     used_R = used_R[np.lexsort((product_R[used_R], query_R[used_R]))]
     kept, number_R = np.unique(query_R[used_R], return_inverse=True)
     without_exact = len(np.unique(query_R[fate_R == _NO_EXACT]))
     account = JudgmentCounts(
-        read=read, used=len(used_R), duplicates=int((fate_R == _DUPLICATE).sum()), rejected=len(rejected),
+        read=count, used=len(used_R), duplicates=int((fate_R == _DUPLICATE).sum()), rejected=len(rejected),
         reasons=dict(count_reasons(rejected)), conflicts=conflicts,
         unknown_products=unknown_products, queries=len(texts), queries_used=len(kept), queries_without_exact=without_exact,
         queries_without_product=len(texts) - len(kept) - without_exact,
@@ -219,7 +360,7 @@ def _fates(query_R: NDArray[np.int64], product_R: NDArray[np.int64], label_R: ND
     won_W = known_K[won_K]
     first_P = won_W[np.unique(pair_K[won_K], return_index=True)[1]]
     has_exact_Q = np.zeros(int(query_R.max(initial=-1)) + 1, dtype=bool)
-    has_exact_Q[query_R[first_P[label_R[first_P] == 0]]] = True
+    has_exact_Q[query_R[first_P[label_R[first_P] == EXACT]]] = True
     fate_R[first_P] = np.where(has_exact_Q[query_R[first_P]], _USED, _NO_EXACT)
     return fate_R, int(((count_PL > 0).sum(axis=1) > 1).sum())
 

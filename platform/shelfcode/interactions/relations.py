@@ -1,6 +1,6 @@
 """Tables that say which products belong together: pairs, baskets and judgments, read from Parquet.
 
-A table is recognised by its columns; what else it holds is not read:
+A table is recognised by its columns. What else it holds is not read, but for order and time (`position`, `week`, `at`, `timestamp`):
 
 | columns | rows are | relations |
 |---|---|---|
@@ -9,12 +9,13 @@ A table is recognised by its columns; what else it holds is not read:
 | order_id or session_id, item_id | products of a basket | same_basket |
 
 Files of a folder within the one that is given are one table, named after their folder; so are files named part-*. Any
-other file is a table by itself. Names that start with `.` or `_` are left out, as in catalogs.
+other file is a table by itself. Names that start with `.` or `_` are left out, as in catalogs. Rows keep the order in
+which they are read, file by file in the order of their names.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -25,17 +26,19 @@ from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.interactions.judgment_rows import KNOWN_LABELS, LABELS, label_places
+from shelfcode.interactions.columns import KNOWN_LABELS, LABELS, ORDER_COLUMNS, label_places, order_values, trimmed
 from shelfcode.keys import Keys, item_keys
 from shelfcode.store import open_filesystem
 
 SAME_BASKET = "same_basket"
 RESERVED = (SAME_BASKET, *(f"query_{LABELS[0]}{label}" for label in LABELS))
 
-_ROWS_A_BATCH = 100_000
+_ROWS_PER_BATCH = 100_000
 _BASKET_COLUMNS = ("order_id", "session_id")
 
 Kind = Literal["pairs", "judgments", "baskets"]
+_Order = dict[str, NDArray[np.float64]]
+_KeyedRows = tuple[Keys, Keys, NDArray[np.int8], _Order]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class RelationRows:
         owner_R: what the row belongs to: the left product of a pair, the query, the basket.
         item_R: the product; of a pair, the right one.
         label_R: int8, place of a judgment's label in LABELS; 0 otherwise.
+        order: what the tables say of order and time, float64[R] by column: times in seconds since 1970, NaN where a row says nothing.
     """
 
     kind: Kind
@@ -55,6 +59,7 @@ class RelationRows:
     owner_R: Keys
     item_R: Keys
     label_R: NDArray[np.int8]
+    order: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,7 @@ def read_relations(url: str) -> Relations:
     """
     fs, path = open_filesystem(url)
     files = _files(fs, path.rstrip("/"), url)
-    gathered: dict[tuple[Kind, str], list[tuple[Keys, Keys, NDArray[np.int8]]]] = defaultdict(list)
+    gathered: dict[tuple[Kind, str], list[_KeyedRows]] = defaultdict(list)
     passed_over: dict[str, list[str]] = {}
     incomplete = 0
     for file in files:
@@ -103,11 +108,14 @@ def read_relations(url: str) -> Relations:
                 if kind is None:
                     passed_over[file.name] = columns
                     continue
-                for batch in parquet.iter_batches(_ROWS_A_BATCH, columns=_wanted(kind, columns)):
-                    table = _texts(pa.Table.from_batches([batch]))
-                    complete = table.drop_null()
-                    incomplete += len(table) - len(complete)
-                    for name, rows in _keyed(complete, kind, file):
+                names, order_names = _columns(kind, columns), [name for name in ORDER_COLUMNS if name in columns]
+                for batch in parquet.iter_batches(_ROWS_PER_BATCH, columns=[*names, *order_names]):
+                    read = pa.Table.from_batches([batch])
+                    table = _texts(read.select(names))
+                    complete_R = _complete(table)
+                    incomplete += int((~complete_R).sum())
+                    order = {name: values[complete_R] for name in order_names if (values := order_values(read[name])) is not None}
+                    for name, rows in _keyed(table.filter(pa.array(complete_R)), order, kind, file):
                         gathered[kind, name].append(rows)
         except (pa.ArrowException, OSError) as error:
             raise ShelfcodeError(f"--pairs: {file.path} cannot be read: {' '.join(str(error).split())[:300]}") from error
@@ -124,11 +132,11 @@ def _files(fs: AbstractFileSystem, path: str, url: str) -> list[_File]:
     if fs.isfile(path):
         return [_file(path, "")]
     files = []
-    for found in sorted(fs.find(path)):
-        relative = found[len(path) :].strip("/")
+    for file in sorted(fs.find(path)):
+        relative = file[len(path) :].strip("/")
         hidden = any(name.startswith((".", "_")) for name in relative.split("/"))
         if not hidden and relative.endswith((".parquet", ".pq")):
-            files.append(_file(found, relative))
+            files.append(_file(file, relative))
     if not files:
         there = "holds no Parquet file" if fs.exists(path) else "does not exist"
         raise ShelfcodeError(f"--pairs {url} {there}. Give a Parquet file, or a folder of them such as a sample catalog's facts/")
@@ -153,7 +161,7 @@ def _kind(columns: list[str]) -> Kind | None:
     return "baskets" if any(name in columns for name in _BASKET_COLUMNS) else None
 
 
-def _wanted(kind: Kind, columns: list[str]) -> list[str]:
+def _columns(kind: Kind, columns: list[str]) -> list[str]:
     """The columns to read, owner and product first."""
     if kind == "pairs":
         return ["item_id", "other_item_id", *(["relation"] if "relation" in columns else [])]
@@ -169,12 +177,19 @@ def _texts(table: pa.Table) -> pa.Table:
         values = table[name]
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)
-        trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
-        columns[name] = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
+        columns[name] = trimmed(values.cast(pa.string()))
     return pa.table(columns)
 
 
-def _keyed(table: pa.Table, kind: Kind, file: _File) -> Iterator[tuple[str, tuple[Keys, Keys, NDArray[np.int8]]]]:
+def _complete(table: pa.Table) -> NDArray[np.bool_]:
+    """Whether a row has a value in every column."""
+    complete_R = np.ones(len(table), dtype=bool)
+    for column in table.columns:
+        complete_R &= column.is_valid().to_numpy()
+    return complete_R
+
+
+def _keyed(table: pa.Table, order: _Order, kind: Kind, file: _File) -> Iterator[tuple[str, _KeyedRows]]:
     """The rows of a batch by name: that of the relation for pairs, else of the kind."""
     owners, items = table.columns[:2]
     if kind == "pairs":
@@ -184,25 +199,32 @@ def _keyed(table: pa.Table, kind: Kind, file: _File) -> Iterator[tuple[str, tupl
             if name in RESERVED:
                 raise ShelfcodeError(f"--pairs: {file.path} names a relation {name}, which pairs of baskets or judgments have; rename it")
             mine_R = name_R == name
-            yield name, (owner_R[mine_R], item_R[mine_R], np.zeros(int(mine_R.sum()), np.int8))
+            part = {column: values[mine_R] for column, values in order.items()}
+            yield name, (owner_R[mine_R], item_R[mine_R], np.zeros(int(mine_R.sum()), np.int8), part)
         return
     # Two tables may count their baskets from 1, both: the table belongs to a basket's key.
     owner_R = item_keys(pc.binary_join_element_wise(owners, pa.scalar(file.table), "\x1f"))
     if kind == "baskets" and len(table):
-        yield "baskets", (owner_R, item_keys(items), np.zeros(len(table), np.int8))
+        yield "baskets", (owner_R, item_keys(items), np.zeros(len(table), np.int8), order)
     elif len(table):
         label_R = label_places(table["label"])
         if (label_R < 0).any():
             unknown = table["label"][int(np.argmax(label_R < 0))].as_py()
             raise ShelfcodeError(f"--pairs: {file.path} has the label {unknown!r}. {KNOWN_LABELS}")
-        yield "judgments", (owner_R, item_keys(items), label_R)
+        yield "judgments", (owner_R, item_keys(items), label_R, order)
 
 
-def _joined(gathered: dict[tuple[Kind, str], list[tuple[Keys, Keys, NDArray[np.int8]]]]) -> Iterator[RelationRows]:
-    order = ("pairs", "judgments", "baskets")
-    for kind, name in sorted(gathered, key=lambda key: (order.index(key[0]), key[1])):
-        owners, items, labels = zip(*gathered[kind, name], strict=True)
-        yield RelationRows(kind, name, np.concatenate(owners), np.concatenate(items), np.concatenate(labels))
+def _joined(gathered: dict[tuple[Kind, str], list[_KeyedRows]]) -> Iterator[RelationRows]:
+    kinds = ("pairs", "judgments", "baskets")
+    for kind, name in sorted(gathered, key=lambda key: (kinds.index(key[0]), key[1])):
+        owners, items, labels, orders = zip(*gathered[kind, name], strict=True)
+        order = {column: _one_column(column, orders, items) for column in ORDER_COLUMNS if any(column in part for part in orders)}
+        yield RelationRows(kind, name, np.concatenate(owners), np.concatenate(items), np.concatenate(labels), order)
+
+
+def _one_column(column: str, orders: Sequence[_Order], items: Sequence[Keys]) -> NDArray[np.float64]:
+    """A column of several tables, some of which may lack it."""
+    return np.concatenate([part.get(column, np.full(len(rows), np.nan)) for part, rows in zip(orders, items, strict=True)])
 
 
 def _singular(name: str) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from shelfcode.catalog.taxonomy import NO_LEAF
 from shelfcode.embedding.relevance.batches import UNJUDGED, Batch, BatchSampler
-from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.embedding.relevance.training_set import RelevanceSet
+from shelfcode.interactions.columns import EXACT
 from shelfcode.optimisation import Worker
 
 SUBSTITUTE = EXACT + 1

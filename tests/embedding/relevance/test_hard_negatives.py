@@ -10,7 +10,8 @@ import pytest
 
 from shelfcode.catalog.taxonomy import NO_LEAF
 from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives
-from shelfcode.interactions.judgments import LABELS, Judgments
+from shelfcode.interactions.columns import LABELS
+from shelfcode.interactions.judgments import Judgments
 
 Judged = Callable[..., Judgments]
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from shelfcode.embedding.encoder import embed_texts
 from shelfcode.embedding.relevance.loss import in_batch_loss, order_loss, product_loss
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
-from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.embedding.relevance.training_set import RelevanceSet
 from shelfcode.embedding.relevance.tuning import (
     TEXTS_AT_ONCE,
     RelevanceLoss,
@@ -32,6 +32,7 @@ from shelfcode.embedding.relevance.tuning import (
     tune,
 )
 from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.columns import EXACT
 from shelfcode.optimisation import Worker
 
 CPU = torch.device("cpu")

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from shelfcode.evaluation.behaviour.relation_pairs import MOST_PAIRS_PER_GROUP, RelationPairs, relation_pairs
-from shelfcode.interactions.relations import LABELS, RelationRows, Relations
+from shelfcode.interactions.columns import LABELS
+from shelfcode.interactions.relations import RelationRows, Relations
 from shelfcode.keys import item_keys
 
 CODED = item_keys(pa.array(list("abcdefgh")))

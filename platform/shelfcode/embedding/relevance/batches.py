@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF
-from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.embedding.relevance.training_set import RelevanceSet
+from shelfcode.interactions.columns import EXACT
 from shelfcode.optimisation import Worker
 
 UNJUDGED = -1

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF
 from shelfcode.embedding.neighbours import nearest_to
-from shelfcode.interactions.judgments import LABELS, Judgments
+from shelfcode.interactions.columns import EXACT
+from shelfcode.interactions.judgments import Judgments
 
 SEARCHED_PER_CANDIDATE = 4
-EXACT = LABELS.index("E")
 
 
 @dataclass(frozen=True)

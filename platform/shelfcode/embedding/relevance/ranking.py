@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.embedding.relevance.ranking_measures import JudgedRows, measures
-from shelfcode.interactions.judgments import LABELS
+from shelfcode.interactions.columns import LABELS
 from shelfcode.reporting.figures import Figures
 from shelfcode.reporting.intervals import LEAST_GROUPS, bootstrap_interval
 

@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import nhypergeom
 from sklearn.metrics import ndcg_score
 
-from shelfcode.interactions.judgments import LABELS
+from shelfcode.interactions.columns import LABELS
 from shelfcode.reporting.intervals import divided
 
 GAINS = (1.0, 0.1, 0.01, 0.0)

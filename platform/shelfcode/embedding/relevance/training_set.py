@@ -11,10 +11,8 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.relevance.hard_negatives import HardNegatives
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
-from shelfcode.interactions.judgments import LABELS, Judgments
+from shelfcode.interactions.judgments import Judgments
 from shelfcode.workspace import Workspace
-
-EXACT = LABELS.index("E")
 
 
 @dataclass(frozen=True)

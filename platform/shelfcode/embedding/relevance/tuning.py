@@ -20,8 +20,9 @@ from shelfcode.embedding.encoder import limit_tokens, load_model
 from shelfcode.embedding.relevance.batches import UNJUDGED, Batch, BatchSampler
 from shelfcode.embedding.relevance.loss import in_batch_loss, order_loss, product_loss
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
-from shelfcode.embedding.relevance.training_set import EXACT, RelevanceSet
+from shelfcode.embedding.relevance.training_set import RelevanceSet
 from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.columns import EXACT
 from shelfcode.optimisation import Worker, descend, warmup_cosine
 
 FLOOR = 0.02

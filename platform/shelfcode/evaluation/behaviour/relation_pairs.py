@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfcode.interactions.judgment_rows import LABELS
+from shelfcode.interactions.columns import LABELS
 from shelfcode.interactions.relations import SAME_BASKET, RelationRows, Relations
 from shelfcode.keys import KeyIndex, Keys, index_keys
 
