@@ -228,7 +228,6 @@ def test_settings_that_do_not_change_the_vectors_reuse_them() -> None:
         rows_per_part=9,
         actors_max=3,
         cpus_per_actor=1,
-        gpus_per_actor=0.5,
         engine_arguments=engine,
     )
     name = encoder_name(other, TextViewSettings())

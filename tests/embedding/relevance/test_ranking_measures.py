@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from shelfcode.embedding.relevance import ranking_measures
 from shelfcode.embedding.relevance.ranking_measures import GAINS, JudgedRows, measures
 
 E, S, C, I = range(4)  # noqa: E741
@@ -131,11 +130,10 @@ def test_one_resample_serves_all_encoders():
             np.testing.assert_allclose(reversed_[name], 1 - value_S)
 
 
-def test_many_samples_come_in_chunks_and_are_the_same(monkeypatch):
+def test_many_samples_come_in_chunks_and_are_the_same():
     score, query, label = random_case(2, 2)
     (whole,) = measures([score], rows_of(query, label), np.random.default_rng(0), 23)
-    monkeypatch.setattr(ranking_measures, "_CELLS_A_CHUNK", 5 * len(query))
-    (chunked,) = measures([score], rows_of(query, label), np.random.default_rng(0), 23)
+    (chunked,) = measures([score], rows_of(query, label), np.random.default_rng(0), 23, cells_at_once=5 * len(query))
     for name, value_S in whole.items():
         assert value_S.shape == (24,)
         np.testing.assert_allclose(chunked[name], value_S)

@@ -8,7 +8,7 @@ import yaml
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe, load_relevance_recipe
 from shelfcode.errors import ShelfcodeError
 
-RECIPES = Path(__file__).parents[2] / "jobs" / "encoders"
+RECIPES = Path(__file__).parents[3] / "jobs" / "encoders"
 shipped = pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 
 

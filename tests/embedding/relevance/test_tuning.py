@@ -16,12 +16,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from shelfcode.embedding.encoder import embed_texts
-from shelfcode.embedding.relevance.loss import in_batch_loss, order_loss, product_loss
+from shelfcode.embedding.relevance.loss import TEXTS_AT_ONCE, RelevanceLoss, in_batch_loss, order_loss, product_loss
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.embedding.relevance.training_set import RelevanceSet
 from shelfcode.embedding.relevance.tuning import (
-    TEXTS_AT_ONCE,
-    RelevanceLoss,
     Tuning,
     build_sampler,
     concordance,

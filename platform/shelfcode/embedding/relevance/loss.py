@@ -1,4 +1,4 @@
-"""The loss of a relevance encoder, on similarities alone: plain torch.
+"""The loss of a relevance encoder: its three terms, on similarities alone, and the loss of a batch of texts. Plain torch.
 
     L = order_weight * L_order + in_batch_weight * L_in_batch + product_weight * L_product
 
@@ -7,9 +7,21 @@ is InfoNCE (van den Oord et al. 2018) with the negatives that are false ones lef
 the products of one query. What each is worth: docs/encoder.md.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
-from torch import Tensor
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
 from torch.nn import functional
+
+from shelfcode.embedding.relevance.batches import UNJUDGED, Batch
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.embedding.relevance.training_set import RelevanceSet
+from shelfcode.interactions.columns import EXACT
+
+TEXTS_AT_ONCE = 32
+"""Texts that are padded to one length in training."""
 
 LOWEST = -1e4
 """In place of a similarity that is not to count; exp of it is 0."""
@@ -58,3 +70,47 @@ def product_loss(similarity_BB: Tensor, owner_B: Tensor, exact_B: Tensor, other_
     near_B = (similarity_BB * partner_BB).sum(dim=1) / partner_BB.sum(dim=1).clamp(min=1)
     difference_BB = near_B[:, None] - similarity_BB
     return functional.softplus(-scale * difference_BB)[other_BB].mean()
+
+
+class RelevanceLoss(nn.Module):
+    """A batch's texts -> the loss. One forward pass a call, so that DistributedDataParallel can wrap it."""
+
+    def __init__(self, recipe: RelevanceRecipe, model: SentenceTransformer, relevance: RelevanceSet, prompts: tuple[str, str]) -> None:
+        super().__init__()
+        self.model, self.relevance, self.settings, (self.query_prompt, self.product_prompt) = model, relevance, recipe.objective, prompts
+        self.gains = torch.tensor([*recipe.objective.gains, float("nan")])
+        assert UNJUDGED == -1  # the last of the gains is that of a product that nobody judged
+
+    def forward(self, batch: Batch) -> Tensor:
+        query_AD = self.embedded([self.relevance.queries[query] for query in batch.query_A], self.query_prompt)
+        product_BD = self.embedded([self.relevance.texts[product] for product in batch.product_B], self.product_prompt)
+        with torch.autocast(query_AD.device.type, enabled=False):  # bfloat16 has two digits of a cosine, and `scale` makes them louder
+            return self.of_embeddings(query_AD, product_BD, batch)
+
+    def of_embeddings(self, query_AD: Tensor, product_BD: Tensor, batch: Batch) -> Tensor:
+        """The loss, from embeddings of unit norm."""
+        settings, device = self.settings, query_AD.device
+        owner_B, label_B = torch.from_numpy(batch.owner_B).to(device), torch.from_numpy(batch.label_B.astype(np.int64)).to(device)
+        similarity_AB = query_AD @ product_BD.T
+        own_B = similarity_AB[owner_B, torch.arange(len(owner_B), device=device)]
+        exact_B, other_B = label_B == EXACT, label_B > 1
+        loss = settings.order_weight * order_loss(own_B, owner_B, self.gains.to(device)[label_B], settings.scale)
+        if settings.in_batch_weight:
+            negative_AB = torch.from_numpy(batch.negative_AB).to(device)
+            loss = loss + settings.in_batch_weight * in_batch_loss(similarity_AB, owner_B, exact_B, negative_AB, settings.scale)
+        if settings.product_weight:
+            loss = loss + settings.product_weight * product_loss(product_BD @ product_BD.T, owner_B, exact_B, other_B, settings.scale)
+        return loss
+
+    def embedded(self, texts: Sequence[str], prompt: str) -> Tensor:
+        """Embeddings of unit norm, with gradient: float32[len(texts), D]."""
+        by_length = np.argsort([len(text) for text in texts], kind="stable")  # texts of like length together: little padding
+        parts = [by_length[first : first + TEXTS_AT_ONCE] for first in range(0, len(texts), TEXTS_AT_ONCE)]
+        x_ND = torch.cat([self._forward([texts[place] for place in part], prompt) for part in parts])
+        return x_ND[torch.from_numpy(np.argsort(by_length)).to(x_ND.device)]
+
+    def _forward(self, texts: list[str], prompt: str) -> Tensor:
+        inputs = self.model.preprocess(texts, prompt=prompt)
+        device = next(self.model.parameters()).device
+        features = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in inputs.items()}
+        return functional.normalize(self.model(features)["sentence_embedding"].float(), dim=-1)

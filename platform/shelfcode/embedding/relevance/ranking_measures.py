@@ -33,9 +33,9 @@ GAINS = (1.0, 0.1, 0.01, 0.0)
 """Of the labels, in the order of LABELS."""
 
 CUT_OFF = 10
+CELLS_AT_ONCE = 2_000_000
 
 _E, _S, _C = (LABELS.index(label) for label in "ESC")
-_CELLS_A_CHUNK = 2_000_000
 
 Sampler = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """How often each query counts, float64[Q, S] -> a measure in each of S samples, NaN where it is undefined."""
@@ -82,20 +82,21 @@ class JudgedRows:
 
 
 def measures(
-    scores: Sequence[NDArray[np.float64]], rows: JudgedRows, rng: np.random.Generator, resamples: int
+    scores: Sequence[NDArray[np.float64]], rows: JudgedRows, rng: np.random.Generator, resamples: int, cells_at_once: int = CELLS_AT_ONCE
 ) -> list[dict[str, NDArray[np.float64]]]:
     """The measures of one or more encoders on the same rows; a resample serves all of them.
 
     Args:
         scores: each float64[R], higher is better.
         rng: draws the resamples.
+        cells_at_once: rows times resamples that are held in memory.
 
     Returns:
         By encoder and measure: float64[1 + resamples], the rows as they are first; NaN where it is undefined.
     """
     samplers = [_samplers(score_R, rows) for score_R in scores]
     found: list[dict[str, list[NDArray[np.float64]]]] = [{name: [] for name in sampler} for sampler in samplers]
-    for weight_QS in _weights(rows, rng, resamples):
+    for weight_QS in _weights(rows, rng, resamples, cells_at_once):
         for sampler, values in zip(samplers, found, strict=True):
             for name, value_of in sampler.items():
                 values[name].append(value_of(weight_QS))
@@ -112,11 +113,11 @@ def _undefined(weight_QS: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.full(weight_QS.shape[1], np.nan)
 
 
-def _weights(rows: JudgedRows, rng: np.random.Generator, resamples: int) -> Iterator[NDArray[np.float64]]:
+def _weights(rows: JudgedRows, rng: np.random.Generator, resamples: int, cells_at_once: int) -> Iterator[NDArray[np.float64]]:
     """How often each query is drawn, float64[Q, some samples]: once each in the first sample, then resamples."""
     queries = rows.queries
     yield np.ones((queries, 1))
-    step = max(1, _CELLS_A_CHUNK // max(len(rows.query_R), 1))
+    step = max(1, cells_at_once // max(len(rows.query_R), 1))
     for start in range(0, resamples if queries else 0, step):
         drawn_SQ = rng.multinomial(queries, np.full(queries, 1 / queries), size=min(step, resamples - start))
         yield np.ascontiguousarray(drawn_SQ.T, dtype=np.float64)
