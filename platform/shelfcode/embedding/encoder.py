@@ -26,7 +26,7 @@ INT8_VECTORS = 1
 
 
 class TextEncoder(Protocol):
-    """Whatever turns texts into embeddings."""
+    """Anything that turns texts into embeddings."""
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[N, d], unit norm, in the order of the texts; a row that is not finite is left for the caller to reject."""
@@ -46,10 +46,10 @@ class Encoder:
         """Load the model onto its device.
 
         Args:
-            workspace: that keeps the encoder, where the settings name one of a workspace's.
+            workspace: keeps the encoder, where the settings name one of a workspace.
 
         Raises:
-            ShelfcodeError: the model cannot be found or not be run by its backend, or gives fewer dimensions than asked for.
+            ShelfcodeError: the model cannot be found, or cannot be run by its backend, or gives fewer dimensions than asked for.
         """
         import torch  # seconds to import: only the actors that embed pay for it, not every task that handles a text
 

@@ -172,7 +172,7 @@ def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str,
     transformer: Any = model[0]
     try:
         quantised = quantise(transformer.model, inputs)
-    except Exception as error:  # whatever the two libraries raise at an architecture that they do not know
+    except Exception as error:  # the two libraries raise all sorts of errors at an architecture that they do not know
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be converted to int8: {reason}; {ADVICE}") from error
     transformer.model = Int8Transformer(quantised, settings.cpus_per_actor, transformer.model.config)
@@ -203,7 +203,7 @@ def _watched_inputs(model: "SentenceTransformer", texts: Sequence[str], prompt: 
 
     def watch(**inputs: Any) -> dict[str, Tensor]:
         seen.append({name: value.numpy() for name, value in inputs.items() if isinstance(value, Tensor)})
-        return {OUTPUT: torch.zeros(*inputs["input_ids"].shape, width)}  # what comes of it is not wanted
+        return {OUTPUT: torch.zeros(*inputs["input_ids"].shape, width)}  # nobody looks at what comes of it
 
     first.model.forward = watch  # no hook: sentence-transformers calls this method and not the module
     _vectors(model, texts, prompt)

@@ -27,14 +27,14 @@ NAMED = re.compile(rf"{WORKSPACE}{ENCODERS}/({NAME.pattern})(?:@(current|v\d{{4,
 
 
 class EncoderCard(BaseModel):
-    """What a published encoder says of itself; its manifest.json.
+    """What a published encoder says of itself: its manifest.json.
 
     Attributes:
         base: the model that it was trained from.
         recipe: of the training.
         data: where catalog and judgments were read from, and their counts.
         training: how long it took, and which step was kept.
-        figures: name of a set of queries -> name of a figure -> what it is for the base, the encoder, and the difference.
+        figures: set of queries -> figure -> its value for the base and for the encoder, and the difference.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -87,7 +87,7 @@ def pin_encoder(encoder: EncoderSettings, workspace: Workspace) -> EncoderSettin
         ShelfcodeError: there is no such encoder in the workspace, or no such package; lists the encoders that there are.
     """
     if not encoder.model.startswith(WORKSPACE):
-        model_path("encoder.model", encoder.model)  # a package that is missing is better said before any work
+        model_path("encoder.model", encoder.model)  # a missing package is better reported before any work
         return encoder
     folder, version = _folder_and_version(encoder.model, workspace)
     return encoder.model_copy(update={"model": f"{WORKSPACE}{folder}@{version}"})
@@ -126,7 +126,7 @@ def _versions(workspace: Workspace, name: str) -> list[str]:
 
 
 def _fetched(workspace: Workspace, relative: str) -> Path:
-    """A folder of the workspace on this node's disk; versions never change, so it is copied once."""
+    """A folder of the workspace on this node's disk; versions never change, so one copy is enough."""
     target = scratch_folder() / f"encoder-{hashlib.blake2b(workspace.address(relative).encode(), digest_size=8).hexdigest()}"
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):

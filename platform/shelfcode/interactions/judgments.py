@@ -96,7 +96,7 @@ class JudgmentCounts:
 
 @dataclass(frozen=True)
 class Judgments:
-    """R judgments of the catalog's products for Q queries, one a query and product.
+    """R judgments of the catalog's products for Q queries, one per query and product.
 
     Attributes:
         queries: texts, in the order of their case-folded spelling, so that the order of the rows decides nothing.

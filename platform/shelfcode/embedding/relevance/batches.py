@@ -14,7 +14,7 @@ from shelfcode.interactions.columns import EXACT
 from shelfcode.optimisation import Worker
 
 UNJUDGED = -1
-"""In place of a label, of a hard negative."""
+"""In place of the label of a hard negative."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class Batch:
 
 
 class BatchSampler:
-    """Draws batches. Every query comes up once an epoch; the last batch of one is filled from the next, with queries it has not yet."""
+    """Draws batches. Every query comes up once per epoch; the last batch of an epoch is filled with queries of the next."""
 
     def __init__(self, relevance: RelevanceSet, seed: int, queries: int, products: int, hard: int) -> None:
-        """`queries` a batch; `products` judged ones and `hard` negatives at the most for each."""
+        """`queries` per batch; at most `products` judged ones and `hard` negatives for each."""
         self.relevance, self.seed = relevance, seed
         self.queries, self.products, self.hard = min(queries, len(relevance.queries)), products, hard
         edges = np.arange(len(relevance.queries) + 1)
@@ -86,7 +86,7 @@ class BatchSampler:
         return np.sort(query_A)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
-        """All queries in the order that an epoch takes them: first none that the batch which it begins in has from the epoch before."""
+        """All queries in the order that an epoch takes them: it begins with none that its first batch already has from the epoch before."""
         while len(self.orders) <= epoch:
             order = np.random.default_rng([self.seed, 0, len(self.orders)]).permutation(len(self.relevance.queries))
             if begun := len(self.orders) * len(order) % self.queries:
@@ -115,7 +115,7 @@ class BatchSampler:
 
 
 def _pair_keys(left: NDArray[np.integer], right: NDArray[np.integer], rights: int) -> NDArray[np.int64]:
-    """One number a pair."""
+    """One number per pair."""
     return np.asarray(left, dtype=np.int64) * rights + np.asarray(right, dtype=np.int64)
 
 

@@ -1,6 +1,6 @@
-"""Hard negatives: products that the encoder takes for matches of a query, and that nobody judged so.
+"""Hard negatives: products that the encoder takes for matches of a query, though nobody judged them to be.
 
-An unjudged product may still be a match. Left out are therefore the products judged for the query, whatever their label; those in
+An unjudged product may still be a match. So these are left out: products judged for the query, whatever their label; those in
 the leaf of one of its Exacts; and those that the encoder finds about as near as the Exacts themselves.
 """
 

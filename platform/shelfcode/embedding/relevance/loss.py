@@ -73,7 +73,7 @@ def product_loss(similarity_BB: Tensor, owner_B: Tensor, exact_B: Tensor, other_
 
 
 class RelevanceLoss(nn.Module):
-    """A batch's texts -> the loss. One forward pass a call, so that DistributedDataParallel can wrap it."""
+    """A batch's texts -> the loss. One forward pass per call, so that DistributedDataParallel can wrap it."""
 
     def __init__(self, recipe: RelevanceRecipe, model: SentenceTransformer, relevance: RelevanceSet, prompts: tuple[str, str]) -> None:
         super().__init__()

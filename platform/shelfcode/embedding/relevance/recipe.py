@@ -1,4 +1,4 @@
-"""The recipe of a relevance encoder: which model learns from judgments, what of, and how; validated."""
+"""The recipe of a relevance encoder: which model learns from judgments, from what, and how; validated."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,9 @@ class ObjectiveSettings(Settings):
     scale: float = Field(20.0, gt=0, description="inverse temperature: a cosine is multiplied by it")
     order_weight: float = Field(1.0, gt=0, description="of the order of a query's own products")
     in_batch_weight: float = Field(0.05, ge=0, description="of its Exacts against products of other queries and hard negatives")
-    product_weight: float = Field(0.1, ge=0, description="of product against product: two Exacts closer than an Exact and what is none")
+    product_weight: float = Field(
+        0.1, ge=0, description="of product against product: two Exacts closer than an Exact and a Complement or an Irrelevant"
+    )
 
     @field_validator("gains")
     @classmethod
@@ -48,10 +50,10 @@ class HardNegativeSettings(Settings):
 
     per_query: int = Field(4, ge=0, description="drawn for a query, each time it comes up; 0: none are mined")
     candidates: Positive = Field(
-        50, description="kept of a query: the nearest products of the catalog, judged ones and those in an Exact's leaf left out"
+        50, description="kept per query: the nearest products of the catalog, without judged ones and those in an Exact's leaf"
     )
     margin: float = Field(
-        0.05, ge=0, le=1, description="a product less than this share below the query's Exacts may be a match that nobody judged: left out"
+        0.05, ge=0, le=1, description="a product less than this share below the query's Exacts may be an unjudged match: left out"
     )
     products_max: Positive = Field(200_000, description="of a larger catalog, mine in a random sample")
 
@@ -61,8 +63,8 @@ class TuningSettings(Settings):
 
     seed: int = Field(0, ge=0, description="of the split, the batches and dropout")
     workers: Positive = Field(1, description="Ray Train workers; a batch's queries are shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, a worker")
-    use_gpu: bool = Field(False, description="one GPU a worker")
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
+    use_gpu: bool = Field(False, description="one GPU per worker")
     backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 for a GPU")
     epochs: Positive = Field(4, description="times that every query comes up, at the most")
@@ -77,7 +79,7 @@ class TuningSettings(Settings):
     base_share: float = Field(0.3, ge=0, lt=1, description="part of the base's weights in the published ones (a weighted average)")
     evaluations: Positive = Field(4, description="times that the validation queries are measured, evenly over the steps")
     patience: Positive = Field(3, description="evaluations worse than the best by more than chance, after which training stops")
-    checkpoint_every: Positive = Field(200, description="steps, besides one an evaluation; a killed run goes on from the last")
+    checkpoint_every: Positive = Field(200, description="steps, besides one per evaluation; a killed run goes on from the last")
     max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
 
     @model_validator(mode="after")

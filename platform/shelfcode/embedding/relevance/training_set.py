@@ -76,7 +76,7 @@ def split_queries(judgments: Judgments, share: float, seed: int) -> tuple[Judgme
 
 
 def write_set(workspace: Workspace, folder: str, relevance: RelevanceSet) -> None:
-    """Keep a set as four tables, for workers to read."""
+    """Write a set as four tables, for workers to read."""
     tables = {
         "queries": {"query": list(relevance.queries)},
         "products": {"text": list(relevance.texts), "leaf": relevance.leaf_P},

@@ -177,10 +177,10 @@ def concordance(
     """Share of pairs of one query's products that are in the order of their gains, each pair weighted by the difference; ties count half.
 
     With two grades it is the area under the ROC curve. It uses every judged pair, and so is far less noisy on a few queries than the
-    figure one wants in the end, NDCG@10.
+    figure that counts in the end, NDCG@10.
 
     Returns:
-        One value a query that has products of different gains, float64[Q], in the order of their numbers.
+        float64[Q], one value for each query that has products of different gains, in the order of their numbers.
     """
     gain_R = np.asarray(gains)[label_R]
     values = []
