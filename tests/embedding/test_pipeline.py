@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -203,17 +202,16 @@ def expected_texts(titles: Sequence[str]) -> list[str]:
     return texts
 
 
-def load_and_sign(folder: Path, settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
-    """Leaves a file for every actor that loads the encoder."""
-    tempfile.mkdtemp(dir=folder)
-    return WordEncoder(settings, workspace)
-
-
 def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(tmp_path: Path) -> None:
     """A second plan, for what the first has left, would have an actor of its own; a second run finds all done and has none."""
     workspace, recipe, actors = Workspace(str(tmp_path / "ws")), extracting_recipe(), tmp_path / "actors"
     actors.mkdir()
-    load = partial(load_and_sign, actors)
+
+    def load(settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
+        """Leaves a folder for every actor that loads the encoder."""
+        tempfile.mkdtemp(dir=actors)
+        return WordEncoder(settings, workspace)
+
     snapshot = snap(workspace, products(TITLES), tmp_path / "source")
     embedded, told = embed(snapshot, recipe, workspace, load=load)
     assert len(list(actors.iterdir())) == 1
@@ -313,11 +311,10 @@ def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_b
     pin_models(extracting_recipe(**nowhere).model_copy(update={"text_view": TextViewSettings()}), workspace)  # asks no extractor
 
 
-def refuse(settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
-    raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be loaded")
-
-
 def test_a_model_that_is_not_there_stops_the_run_with_the_users_message(tmp_path: Path) -> None:
+    def refuse(settings: EncoderSettings, workspace: Workspace) -> WordEncoder:
+        raise ShelfcodeError(f"encoder.model {settings.model!r} cannot be loaded")
+
     workspace = Workspace(str(tmp_path / "ws"))
     snapshot = snap(workspace, products(TITLES[:4]), tmp_path / "source")
     with pytest.raises(ShelfcodeError, match=r"^encoder\.model 'words' cannot be loaded$"):
