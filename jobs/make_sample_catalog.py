@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.job.command import run_job
-from shelfcode.job.screen import show_figures, stage
+from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.sample.catalog import write_sample
 
 
@@ -22,8 +22,8 @@ def main(
     with stage("making the sample catalog", size) as progress:
         summary = write_sample(out, size, seed, on_chunk=progress)
     rows = {"products": summary.products, **summary.facts}
-    shop = {"departments": summary.departments, "aisles": summary.aisles, "leaves": summary.leaves}
-    show_figures("sample catalog", {"count": {**shop, **rows}})
+    say(f"{summary.products:,} products in {summary.departments} departments, {summary.aisles} aisles and {summary.leaves} leaves")
+    show_figures("sample catalog", {"rows": rows}, row="table", long=True)
     return {"catalog": str(out / "catalog"), "facts": str(out / "facts"), "rows": rows}
 
 

@@ -14,7 +14,7 @@ import typer
 from shelfcode.job.cluster import start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import WorkspaceFlag
-from shelfcode.job.screen import say, stage
+from shelfcode.job.screen import say, say_result, stage
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.examples import example_requests
 from shelfcode.serving.surface_settings import load_surfaces
@@ -47,7 +47,7 @@ def main(
         serve.run(app(Arguments(workspace=workspace, surfaces=surfaces)), name="surfaces", route_prefix="/")
     url = f"http://{host}:{port}"
     examples = example_requests(workspace, settings, url)
-    print("\n".join(examples), flush=True)
+    say_result("\n".join(examples))
     if not examples:
         say(f"no release can be served yet: {url}/v1/ready says what is missing")
     say(f"{url}/explore to look around, {url}/docs for all there is; Ctrl-C ends it")

@@ -1,14 +1,24 @@
 """The Ray that a job runs on, and one count of retries for a whole job."""
 
+import contextlib
+import os
 import pickle
+import re
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
 
 from shelfcode import store
-from shelfcode.job.cluster import RetryCount, count_retries, has_gpu
+from shelfcode.errors import ShelfcodeError
+from shelfcode.job.cluster import RetryCount, count_retries, has_gpu, start_ray
 from shelfcode.workspace import Workspace
+
+LIBRARY = Path(__file__).parents[2] / "platform"
 
 
 def read_until(count: RetryCount, expected: int | None) -> int | None:
@@ -72,3 +82,47 @@ def test_a_count_that_was_lost_is_told_as_not_known(local_ray: None) -> None:
 def test_a_gpu_is_there_when_ray_has_one(resources: dict[str, float], there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
     assert has_gpu() is there
+
+
+REPORT = """
+import sys, ray
+from shelfcode.job.cluster import start_ray
+start_ray(cpus=float(sys.argv[1]))
+print(ray.get_runtime_context().gcs_address, ray.cluster_resources()["CPU"], flush=True)
+sys.stdin.readline()
+"""
+
+
+@contextlib.contextmanager
+def started(cpus: float = 0, **environment: str) -> Iterator[tuple[str, float]]:
+    """Address and CPUs of the Ray that a job in a process of its own is on."""
+    surroundings = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | environment
+    command = [sys.executable, "-c", REPORT, str(cpus)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=LIBRARY, env=surroundings)
+    try:
+        address, cpus_there = process.stdout.readline().split()  # type: ignore[union-attr]
+        yield address, float(cpus_there)
+    finally:
+        process.communicate("\n")
+
+
+def test_without_an_address_every_job_has_a_ray_of_its_own_and_with_one_it_joins(local_ray: None) -> None:
+    """Two at the same time, beside the tests' Ray, which a job would have joined that looks around on its machine."""
+    there = ray.get_runtime_context().gcs_address
+    least = max(4, os.cpu_count() or 1)
+    with started() as (first, first_cpus), started(cpus=least + 1.5, RAY_ADDRESS="local") as (second, second_cpus):
+        assert len({there, first, second}) == 3
+        assert (first_cpus, second_cpus) == (least, least + 2)
+        with started(RAY_ADDRESS=first) as (joined, joined_cpus):
+            assert (joined, joined_cpus) == (first, first_cpus)
+
+
+def test_an_address_where_no_ray_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(ShelfcodeError, match=re.escape("RAY_ADDRESS=10.0.0.1:6379: no Ray answers there")):
+        start_ray()

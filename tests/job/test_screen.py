@@ -1,8 +1,11 @@
 """What jobs show of a catalog's attributes, of embeddings and of figures."""
 
 import io
+import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,7 @@ from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.attributes.table import ExtractedCatalog, attributes_schema
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.job import screen
-from shelfcode.job.screen import say_embedded, show_attributes, show_figures
+from shelfcode.job.screen import say, say_embedded, show_attributes, show_figures, show_judged, show_prefixes, stage
 from shelfcode.keys import KeyIndex, owners, row_keys
 from shelfcode.workspace import Workspace
 
@@ -60,6 +63,9 @@ def test_attributes_are_shown_as_words_and_what_was_dropped_beside_them(tmp_path
 def test_no_more_than_a_few_products_are_shown_and_none_of_an_earlier_catalog(tmp_path: Path, told: io.StringIO) -> None:
     workspace = Workspace(str(tmp_path))
     show_attributes(workspace, extracted(workspace, [a_row(number) for number in range(20)], list(range(3, 20))))
+    assert [number for number in range(20) if f"tea {number} " in told.getvalue()] == [3, 4, 5]
+    with screen.shown(verbose=True, streams=None):
+        show_attributes(workspace, extracted(workspace, [a_row(number) for number in range(20)], list(range(3, 20))))
     assert [number for number in range(20) if f"tea {number} " in told.getvalue()] == list(range(3, 11))
 
 
@@ -100,3 +106,55 @@ def test_on_a_narrow_screen_a_name_goes_on_below_and_loses_nothing(monkeypatch: 
     rows = cells_of(told)[1:]
     assert len(rows) > 1
     assert ["".join(cells) for cells in zip(*rows, strict=True)] == ["share", "precision@v0001"]
+
+
+def test_long_tables_come_with_verbose_alone(told: io.StringIO) -> None:
+    show_figures("all of them", {"a": {"share": 0.5}}, long=True)
+    assert told.getvalue() == ""
+    with screen.shown(verbose=True, streams=None):
+        show_figures("all of them", {"a": {"share": 0.5}}, long=True)
+    assert "0.5000" in told.getvalue()
+
+
+def test_a_hushed_job_shows_how_far_it_is_and_nothing_else(told: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(screen, "FIRST_REMARK_SECONDS", 0)
+    with screen.hushed():
+        say("not now")
+        show_prefixes([("1_2_..", ["tea"])])
+        with stage("embedding", 10) as progress:
+            progress(4)
+    assert told.getvalue() == "embedding: 4 of 10 products\n"
+    with screen.shown(verbose=True, streams=None), screen.hushed():
+        say("now")
+    assert told.getvalue().endswith("now\n")
+
+
+def test_progress_is_remarked_less_and_less_often(told: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(seconds)))
+    with stage("embedding") as progress:
+        for _ in range(300):
+            progress(1)
+    remarks = told.getvalue().splitlines()[:-1]
+    assert 3 <= len(remarks) <= 6
+
+
+def test_a_releases_first_figures_stand_beside_a_verdict(told: io.StringIO) -> None:
+    release = SimpleNamespace(
+        name="precision@v0001",
+        metrics={"similarity_depth_spearman": 0.8, "share_at_l1_cosine_90": 0.1, "distinct_share": 0.9},
+        recipe={"quantizer": {"codebook_sizes": [8, 16]}},
+    )
+    show_judged([release, release])  # type: ignore[list-item]
+    lines = {line.strip().split("  ")[0]: " ".join(line.split()) for line in told.getvalue().splitlines()}
+    assert lines["Similarity-depth"] == "Similarity-depth 0.800 good 0.800 good"
+    assert lines["Near-twins together at L1"] == "Near-twins together at L1 10.0% poor 10.0% poor"
+    assert lines["Codewords used"] == "Codewords used not defined not defined"
+
+
+def test_prefixes_stand_in_a_line_each(told: io.StringIO) -> None:
+    show_prefixes([(f"{number}_1_..", ["[black] tea", "x" * 200]) for number in range(5)])
+    lines = told.getvalue().splitlines()[1:]
+    assert len(lines) == 3
+    assert lines[0].strip().startswith("0_1_..   [black] tea; xxx")
+    assert all(line.rstrip().endswith("x...") for line in lines)

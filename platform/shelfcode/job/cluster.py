@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +12,37 @@ import ray.data
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from shelfcode.errors import ShelfcodeError
+from shelfcode.job.screen import say_log
 
-def start_ray() -> None:
-    """Join the running Ray, or start one on this machine."""
+OWN = "local"
+"""What RAY_ADDRESS says for a Ray of the job's own, which is also what a job starts without it."""
+LOGICAL_CPUS = 4
+"""Of a Ray of the job's own, at the least. The number is logical: with fewer, actors take all, and Ray Data waits for ever for one."""
+
+
+def start_ray(cpus: float = 0) -> None:
+    """Join the Ray that RAY_ADDRESS names, as it does under `ray job submit`; otherwise start one on this machine that ends with the job.
+
+    Args:
+        cpus: that the job asks for, where it knows. A Ray of its own gets at least as many, whatever the machine has.
+
+    Raises:
+        ShelfcodeError: no Ray answers at RAY_ADDRESS.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    say_log()
     if not ray.is_initialized():
+        address = os.environ.get("RAY_ADDRESS") or OWN
         options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
+        if address == OWN:
+            options["num_cpus"] = max(LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(cpus))
         try:
-            ray.init(address="auto", **options)
-        except ConnectionError:
-            # Ray Data waits for ever when all CPUs are taken by actors: a small machine counts as four.
-            ray.init(num_cpus=max(4, os.cpu_count() or 1), **options)
+            ray.init(address=address, **options)
+        except ConnectionError as error:
+            raise ShelfcodeError(
+                f"RAY_ADDRESS={address}: no Ray answers there. Without RAY_ADDRESS the job starts one of its own"
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

@@ -1,18 +1,22 @@
 """A job as a command: flags in, one JSON object as the last line on stdout, and an exit code that says whether all was done."""
 
+import contextlib
 import errno
-import functools
+import inspect
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import ray
 import typer
-from rich.markup import escape
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.job import screen
+from shelfcode.job.log import logged
+
+VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Show long tables, and what libraries print, which otherwise goes to a log.")]
 
 
 def run_job(main: Callable[..., dict[str, Any]]) -> None:
@@ -21,32 +25,51 @@ def run_job(main: Callable[..., dict[str, Any]]) -> None:
     Exit code 0 only when the job did all it was asked to; 1 when one of its result's `gates` does not hold; 2 for an error that the
     user can mend, which is shown without a traceback.
     """
-    joined = ray.is_initialized()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     results: list[dict[str, Any]] = []
 
-    @app.command()
-    @functools.wraps(main)  # typer reads flags and help off the function that is wrapped
-    def command(**flags: Any) -> None:
-        results.append(main(**flags))
+    def command(verbose: bool = False, **flags: Any) -> None:
+        with contextlib.ExitStack() as stack:
+            streams = None if verbose or not _own_streams() else stack.enter_context(logged(Path(sys.argv[0]).stem))
+            stack.enter_context(screen.shown(verbose, streams))
+            results.append(_finished(main, flags))
+            screen.say_result(json.dumps(results[0], ensure_ascii=False))
 
+    # typer reads the flags off the signature, and the help off the docstring
+    signature = inspect.signature(main)
+    verbose = inspect.Parameter("verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VerboseFlag)
+    command.__signature__ = signature.replace(parameters=[*signature.parameters.values(), verbose])  # type: ignore[attr-defined]
+    command.__doc__ = main.__doc__
+    app.command()(command)
     try:
         app(standalone_mode=True)
     except SystemExit as stop:
         if stop.code:
             raise
-    except BaseException as error:
+    if results and not all(gate["held"] for gate in results[0].get("gates", {}).values()):
+        sys.exit(1)
+
+
+def _finished(main: Callable[..., dict[str, Any]], flags: dict[str, Any]) -> dict[str, Any]:
+    """The result of a job whose Ray has ended, so that whatever workers still had to say is said before the last line."""
+    joined = ray.is_initialized()
+    try:
+        return main(**flags)
+    except Exception as error:
         message = users_message(error)
         if message is None:
+            screen.say_log()
             raise
-        screen.console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
-        sys.exit(2)
-    if results:
+        screen.show_error(message)
+        raise SystemExit(2) from error
+    finally:
         if not joined:
-            ray.shutdown()  # whatever workers still had to say is said before the last line
-        print(json.dumps(results[0], ensure_ascii=False), flush=True)
-        if not all(gate["held"] for gate in results[0].get("gates", {}).values()):
-            sys.exit(1)
+            ray.shutdown()
+
+
+def _own_streams() -> bool:
+    """Whether what is printed goes to the process's own stdout and stderr; where somebody took their place, nothing is redirected."""
+    return sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__
 
 
 def users_message(error: BaseException) -> str | None:

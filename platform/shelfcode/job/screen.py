@@ -1,9 +1,11 @@
 """What a job shows while it runs and at its end, on stderr: progress, lines and tables."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from rich.console import Console
@@ -14,16 +16,67 @@ from rich.table import Table
 from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
+from shelfcode.evaluation.quality.figure_guide import judged_figures
+from shelfcode.job.log import Streams
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
 
-SAY_EVERY_SECONDS = 10
+FIRST_REMARK_SECONDS, LAST_REMARK_SECONDS = 10, 320
+"""In a log, a stage says how far it is after so many seconds, then after twice as many, and so on up to the last number."""
 HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
 """Columns of an attributes table that say nothing of a product."""
 
 # A log has no width, and rich would take 80 columns: tables lost the ends of their names.
 console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+
+
+@dataclass(frozen=True)
+class View:
+    """What of a job is shown.
+
+    Attributes:
+        verbose: long tables too, and what libraries print.
+        hushed: only progress; whoever hushed the job tells the rest in its own way.
+        streams: where the job writes while a log takes what libraries print; None without a log.
+    """
+
+    verbose: bool = False
+    hushed: bool = False
+    streams: Streams | None = None
+
+
+_view = View()
+
+
+@contextlib.contextmanager
+def shown(verbose: bool, streams: Streams | None) -> Iterator[None]:
+    """Show a job in this way until it ends."""
+    global console
+    before = console
+    if streams:
+        width = os.get_terminal_size(streams.err.fileno()).columns if streams.err.isatty() else before.width
+        console = Console(file=streams.err, highlight=False, width=width)
+    try:
+        with _viewed(View(verbose=verbose, streams=streams)):
+            yield
+    finally:
+        console = before
+
+
+def hushed() -> contextlib.AbstractContextManager[None]:
+    """Show progress alone, unless --verbose is given."""
+    return _viewed(replace(_view, hushed=not _view.verbose))
+
+
+@contextlib.contextmanager
+def _viewed(view: View) -> Iterator[None]:
+    global _view
+    before, _view = _view, view
+    try:
+        yield
+    finally:
+        _view = before
 
 
 @contextlib.contextmanager
@@ -33,18 +86,23 @@ def stage(name: str, total: int | None = None, unit: str = "products") -> Iterat
     Yields a function that takes the number done since it was last called.
     """
     started = time.monotonic()
-    done, said = 0, started
+    done, remark_after = 0, FIRST_REMARK_SECONDS
+    next_remark = started + remark_after
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    loud = _view.streams is None  # else what is printed meanwhile belongs in the log, and not above the bar
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal, redirect_stdout=loud, redirect_stderr=loud
+    ) as bars:
         bar = bars.add_task(name, total=total)
 
         def advance(number: int) -> None:
-            nonlocal done, said
+            nonlocal done, remark_after, next_remark
             done += number
             bars.update(bar, completed=done)
-            if not console.is_terminal and time.monotonic() - said > SAY_EVERY_SECONDS:
-                said = time.monotonic()
-                say(f"{name}: {done:,}" + (f" of {total:,}" if total else "") + f" {unit}")
+            if not console.is_terminal and time.monotonic() > next_remark:
+                remark_after = min(2 * remark_after, LAST_REMARK_SECONDS)
+                next_remark = time.monotonic() + remark_after
+                _print(f"{name}: {done:,}" + (f" of {total:,}" if total else "") + f" {unit}")
 
         yield advance
     count = f"{done:,} {unit} in " if done else ""
@@ -53,7 +111,25 @@ def stage(name: str, total: int | None = None, unit: str = "products") -> Iterat
 
 def say(text: str) -> None:
     """One line of progress, on stderr."""
-    console.print(escape(text), soft_wrap=True)
+    if not _view.hushed:
+        _print(text)
+
+
+def say_result(text: str) -> None:
+    """A line of what was asked for, on stdout."""
+    print(text, file=_view.streams.out if _view.streams else None, flush=True)
+
+
+def say_log() -> None:
+    """Where the log is, in case somebody misses what libraries print."""
+    if _view.streams:
+        _print(f"log: {_view.streams.path}")
+
+
+def show_error(message: str) -> None:
+    """What went wrong, for a user who can mend it."""
+    console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
+    say_log()
 
 
 def say_embedded(embedded: EmbeddedCatalog) -> None:
@@ -63,8 +139,14 @@ def say_embedded(embedded: EmbeddedCatalog) -> None:
     say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
 
 
-def show_figures(title: str, columns: Mapping[str, Mapping[str, object]], row: str = "figure") -> None:
-    """A table on stderr: a row a figure, or whatever else `row` calls it, and a column each set of them."""
+def show_figures(title: str, columns: Mapping[str, Mapping[str, object]], row: str = "figure", long: bool = False) -> None:
+    """A table on stderr: a row a figure, or whatever else `row` calls it, and a column each set of them.
+
+    Args:
+        long: shown with --verbose only.
+    """
+    if _view.hushed or (long and not _view.verbose):
+        return
     table = Table(title=title, title_justify="left")
     table.add_column(row, overflow="fold")
     for name in columns:
@@ -75,25 +157,49 @@ def show_figures(title: str, columns: Mapping[str, Mapping[str, object]], row: s
     console.print(table)
 
 
-def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """A table on stderr: prefixes and some of the products below them."""
-    table = Table("prefix", "products", title="Some prefixes", title_justify="left", show_lines=True)
-    for prefix, titles in prefixes:
-        table.add_row(prefix, escape("\n".join(titles)))
+def show_lines(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """Rows in columns without lines around them, below a title: a table for few rows."""
+    if _view.hushed:
+        return
+    table = Table.grid(padding=(0, 3))
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in ("", *row)))
+    console.print(f"[bold]{escape(title)}[/]", soft_wrap=True)
     console.print(table)
 
 
+def show_prefixes(prefixes: Sequence[tuple[str, Sequence[str]]], most: int = 3, width: int = 100) -> None:
+    """Some prefixes, each in a line with products below it."""
+    show_lines("some prefixes", [(prefix, _cut("; ".join(titles), width)) for prefix, titles in prefixes[:most]])
+
+
+def show_judged(releases: Sequence[Manifest]) -> None:
+    """The few figures to look at first, with a verdict: a row a figure, a column a release."""
+    judged = [judged_figures(release.metrics, levels=len(release.recipe["quantizer"]["codebook_sizes"])) for release in releases]
+    cells = [
+        [figures[0].name, *(f"{figure.text} {figure.verdict or ''}".strip() for figure in figures)] for figures in zip(*judged, strict=True)
+    ]
+    show_lines("figures, and how good they are", [["", *(release.name for release in releases)], *cells])
+
+
+def rows_sentence(release: Manifest) -> str:
+    """Rows read, coded and rejected."""
+    return f"{release.rows.read:,} rows read, {release.rows.coded:,} coded, {release.rows.rejected:,} rejected"
+
+
 def show_release(release: Manifest, prefixes: Sequence[tuple[str, Sequence[str]]]) -> None:
-    """Tables on stderr: some prefixes of a release just published, its figures, and what changed against its parent."""
+    """A release just published: rows, some prefixes, the figures to look at first; with --verbose all figures and what changed."""
+    say(f"{release.name}: {rows_sentence(release)}")
     show_prefixes(prefixes)
-    rows = {f"rows {name}": count for name, count in release.rows.model_dump().items()}
+    show_judged([release])
     churn = release.churn or {"changed": ()}
     changed = {f"changed down to L{level}, of {churn['against']}": share for level, share in enumerate(churn["changed"], start=1)}
-    show_figures(release.name, {"value": {**release.metrics, **rows, **changed}})
+    show_figures(release.name, {"value": {**release.metrics, **changed}}, long=True)
 
 
-def show_attributes(workspace: Workspace, extracted: ExtractedCatalog, products: int = 8) -> None:
-    """A table on stderr: the attributes of some products of the catalog, and what was dropped of them."""
+def show_attributes(workspace: Workspace, extracted: ExtractedCatalog) -> None:
+    """A table on stderr: the attributes of some products of the catalog, of more with --verbose, and what was dropped of them."""
+    products = 8 if _view.verbose else 3
     number = int(extracted.owner.values_K.min())
     stored = workspace.read_table(extracted.parts[number])
     ours_N = first_copies(row_keys(stored["item_id"], stored["text_hash"]), extracted.owner, number)
@@ -107,8 +213,18 @@ def show_attributes(workspace: Workspace, extracted: ExtractedCatalog, products:
 
 def show_rejected(workspace: Workspace, snapshot: Snapshot, run: str) -> None:
     """Why rows were rejected, and where they are kept; nothing when none was."""
+    if _view.hushed:
+        return
     for reason, count in snapshot.reasons.items():
         console.print(f"[bold yellow]rejected[/] {count:,} x {escape(reason)}", soft_wrap=True)
     for folder in dict.fromkeys((snapshot.rejected_folder, f"rejected/{run}")):
         if workspace.exists(folder):
             say(f"rejected rows: {workspace.address(folder)}")
+
+
+def _print(text: str) -> None:
+    console.print(escape(text), soft_wrap=True)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3].rstrip() + "..."
