@@ -16,7 +16,7 @@ from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.lease import SWEEP, Lease
 from shelfcode.retention.compaction import TablePlan
-from shelfcode.retention.pipeline import compact, plan_compaction, tell_compacted
+from shelfcode.retention.pipeline import compact, compaction_summary, plan_compaction
 from shelfcode.retention.references import KeepRules, check_workspace, choose_kept, table_uses
 from shelfcode.retention.stored_files import take_inventory
 from shelfcode.retention.sweep import DAY, Removal, carry_out, plan_removals
@@ -70,8 +70,8 @@ def sweep(home: Workspace, rules: KeepRules, lease: Lease | None) -> dict[str, A
     files, size = sum(removal.files for removal in removals), sum(removal.bytes for removal in removals)
     say(f"{files:,} files of {megabytes(size)} {'were deleted' if lease else 'would go: a dry run, nothing was changed; --apply does it'}")
     return {
-        "applied": lease is not None, "files": files, "bytes": size, "removed": [removal.told() for removal in removals],
-        "compacted": asdict(tell_compacted(plans)), "kept": list(kept.releases),
+        "applied": lease is not None, "files": files, "bytes": size, "removed": [removal.summary() for removal in removals],
+        "compacted": asdict(compaction_summary(plans)), "kept": list(kept.releases),
     }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """One run at a time for each name, and none that is dead or cut off keeps the others out."""
 
+import itertools
 import json
 import os
 import signal
@@ -7,23 +8,39 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import psutil
 import pytest
 from flaky_store import flaky_store
-from lease_runs import ask, race, said, start_holder
+from lease_runs import ask, race, said, start_holder, take_turns
 
-from shelfcode import lease
 from shelfcode.errors import ShelfcodeError
-from shelfcode.lease import SWEEP, Holder, hold_lease
+from shelfcode.lease import SWEEP, Holder, Timing, hold_lease, this_process, uptime
 from shelfcode.workspace import Workspace
 
 YEARS = 10 * 365 * 86_400.0
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    """A folder: the rules are the same everywhere. What only a bucket can show stands at the end of this file."""
+    return Workspace(str(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def bucket(s3: str, tmp_path: Path) -> Workspace:
+    return Workspace(f"{s3}/{tmp_path.parent.name}-{tmp_path.name}")
+
+
+class Clock:
+    """How much time has passed for a run, which a test may set ahead."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return uptime() + self.ahead
 
 
 @pytest.fixture
@@ -54,9 +71,12 @@ class SomewhatLater(Later):
     seconds = 50.0
 
 
-def refused(workspace: Workspace, name: str, wait: float = 0) -> str:
+QUICK = Timing(beat=0.05, retry=0.05)
+
+
+def refused(workspace: Workspace, name: str, wait: float = 0, timing: Timing = QUICK) -> str:
     """What a run is told that wants a lease in vain."""
-    with pytest.raises(ShelfcodeError) as raised, hold_lease(workspace, name, "the second run", wait):
+    with pytest.raises(ShelfcodeError) as raised, hold_lease(workspace, name, "the second run", wait, timing):
         pass
     return str(raised.value)
 
@@ -69,8 +89,7 @@ def is_free(workspace: Workspace, name: str) -> bool:
 
 def write_lease(workspace: Workspace, name: str, number: int = 1, **fields: object) -> None:
     """The file of a lease that another run took."""
-    known = {"run": "an earlier run", "machine": lease._machine(), "process": os.getpid(), "started": lease._started(psutil.Process())}
-    text = json.dumps({**known, "released": False, **fields})
+    text = json.dumps({**asdict(this_process("an earlier run")), "released": False, **fields})
     workspace.write_bytes(f"leases/{name}/{number:06d}.json", text.encode())
 
 
@@ -78,7 +97,7 @@ def test_a_second_run_is_refused_and_told_who_holds_it_where_and_for_how_long(wo
     with hold_lease(workspace, "precision", "20260131T093000-train-precision-1f2e3d") as held:
         told = refused(workspace, "precision")
         assert "20260131T093000-train-precision-1f2e3d holds the lease on precision" in told
-        assert f"process {os.getpid()} on {lease._machine().split()[0]}," in told
+        assert f"process {os.getpid()} on {this_process('').machine.split()[0]}," in told
         assert "last heard of" in told
         assert "--wait SECONDS" in told
         told = refused(SomewhatLater(workspace.url), "precision")
@@ -109,10 +128,10 @@ def test_whoever_waits_gets_the_lease_as_soon_as_it_is_given_back(workspace: Wor
     first.start()
     held.wait()
     started = time.monotonic()
-    assert "first holds" in refused(workspace, "precision", wait=0.3)
-    assert time.monotonic() - started > 0.3
-    threading.Timer(0.5, end.set).start()
-    with hold_lease(workspace, "precision", "second", wait=30) as second:
+    assert "first holds" in refused(workspace, "precision", wait=0.2)
+    assert time.monotonic() - started > 0.2
+    threading.Timer(0.2, end.set).start()
+    with hold_lease(workspace, "precision", "second", wait=30, timing=QUICK) as second:
         assert end.is_set()
         assert time.monotonic() - started < 25
         second.check()
@@ -123,7 +142,7 @@ def test_whoever_waits_gets_the_lease_as_soon_as_it_is_given_back(workspace: Wor
 def test_a_sweep_keeps_everything_out_and_everything_keeps_a_sweep_out(workspace: Workspace, held: str, wanted: str) -> None:
     with hold_lease(workspace, held, "first") as first:
         assert f"first holds the lease on {held}" in refused(workspace, wanted)
-        refused(workspace, wanted, wait=0.3)
+        refused(workspace, wanted, wait=0.1)
         first.check()
     assert is_free(workspace, wanted)
     assert len(workspace.names(f"leases/{wanted}")) == 1, "tries leave files behind"
@@ -141,10 +160,9 @@ def test_a_run_without_a_sign_of_life_loses_its_lease_and_may_not_publish(worksp
         new.check()
 
 
-def test_a_lease_lasts_while_its_holder_shows_signs_of_life(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.05)
+def test_a_lease_lasts_while_its_holder_shows_signs_of_life(workspace: Workspace) -> None:
     written = []
-    with hold_lease(workspace, "precision", "first") as held:
+    with hold_lease(workspace, "precision", "first", timing=QUICK) as held:
         until = time.monotonic() + 30
         while len(set(written)) < 3 and time.monotonic() < until:
             written.append(workspace.written_at("leases/precision/000001.json"))
@@ -153,16 +171,16 @@ def test_a_lease_lasts_while_its_holder_shows_signs_of_life(workspace: Workspace
     assert written == sorted(written)
 
 
-def test_a_process_that_stands_still_loses_its_lease_and_learns_of_it(workspace: Workspace, holder, monkeypatch) -> None:
-    process = holder(workspace.url, "precision", expires_after=3, beat=0.3)
-    monkeypatch.setattr(lease, "EXPIRES_AFTER", 3.0)
+def test_a_process_that_stands_still_loses_its_lease_and_learns_of_it(workspace: Workspace, holder) -> None:
+    process = holder(workspace.url, "precision", expires_after=1.5, beat=0.1)
+    timing = Timing(expires_after=1.5, retry=0.05)
     assert said(process) == "held"
     assert ask(process) == "mine"
     process.send_signal(signal.SIGSTOP)
-    assert "holder-of-precision holds" in refused(workspace, "precision")
     started = time.monotonic()
-    with hold_lease(workspace, "precision", "second", wait=30) as second:
-        assert 0.5 < time.monotonic() - started < 15
+    assert "holder-of-precision holds" in refused(workspace, "precision", timing=timing)
+    with hold_lease(workspace, "precision", "second", wait=30, timing=timing) as second:
+        assert 1 < time.monotonic() - started < 15
         process.send_signal(signal.SIGCONT)
         assert "the lease on precision is lost: second took it over" in ask(process)
         second.check()
@@ -178,19 +196,19 @@ def test_a_process_that_was_killed_on_this_machine_frees_its_lease_at_once(works
 
 
 def test_whether_a_run_is_dead_is_known_of_this_machine_alone() -> None:
-    ours, machine = psutil.Process(), lease._machine()
+    ours = this_process("a")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    assert not Holder("a", machine, ours.pid, lease._started(ours)).is_dead()
-    assert Holder("a", machine, gone.pid, lease._started(ours)).is_dead()
-    assert Holder("its number was given to another process", machine, ours.pid, lease._started(ours) - 100).is_dead()
-    assert not Holder("a", f"another-{machine}", gone.pid, 0).is_dead()
-    assert len(machine.split()) >= 3, "two machines may have one host name"
+    assert not ours.is_dead()
+    assert replace(ours, process=gone.pid).is_dead()
+    assert replace(ours, started=ours.started - 100).is_dead(), "its number was given to another process"
+    assert not Holder("a", f"another-{ours.machine}", gone.pid, 0).is_dead()
+    assert len(ours.machine.split()) >= 3, "two machines may have one host name"
 
 
 def test_a_clock_that_is_set_right_kills_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start of a process as the time of day moves with the clock: Linux counts it from a start of the machine that moves too."""
-    ours = Holder("a", lease._machine(), os.getpid(), lease._started(psutil.Process()))
+    ours = this_process("a")
     create_time, boot_time = psutil.Process.create_time, psutil.boot_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) + 3600)
     monkeypatch.setattr(psutil, "boot_time", lambda: boot_time() + 3600)
@@ -205,8 +223,18 @@ def test_of_many_processes_that_want_one_lease_exactly_one_holds_it(workspace: W
     assert is_free(workspace, "precision")
 
 
+def assert_sweeps_have_the_workspace_to_themselves(url: str) -> None:
+    """All get their turn, and no other lease is held while a sweep is."""
+    names = [SWEEP, "a", "b", SWEEP, "c", "d"]
+    turns = sorted(take_turns(url, names), key=lambda turn: turn[1])
+    assert sorted(name for name, _, _ in turns) == sorted(names)
+    for (name, _, end), (later, begin, _) in itertools.combinations(turns, 2):
+        assert begin >= end or SWEEP not in (name, later)
+
+
 def test_a_sweep_never_runs_beside_others_however_close_they_come(workspace: Workspace) -> None:
-    held = race(workspace.url, [SWEEP, "a", "b", SWEEP, "c", "d"])
+    assert_sweeps_have_the_workspace_to_themselves(workspace.url)
+    held = race(workspace.url, [SWEEP, "a", "b", SWEEP, "c", "d"])  # without waiting, it may be that each keeps the others out
     assert SWEEP not in held or held == [SWEEP]
     assert all(is_free(workspace, name) for name in (SWEEP, "a", "b", "c", "d"))
 
@@ -215,15 +243,16 @@ def test_runs_of_different_names_start_at_once(workspace: Workspace) -> None:
     assert sorted(race(workspace.url, ["a", "b", "c"])) == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("clock", [YEARS, -YEARS], ids=["years ahead", "years behind"])
-def test_the_clock_of_a_machine_decides_nothing(workspace: Workspace, holder, clock: float) -> None:
-    """The store's own decides: a lease from a machine whose clock is wrong lasts as long as any, and it sees the others' as they are."""
+def assert_a_clock_decides_nothing(workspace: Workspace, holder: Callable[..., "subprocess.Popen[str]"], clock: float) -> None:
+    """The store's own clock decides: a lease from a machine with a wrong clock lasts as long as any, and that machine sees others' ages."""
     with hold_lease(workspace, "ours", "here") as here:
         process = holder(workspace.url, "theirs", clock=clock, wanted="ours")
-        told = [said(process), (said(process), refused(workspace, "theirs"))[1]]
-        assert "here holds the lease on ours" in told[0]
-        assert "holder-of-theirs holds the lease on theirs" in told[1]
-        ages = [float(each.split("last heard of ")[1].split(" s ago")[0]) for each in told]
+        ours = said(process)
+        assert said(process) == "held"
+        theirs = refused(workspace, "theirs")
+        assert "here holds the lease on ours" in ours
+        assert "holder-of-theirs holds the lease on theirs" in theirs
+        ages = [float(each.split("last heard of ")[1].split(" s ago")[0]) for each in (ours, theirs)]
         assert max(ages) < 20
         assert ask(process) == "mine"
         assert is_free(Later(workspace.url), "theirs")
@@ -231,10 +260,15 @@ def test_the_clock_of_a_machine_decides_nothing(workspace: Workspace, holder, cl
         here.check()
 
 
+@pytest.mark.parametrize("clock", [YEARS, -YEARS], ids=["years ahead", "years behind"])
+def test_the_clock_of_a_machine_decides_nothing(workspace: Workspace, holder, clock: float) -> None:
+    assert_a_clock_decides_nothing(workspace, holder, clock)
+
+
 @pytest.mark.parametrize("text", [b"", b'{"run": "first", "mach', b"{}", b"[]", b'{"released": false, "run": "first"}'])
 def test_half_a_file_of_a_lease_keeps_others_out_for_as_long_as_a_whole_one(workspace: Workspace, text: bytes) -> None:
     workspace.write_bytes("leases/precision/000001.json", text)
-    assert "another run took the lease on precision in this moment" in refused(workspace, "precision")
+    assert "another run has just taken the lease on precision" in refused(workspace, "precision")
     assert is_free(Later(workspace.url), "precision")
 
 
@@ -269,7 +303,7 @@ class Beaten(Workspace):
 
 
 def test_a_lease_is_not_ours_when_another_run_created_the_file(workspace: Workspace) -> None:
-    assert "another run took the lease on precision in this moment" in refused(Beaten(workspace.url), "precision")
+    assert "another run has just taken the lease on precision" in refused(Beaten(workspace.url), "precision")
     assert "a faster run holds" in refused(workspace, "precision")
 
 
@@ -284,7 +318,7 @@ class Slow(Workspace):
 
 
 def test_a_number_that_was_cleared_away_is_held_by_nobody(workspace: Workspace) -> None:
-    assert "in this moment" in refused(Slow(workspace.url), "precision")
+    assert "has just taken the lease" in refused(Slow(workspace.url), "precision")
     assert is_free(workspace, "precision")
 
 
@@ -303,19 +337,18 @@ def test_a_holder_that_wakes_up_while_its_lease_is_taken_over_shares_it_with_nob
         refused(Waking(workspace.url), "precision")
 
 
-def test_a_run_that_was_away_keeps_its_lease_only_where_nobody_came_meanwhile(workspace: Workspace, monkeypatch) -> None:
-    uptime = lease._uptime
-    for swept in (False, True):
-        with hold_lease(workspace, "precision", "away") as held:
-            if swept:
-                assert is_free(Later(workspace.url), SWEEP)
-            with monkeypatch.context() as patch:
-                patch.setattr(lease, "_uptime", lambda: uptime() + 61)
-                if swept:
-                    with pytest.raises(ShelfcodeError, match="not heard of for 60 s, and another run came that it keeps out"):
-                        held.check()
-                else:
-                    held.check()
+@pytest.mark.parametrize("swept", [False, True])
+def test_a_run_that_was_away_keeps_its_lease_only_where_nobody_came_meanwhile(workspace: Workspace, swept: bool) -> None:
+    clock = Clock()
+    with hold_lease(workspace, "precision", "away", timing=Timing(uptime=clock)) as held:
+        if swept:
+            assert is_free(Later(workspace.url), SWEEP)
+        clock.ahead = 61
+        if swept:
+            with pytest.raises(ShelfcodeError, match="gave no sign of life for 60 s, and a run that it keeps out came meanwhile"):
+                held.check()
+        else:
+            held.check()
 
 
 class GoneError(Exception):
@@ -331,25 +364,56 @@ def test_a_store_out_of_reach_lets_nobody_publish_once_the_lease_has_ended(works
                 raise GoneError
             return super().names(folder)
 
-    uptime, errors = lease._uptime, []
+    clock, errors = Clock(), []
     monkeypatch.setattr(threading, "excepthook", errors.append)
-    monkeypatch.setattr(lease, "BEAT", 0.05)
-    with hold_lease(Cut(workspace.url), "precision", "cut off") as held:
+    with hold_lease(Cut(workspace.url), "precision", "cut off", timing=Timing(beat=0.05, uptime=clock)) as held:
         away.set()
         held.check()
-        with monkeypatch.context() as patch:
-            patch.setattr(lease, "_uptime", lambda: uptime() + 61)
-            with pytest.raises(ShelfcodeError, match="precision is lost: the workspace could not be reached for 60 s"):
-                held.check()
+        clock.ahead = 61
+        with pytest.raises(ShelfcodeError, match="precision is lost: the workspace could not be reached for 60 s"):
+            held.check()
     assert errors == []
 
 
-def test_a_bucket_out_of_reach_lets_nobody_publish_and_breaks_nothing(s3: str, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_bucket_a_lease_is_held_by_one_seen_by_all_and_ends_by_the_clock_of_the_store(bucket: Workspace) -> None:
+    with hold_lease(bucket, "precision", "first") as first:
+        told = refused(SomewhatLater(bucket.url), "precision")
+        assert any(f"last heard of {age} s ago; if it died, the lease ends {60 - age} s from now" in told for age in range(49, 56))
+        assert "first holds the lease on precision" in refused(bucket, SWEEP)
+        first.check()
+        assert is_free(Later(bucket.url), "precision")
+        with pytest.raises(ShelfcodeError, match="precision is lost: whoever took it over"):
+            first.check()
+    assert bucket.names("leases/precision") == ["000002.json"]
+    assert is_free(bucket, SWEEP)
+
+
+def test_in_a_bucket_the_clock_of_a_machine_decides_nothing(bucket: Workspace, holder) -> None:
+    assert_a_clock_decides_nothing(bucket, holder, YEARS)
+
+
+def test_in_a_bucket_exactly_one_of_many_processes_takes_over_from_a_run_that_died(bucket: Workspace) -> None:
+    write_lease(bucket, "precision", started=-1000.0)
+    assert race(bucket.url, ["precision"] * 8) == ["precision"]
+    assert is_free(bucket, "precision")
+
+
+def test_in_a_bucket_a_sweep_never_runs_beside_others(bucket: Workspace) -> None:
+    assert_sweeps_have_the_workspace_to_themselves(bucket.url)
+
+
+def test_in_a_bucket_a_lease_is_ours_when_only_the_answer_got_lost(bucket: Workspace) -> None:
+    with hold_lease(LostAnswer(bucket.url), "precision", "first") as held:
+        held.check()
+        refused(LostAnswer(bucket.url), "precision")
+
+
+def test_a_bucket_out_of_reach_lets_nobody_publish_and_breaks_nothing(bucket: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(lease, "EXPIRES_AFTER", 1.0)
-    with flaky_store() as store, store.as_endpoint(), hold_lease(Workspace(f"{s3}/{tmp_path.name}"), "precision", "cut off") as held:
+    clock = Clock()
+    with flaky_store() as store, store.as_endpoint(), hold_lease(bucket, "precision", "cut off", timing=Timing(uptime=clock)) as held:
         held.check()
         store.close()
-        time.sleep(1.1)
+        clock.ahead = 61
         with pytest.raises(ShelfcodeError, match="could not be reached"):
             held.check()

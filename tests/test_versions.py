@@ -6,12 +6,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
-from shelfcode import versions
 from shelfcode.errors import ShelfcodeError
-from shelfcode.versions import Move, current_of, move_current, previous_of, publish_version, published_versions, read_history
+from shelfcode.versions import (
+    LIBRARIES,
+    Move,
+    current_of,
+    library_versions,
+    move_current,
+    previous_of,
+    publish_version,
+    published_versions,
+    read_history,
+)
 from shelfcode.workspace import Workspace
 
 FOLDER = "encoders/shop"
@@ -19,7 +29,13 @@ FILES = {"model/config.json": b"{}", "model/1_Pooling/config.json": b"[]", "note
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
+    """A folder. What differs in a bucket, which cannot rename, is tested in both."""
+    return Workspace(str(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def any_workspace(workspace_url: str) -> Workspace:
     return Workspace(workspace_url)
 
 
@@ -43,18 +59,18 @@ def assert_whole(workspace: Workspace, version: str, run: str) -> None:
         assert workspace.read_bytes(f"{FOLDER}/{version}/{name}") == data + run.encode()
 
 
-def test_versions_are_numbered_and_current_names_the_last_and_the_one_before(workspace: Workspace) -> None:
-    assert published_versions(workspace, FOLDER) == []
-    assert current_of(workspace, FOLDER) is None
+def test_versions_are_numbered_and_current_names_the_last_and_the_one_before(any_workspace: Workspace) -> None:
+    assert published_versions(any_workspace, FOLDER) == []
+    assert current_of(any_workspace, FOLDER) is None
     previous = None
     for version, run in (("v0001", "a"), ("v0002", "b"), ("v0003", "c")):
-        assert publish(workspace, run) == version
-        assert_whole(workspace, version, run)
-        assert not workspace.exists(f"runs/{run}/draft")
-        assert workspace.read_json(f"{FOLDER}/CURRENT") == {"version": version, "previous": previous}
+        assert publish(any_workspace, run) == version
+        assert_whole(any_workspace, version, run)
+        assert not any_workspace.exists(f"runs/{run}/draft")
+        assert any_workspace.read_json(f"{FOLDER}/CURRENT") == {"version": version, "previous": previous}
         previous = version
-    assert published_versions(workspace, FOLDER) == ["v0001", "v0002", "v0003"]
-    assert current_of(workspace, FOLDER) == "v0003"
+    assert published_versions(any_workspace, FOLDER) == ["v0001", "v0002", "v0003"]
+    assert current_of(any_workspace, FOLDER) == "v0003"
 
 
 def test_each_move_of_current_is_kept(workspace: Workspace) -> None:
@@ -148,21 +164,21 @@ def test_folders_are_numbered_apart(workspace: Workspace) -> None:
     ]  # fmt: skip
 
 
-def test_a_folder_without_a_manifest_is_no_version_and_gives_up_its_number(workspace: Workspace) -> None:
-    publish(workspace, "a")
-    workspace.write_bytes(f"{FOLDER}/v0002/model/config.json", b"broken off")
-    assert published_versions(workspace, FOLDER) == ["v0001"]
-    assert publish(workspace, "b") == "v0003"
-    assert published_versions(workspace, FOLDER) == ["v0001", "v0003"]
-    assert workspace.read_json(f"{FOLDER}/CURRENT") == {"version": "v0003", "previous": "v0001"}
-    assert workspace.read_bytes(f"{FOLDER}/v0002/model/config.json") == b"broken off"
+def test_a_folder_without_a_manifest_is_no_version_and_gives_up_its_number(any_workspace: Workspace) -> None:
+    publish(any_workspace, "a")
+    any_workspace.write_bytes(f"{FOLDER}/v0002/model/config.json", b"broken off")
+    assert published_versions(any_workspace, FOLDER) == ["v0001"]
+    assert publish(any_workspace, "b") == "v0003"
+    assert published_versions(any_workspace, FOLDER) == ["v0001", "v0003"]
+    assert any_workspace.read_json(f"{FOLDER}/CURRENT") == {"version": "v0003", "previous": "v0001"}
+    assert any_workspace.read_bytes(f"{FOLDER}/v0002/model/config.json") == b"broken off"
 
 
-def test_a_number_that_was_only_claimed_is_passed_over(workspace: Workspace) -> None:
+def test_a_number_that_was_only_claimed_is_passed_over(any_workspace: Workspace) -> None:
     """As a publisher leaves it that was killed before its first file arrived."""
-    assert workspace.claim(f"{FOLDER}/v0001/.claim")
-    assert published_versions(workspace, FOLDER) == []
-    assert publish(workspace, "a") == "v0002"
+    assert any_workspace.claim(f"{FOLDER}/v0001/.claim")
+    assert published_versions(any_workspace, FOLDER) == []
+    assert publish(any_workspace, "a") == "v0002"
 
 
 def test_numbering_goes_on_after_gaps_past_four_digits_and_past_strange_names(workspace: Workspace) -> None:
@@ -173,28 +189,27 @@ def test_numbering_goes_on_after_gaps_past_four_digits_and_past_strange_names(wo
     assert published_versions(workspace, FOLDER) == ["v0007", "v9999", "v10000", "v10001"]
 
 
-def test_publishers_at_once_get_a_version_each_and_lose_no_file(workspace: Workspace) -> None:
+def test_publishers_at_once_get_a_version_each_and_lose_no_file(any_workspace: Workspace) -> None:
     runs = ["a", "b", "c", "d"]
     for run in runs:
-        a_draft(workspace, run)
+        a_draft(any_workspace, run)
     start = threading.Barrier(len(runs))
 
     def go(run: str) -> str:
         start.wait()
-        return publish_version(workspace, FOLDER, f"runs/{run}/draft", lambda version: {"version": version, "run": run})
+        return publish_version(any_workspace, FOLDER, f"runs/{run}/draft", lambda version: {"version": version, "run": run})
 
     with ThreadPoolExecutor(len(runs)) as pool:
         published = dict(zip(pool.map(go, runs), runs, strict=True))
-    assert sorted(published) == published_versions(workspace, FOLDER)
+    assert sorted(published) == published_versions(any_workspace, FOLDER)
     assert len(published) == len(runs)
     for version, run in published.items():
-        assert_whole(workspace, version, run)
-    assert current_of(workspace, FOLDER) in published
+        assert_whole(any_workspace, version, run)
+    assert current_of(any_workspace, FOLDER) in published
 
 
-def test_every_library_is_named_with_its_version_and_one_that_is_not_installed_as_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(versions, "LIBRARIES", (*versions.LIBRARIES, "no-such-library"))
-    found = versions.library_versions()
-    assert list(found) == list(versions.LIBRARIES)
+def test_every_library_is_named_with_its_version_and_one_that_is_not_installed_as_unknown() -> None:
+    found = library_versions((*LIBRARIES, "no-such-library"))
+    assert list(found) == [*LIBRARIES, "no-such-library"]
     assert found["torch"] == metadata.version("torch")
     assert [name for name, version in found.items() if version == "unknown"] == ["no-such-library"]

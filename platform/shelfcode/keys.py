@@ -1,9 +1,10 @@
 """Products as 64-bit keys, so that millions of them can be matched without holding their texts.
 
-An *item key* stands for an item_id; a *row key* for an item_id together with the hash of the text that was embedded or
-extracted, so that it changes when the text does. Two of n products share a key by chance with probability n^2 / 2^65:
-three in a million catalogs of ten million products.
+An *item key* stands for an item_id. A *row key* stands for an item_id together with the hash of the text that was embedded or
+that attributes were extracted from, so it changes when the text does. Among n products, two share a key by chance with
+probability n^2 / 2^65: with ten million products that is three catalogs in a million.
 """
+# Suffixes of arrays' names, such as keys_N: docs/concepts.md#tensor-suffixes
 
 import hashlib
 from collections.abc import Sequence
@@ -21,10 +22,10 @@ from shelfcode.workspace import Workspace
 Keys = NDArray[np.uint64]
 
 ROWS_AT_A_TIME = 65_536
-"""As Python's texts, which take several times the memory of Arrow's."""
+"""Rows turned into Python's strings at once. These take several times the memory of Arrow's."""
 
 PARTS_AT_ONCE = 8
-"""Read side by side."""
+"""Parts read at the same time."""
 
 
 def text_hash(text: str) -> str:
@@ -48,7 +49,7 @@ def row_keys(item_ids: pa.Array | pa.ChunkedArray, text_hashes: pa.Array | pa.Ch
 
 @dataclass(frozen=True)
 class KeyIndex:
-    """Sorted distinct keys and a value each: a map for millions of entries, shared between processes without copying."""
+    """Sorted distinct keys with one value each: a map of millions of entries that processes share without copying it."""
 
     keys_K: Keys
     values_K: NDArray[np.int64]
@@ -70,31 +71,31 @@ class KeyIndex:
 
 
 def index_keys(keys_N: Keys, values_N: NDArray[np.integer] | None = None) -> KeyIndex:
-    """Map of keys to values, by default to their position; the first of equal keys counts."""
+    """Map of keys to values, by default to their positions. Of equal keys the first counts."""
     keys_K, first_K = np.unique(keys_N, return_index=True)
     return KeyIndex(keys_K, first_K if values_N is None else np.asarray(values_N, dtype=np.int64)[first_K])
 
 
 def stored_rows(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
-    """Row keys of a table of parts with item_id and text_hash; a key's value is the number of the first part that has it."""
+    """Row keys of a table with item_id and text_hash. The value of a key is the number of the first part that has it."""
 
     def keys_of(part: str) -> Keys:
         table = workspace.read_table(part, columns=["item_id", "text_hash"])
         return row_keys(table["item_id"], table["text_hash"])
 
-    with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:  # a bucket answers each after a while, and many at once
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:  # a bucket takes a while to answer, but answers many requests at once
         keys = [np.empty(0, np.uint64), *threads.map(keys_of, parts)]
     part_of_row = np.repeat(np.arange(-1, len(parts)), [len(batch) for batch in keys])
     return index_keys(np.concatenate(keys), part_of_row)
 
 
 def owners(workspace: Workspace, parts: Sequence[str], keys_N: Keys) -> KeyIndex:
-    """Of a table that also holds other rows: the number of the part to take each of these rows from; rows not stored are left out."""
+    """Which part of a table to take each of these rows from, by its number. Rows that are not stored are left out."""
     return stored_rows(workspace, parts).only(keys_N)
 
 
 def first_copies(keys_N: Keys, owner: KeyIndex, part: int) -> NDArray[np.bool_]:
-    """Which rows of a part are the ones to use: known to `owner` as this part's, and not seen earlier in the part."""
+    """Which rows of a part are the copies to use: `owner` names this part for them, and they do not occur earlier in it."""
     first_N = np.zeros(len(keys_N), dtype=bool)
     first_N[np.unique(keys_N, return_index=True)[1]] = True
     return first_N & (owner.get(keys_N) == part)

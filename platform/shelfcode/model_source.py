@@ -1,6 +1,6 @@
-"""Where a model comes from: a package that carries it, a folder, or the model hub.
+"""Where a model comes from: a Python package that contains it, a folder, or the model hub.
 
-Encoders may also be kept by a workspace: embedding/published_encoder.py.
+Encoders may also be published in a workspace: embedding/published_encoder.py.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ SPEED_ARGUMENTS = frozenset(
         "max_parallel_loading_workers", "pipeline_parallel_size", "swap_space", "trust_remote_code",
     }
 )  # fmt: skip
-"""Arguments of vLLM's engine that leave a model's outputs as they are; any other (quantization, hf_overrides, ...) may change them."""
+"""Arguments of vLLM's engine that do not change a model's outputs. Any other (quantization, hf_overrides, ...) may change them."""
 
 
 def model_path(field: str, model: str) -> str:
     """Folder or hub name of a model.
 
     Args:
-        field: of the recipe, for messages.
-        model: what it says: package:NAME, a folder, or a name on the hub.
+        field: the recipe's field that names the model, for messages.
+        model: package:NAME, a folder, or a name on the hub.
 
     Raises:
-        ShelfcodeError: the package is not installed or carries no model, or a workspace is named.
+        ShelfcodeError: the package is not installed or contains no model, or the model is one of a workspace.
     """
     if model.startswith(WORKSPACE):
         raise ShelfcodeError(f"{field} {model!r}: a workspace keeps encoders; name a folder, a name on the model hub, or package:NAME")
@@ -47,17 +47,17 @@ def model_path(field: str, model: str) -> str:
 
 
 def readable_name(model: str) -> str:
-    """The last part of a model's name, fit for a folder's."""
+    """The last part of a model's name, in characters that suit the name of a folder."""
     return re.sub(r"[^a-z0-9]+", "-", Path(model.removeprefix(PACKAGE)).name.lower()).strip("-")
 
 
 def telling_arguments(engine_arguments: Mapping[str, object]) -> dict[str, object]:
-    """Those of a vLLM engine's arguments that may change its model's outputs, in a fixed order."""
+    """The arguments of a vLLM engine that may change its model's outputs, sorted."""
     return {name: value for name, value in sorted(engine_arguments.items()) if name not in SPEED_ARGUMENTS}
 
 
 def content_digest(folder: Path) -> str:
-    """Hash of all files of a folder: a model that is trained again under its old path is another model."""
+    """Hash of all files in a folder, which tells models apart that were saved under one path. Python files do not count."""
     digest = hashlib.blake2b(digest_size=8)
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts):
         with path.open("rb") as file:

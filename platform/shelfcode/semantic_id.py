@@ -1,7 +1,7 @@
-"""The value everything speaks of: one codeword index a level, written `6_19_32_63`.
+"""Semantic IDs: one codeword index per level, written `6_19_32_63`.
 
-A semantic ID is not unique: several products may share one. Products whose IDs share a prefix mean similar things,
-the more so the longer the prefix.
+A semantic ID is not unique: several products may share one. Products whose IDs share a prefix mean similar things, the more so
+the longer the prefix.
 """
 
 from collections.abc import Sequence
@@ -42,9 +42,9 @@ def format_many(codes_NL: NDArray[np.integer]) -> list[str]:
 
 
 def pack(codes_NL: NDArray[np.integer], codebook_sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Codes as one integer each, in mixed radix: equal integers mean equal codes, and order follows the levels.
+    """Each row of codes as one integer, in mixed radix: equal integers mean equal codes, and they sort by level 1, then level 2, ...
 
-    Packing the first l columns with the first l sizes gives an integer a prefix.
+    Packing the first l columns with the first l sizes gives one integer per prefix.
 
     Raises:
         ValueError: columns and sizes differ in number, a code is outside its codebook, or the radix exceeds 63 bits.
@@ -73,5 +73,5 @@ def unpack(packed_N: NDArray[np.int64], codebook_sizes: Sequence[int]) -> NDArra
 
 
 def shared_depth(a_NL: NDArray[np.integer], b_NL: NDArray[np.integer]) -> NDArray[np.int64]:
-    """How many leading levels two rows of codes share: int64[N], from 0 to the number of levels."""
+    """How many leading levels the rows of a and b share: int64[N], from 0 to the number of levels."""
     return np.cumprod(a_NL == b_NL, axis=1).sum(axis=1)

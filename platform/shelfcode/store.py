@@ -1,6 +1,7 @@
-"""The filesystem behind a path or URL, local or an object store, and how often a store had to be asked again.
+"""The filesystem behind a path or URL, local or an object store, and how often an object store had to be asked again.
 
-botocore asks again when a request fails, and s3fs when the body of an answer breaks off. Both do so without a word.
+A store may fail now and then. botocore repeats a request that fails, and s3fs one whose answer breaks off half way. Neither says so;
+`listen_for_retries` has a function called each time.
 """
 
 import logging
@@ -8,7 +9,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -16,12 +16,11 @@ from fsspec.core import url_to_fs
 from shelfcode.errors import ShelfcodeError
 
 MOST_TRIES = 10
-"""Of one request, unless AWS_MAX_ATTEMPTS says otherwise; with waits that double, up to 20 s."""
+"""How often one request is sent at most, unless AWS_MAX_ATTEMPTS says otherwise. Waits in between double, up to 20 s."""
 
 OnRetry = Callable[[], None]
-"""Called each time that a store is asked again; from another thread."""
+"""Called, from another thread, each time that a store is asked again."""
 
-_watched: WeakSet[AbstractFileSystem] = WeakSet()
 _listeners: set[OnRetry] = set()
 
 
@@ -29,10 +28,13 @@ def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     """The filesystem behind a local path or URL, and the path within it.
 
     S3 settings (endpoint, region, credentials) come from the environment and the AWS config files, as boto reads them.
+
+    Raises:
+        ShelfcodeError: nothing here knows such URLs.
     """
     if "://" not in url:
         url = str(Path(url).expanduser().absolute())
-    # Other processes write here too: a cached listing would hide their files.
+    # Listings are not cached, since other processes write to the same store.
     options = {"use_listings_cache": False, **retry_options()} if url.startswith(("s3://", "s3a://")) else {}
     try:
         fs, path = url_to_fs(url, **options)
@@ -42,32 +44,33 @@ def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
 
 
 def retry_options() -> dict[str, Any]:
-    """Options for S3 that let it fail now and then."""
+    """Options of an S3 filesystem that bears a store which fails now and then."""
     if "AWS_MAX_ATTEMPTS" in os.environ:
         return {}
     return {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": MOST_TRIES}}}
 
 
-def tell_retries(fs: AbstractFileSystem, on_retry: OnRetry) -> None:
-    """Have a function called whenever S3 is asked again from this process; once, however often this is said."""
+def listen_for_retries(fs: AbstractFileSystem, on_retry: OnRetry) -> None:
+    """Have a function called whenever this process asks S3 again. It is called once per retry, however often it was registered."""
     _listeners.add(on_retry)
-    if fs not in _watched:
-        _watched.add(fs)
-        fs.s3.meta.events.register("needs-retry.s3", _request_failed)
-        _BodyFailed.attach()
+    fs.s3.meta.events.register("needs-retry.s3", _request_failed, unique_id="shelfcode-retries")
+    _FailedAnswers.listen()
 
 
 def _request_failed(response: Any = None, caught_exception: Exception | None = None, **_: object) -> None:
-    """botocore's event after every answer; whether it is asked again follows from the same facts."""
+    """botocore's event after every answer. botocore asks again in just these cases."""
     if caught_exception is not None or (response is not None and response[0].status_code >= 500):
-        _tell()
+        _call_listeners()
 
 
-class _BodyFailed(logging.Filter):
-    """s3fs tells of its own tries only in its log, at a level that nobody reads; here they are heard, and go no further."""
+class _FailedAnswers(logging.Filter):
+    """Hears of the retries of s3fs in its log, the only place where it mentions them, and at a level that is normally off.
+
+    The filter is named after the log's level before it came. Records below that level end here, so the log says no more than before.
+    """
 
     @classmethod
-    def attach(cls) -> None:
+    def listen(cls) -> None:
         log = logging.getLogger("s3fs")
         if not any(isinstance(each, cls) for each in log.filters):
             log.addFilter(cls(str(log.getEffectiveLevel())))
@@ -75,10 +78,10 @@ class _BodyFailed(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg.startswith("Retryable error"):
-            _tell()
+            _call_listeners()
         return record.levelno >= int(self.name)
 
 
-def _tell() -> None:
-    for listener in tuple(_listeners):  # another thread may open a workspace meanwhile
+def _call_listeners() -> None:
+    for listener in tuple(_listeners):  # a copy, since another thread may register one meanwhile
         listener()

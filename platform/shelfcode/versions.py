@@ -1,12 +1,12 @@
-"""Versions v0001, v0002, ... of a release or an encoder: published whole or not at all, never changed; and what each was made with.
+"""Versions v0001, v0002, ... of a release or an encoder. Each is published whole or not at all, and never changed.
 
-A version is drafted under runs/ and moved to <folder>/<version> when it is complete. Its manifest is the last thing to
-appear there: no manifest, no version. Then <folder>/CURRENT points to it, and may be moved to another version later. Each
-move is kept as a file of its own under <folder>/history/: a bucket has no files that grow.
+A version is drafted under runs/ and moved to <folder>/<version> when it is complete. Its manifest is the last file to appear
+there: without a manifest there is no version. Then <folder>/CURRENT points to it, and may point to another version later. Each
+such move is recorded in a file of its own under <folder>/history/, because files in a bucket cannot be appended to.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -27,8 +27,8 @@ class Move:
     """One move of a folder's CURRENT.
 
     Attributes:
-        version, previous: what CURRENT says since; `previous` is None for the first move.
-        at: UTC, in ISO 8601.
+        version, previous: the version that CURRENT has pointed to since, and the one before it; None for the first move.
+        at: when, in UTC, as ISO 8601.
     """
 
     version: str
@@ -45,22 +45,22 @@ def published_versions(workspace: Workspace, folder: str) -> list[str]:
 
 
 def current_of(workspace: Workspace, folder: str) -> str | None:
-    """The version that a folder's CURRENT points to; None before the first."""
+    """The version that a folder's CURRENT points to. None before the first move."""
     path = f"{folder}/CURRENT"
     return str(workspace.read_json(path)["version"]) if workspace.exists(path) else None
 
 
 def previous_of(workspace: Workspace, folder: str) -> str | None:
-    """The version that a folder's CURRENT pointed to before; None before the second."""
+    """The version that a folder's CURRENT pointed to before. None before the second move."""
     path = f"{folder}/CURRENT"
     return workspace.read_json(path)["previous"] if workspace.exists(path) else None
 
 
 def move_current(workspace: Workspace, folder: str, version: str, why: Why) -> None:
-    """Point a folder's CURRENT to a published version, and keep the move; nothing happens where it points there already.
+    """Point a folder's CURRENT to a published version, and record the move. Nothing happens where it points there already.
 
-    The move is kept first: CURRENT never stands where no record says so. A process that is killed in between leaves a record
-    of a move that was not made, which shows in the `previous` of the next one.
+    The record is written first, so that CURRENT never points to where no record says. A process that is killed in between
+    leaves the record of a move that was not made; the `previous` of the next record shows it.
 
     Raises:
         ShelfcodeError: there is no such version.
@@ -85,12 +85,12 @@ def read_history(workspace: Workspace, folder: str) -> list[Move]:
 def publish_version(
     workspace: Workspace, folder: str, draft: str, manifest_of: Callable[[str], dict[str, Any]], make_current: bool = True
 ) -> str:
-    """Move a complete draft to the next free version of a folder; the version.
+    """Move a complete draft to the next free version of a folder, and return that version.
 
     Args:
-        draft: folder within the workspace that holds all files of the version but the manifest.
-        manifest_of: version -> the manifest, as JSON will have it.
-        make_current: whether CURRENT moves to it. If not, CURRENT stays as it is, which before the first move is: not there.
+        draft: folder within the workspace with all files of the version except the manifest.
+        manifest_of: gives the manifest of a version, as values for JSON.
+        make_current: whether CURRENT moves to the version. Otherwise it stays as it is, or stays missing.
     """
     if not workspace.exists(draft):
         raise RuntimeError(f"no draft in {workspace.address(draft)}: another job published it")
@@ -104,17 +104,17 @@ def publish_version(
 
 
 def _place(workspace: Workspace, draft: str, target: str, manifest: dict[str, Any]) -> bool:
-    """Put a draft where its version says; False when another took that version first."""
+    """Move a draft to the folder of its version. False where another process took that version first."""
     if workspace.is_local:
         workspace.write_json(f"{draft}/manifest.json", manifest)
         try:
-            workspace.move_folder(draft, target)  # one rename: folder and manifest appear together
+            workspace.move_folder(draft, target)  # a single rename, so that folder and manifest appear together
         except OSError:
             if workspace.exists(target):
                 return False
             raise
         return True
-    # A bucket has no rename: whoever creates the claim owns the version, and readers wait for the manifest.
+    # A bucket cannot rename. Whoever creates the claim owns the version, and readers ignore the folder until its manifest is there.
     if not workspace.claim(f"{target}/.claim"):
         return False
     workspace.move_folder(draft, target)
@@ -122,12 +122,12 @@ def _place(workspace: Workspace, draft: str, target: str, manifest: dict[str, An
     return True
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that a release or an encoder depends on."""
-    found = {}
-    for name in LIBRARIES:
+def library_versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
+    """Installed versions of the libraries that a release or an encoder depends on, for its manifest."""
+    versions = {}
+    for name in names:
         try:
-            found[name] = metadata.version(name)
+            versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "unknown"  # run from an uploaded copy of the sources
-    return found
+            versions[name] = "unknown"  # shelfcode itself, where it runs from an uploaded copy of its sources
+    return versions

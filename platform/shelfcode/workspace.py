@@ -1,15 +1,15 @@
-"""Where things live, local or s3://, and how a file appears there: whole or not at all.
+"""The folder or bucket prefix in which everything lives, local or s3://. A file appears there whole or not at all.
 
 Layout (the contract is in docs/workspace.md):
 
     <workspace>/catalog/<snapshot>/       the catalog as it was read: part-*.parquet, manifest.json
     <workspace>/attributes/<extractor>/   part-*.parquet
     <workspace>/embeddings/<encoder>/     part-*.parquet
-    <workspace>/encoders/<name>/          one folder a version, CURRENT and history/
+    <workspace>/encoders/<name>/          one folder per version, CURRENT and history/
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
-    <workspace>/releases/<flavor>/        one folder a version, CURRENT and history/
-    <workspace>/leases/<name>/            who writes now
+    <workspace>/releases/<flavor>/        one folder per version, CURRENT and history/
+    <workspace>/leases/<name>/            which run may write now
     <workspace>/layout.json               version of this layout
 """
 
@@ -29,22 +29,22 @@ from fsspec.implementations.local import LocalFileSystem
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.parts import is_part
-from shelfcode.store import OnRetry, open_filesystem, tell_retries
+from shelfcode.store import OnRetry, listen_for_retries, open_filesystem
 
 LAYOUT = 1
-"""Of this version of the library. Workspaces from before the layout was numbered have this one too."""
+"""The layout that this version of the library knows. Workspaces from before layouts were numbered have this one too."""
 
 LAYOUT_FILE = "layout.json"
 
 
 def new_run(job: str) -> str:
-    """Name of one run of a job; such names sort by time."""
+    """Name of one run of a job. Such names sort by time."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{job}-{uuid.uuid4().hex[:6]}"
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file of a workspace: its path within it, its size, and when it was written, by the clock of the store."""
+    """A file of a workspace: its path within the workspace, its size, and when it was written, by the clock of the store."""
 
     path: str
     bytes: int
@@ -52,30 +52,30 @@ class StoredFile:
 
 
 def _written(info: dict[str, Any]) -> float:
-    """fsspec's facts about a file name the time as the store does."""
+    """When a file was written, from fsspec's facts about it, which each store names in its own way."""
     return float(info["mtime"]) if "mtime" in info else float(info["LastModified"].timestamp())
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A folder or bucket prefix. Holds only its URL, so that it travels to any worker; paths given to it are relative.
+    """A folder or bucket prefix. It holds only the URL, so that it can be sent to any worker. Paths are relative to it.
 
     Attributes:
-        on_retry: called each time that a bucket's store is asked again, in whichever process; has to travel too.
+        on_retry: called each time that a bucket's store is asked again, in whichever process. Must be picklable.
     """
 
     url: str
     on_retry: OnRetry | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if "://" not in self.url:  # workers run in folders of their own, where a relative path means another place
+        if "://" not in self.url:  # workers run in other folders, where a relative path would mean another place
             object.__setattr__(self, "url", str(Path(self.url).expanduser().absolute()))
 
     @property
     def fs(self) -> AbstractFileSystem:
         fs = open_filesystem(self.url)[0]
         if self.on_retry and not isinstance(fs, LocalFileSystem):
-            tell_retries(fs, self.on_retry)
+            listen_for_retries(fs, self.on_retry)
         return fs
 
     @property
@@ -84,7 +84,7 @@ class Workspace:
 
     @property
     def arrow_filesystem(self) -> pafs.FileSystem:
-        """The same filesystem as pyarrow and Ray Train want it."""
+        """The same filesystem for pyarrow and Ray Train."""
         return pafs.LocalFileSystem() if self.is_local else pafs.PyFileSystem(pafs.FSSpecHandler(self.fs))
 
     def path(self, relative: str) -> str:
@@ -100,7 +100,7 @@ class Workspace:
         return bool(self.fs.exists(self.path(relative)))
 
     def names(self, folder: str) -> list[str]:
-        """Names of what lies directly in a folder, sorted; empty when there is no such folder."""
+        """Names of the files and folders directly in a folder, sorted and without hidden ones. Empty where there is no such folder."""
         try:
             entries = self.fs.ls(self.path(folder), detail=False)
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class Workspace:
         return [path for name in self.names(folder) if is_part(path := f"{folder}/{name}", folder)]
 
     def read_bytes(self, relative: str) -> bytes:
-        # s3fs reads large files in pieces side by side, and fails when the connection of one of them breaks; as a whole it asks again.
+        # s3fs reads large files in several pieces at once, and fails when one of their connections breaks. It repeats one request for all.
         options = {} if self.is_local else {"max_concurrency": 1}
         data: bytes = self.fs.cat_file(self.path(relative), **options)
         return data
@@ -131,7 +131,7 @@ class Workspace:
             return pq.read_schema(file)
 
     def write_bytes(self, relative: str, data: bytes) -> None:
-        """Write a file that readers see whole or not at all; replaces one of that name."""
+        """Write or replace a file. Readers see it whole or not at all."""
         path = self.path(relative)
         if not self.is_local:
             self.fs.pipe_file(path, data)  # an object appears when its upload is complete
@@ -164,18 +164,18 @@ class Workspace:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
             self.fs.put_file(str(path), target)
 
-    def files(self, folder: str) -> list["StoredFile"]:
-        """All files below a folder, those whose names begin with a dot too, sorted by path; empty when there is no such folder."""
+    def files(self, folder: str) -> list[StoredFile]:
+        """All files in and below a folder, hidden ones included, sorted by path. Empty where there is no such folder."""
         root = self.path("")
-        found = self.fs.find(self.path(folder), detail=True, withdirs=False)
-        return [StoredFile(path[len(root) :].lstrip("/"), int(info["size"]), _written(info)) for path, info in sorted(found.items())]
+        facts = self.fs.find(self.path(folder), detail=True, withdirs=False)
+        return [StoredFile(path[len(root) :].lstrip("/"), int(info["size"]), _written(info)) for path, info in sorted(facts.items())]
 
     def written_at(self, relative: str) -> float:
         """When a file was written, in seconds since 1970, by the clock of the store."""
         return _written(self.fs.info(self.path(relative)))
 
     def clock(self) -> float:
-        """What time it is by the clock of the store: that of a machine may differ."""
+        """The time by the clock of the store, which may differ from that of this machine."""
         probe = f".clock-{uuid.uuid4().hex}"
         self.write_bytes(probe, b"")
         try:
@@ -184,7 +184,7 @@ class Workspace:
             self.remove(probe)
 
     def claim(self, relative: str, data: bytes = b"") -> bool:
-        """Create a file that did not exist; False when somebody else was first."""
+        """Create a file that did not exist. False where somebody else was first."""
         path = self.path(relative)
         try:
             if self.is_local:
@@ -198,7 +198,7 @@ class Workspace:
         return True
 
     def move_folder(self, source: str, target: str) -> None:
-        """Rename where the filesystem can, copy and delete where it cannot (a bucket)."""
+        """Rename a folder; in a bucket, which cannot rename, copy and delete it."""
         if self.is_local:
             destination = Path(self.path(target))
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -210,35 +210,35 @@ class Workspace:
         self.remove(source)
 
     def remove(self, relative: str) -> None:
-        """Delete a file or folder; nothing happens when there is none."""
+        """Delete a file or folder. Nothing happens where there is none."""
         if self.exists(relative):
             self.fs.rm(self.path(relative), recursive=True)
 
 
 def check_layout(workspace: Workspace) -> None:
-    """Note the layout in a workspace that has none noted.
+    """Check that this version of the library knows a workspace's layout. A workspace that does not say gets the number written into it.
 
     Raises:
-        ShelfcodeError: the workspace has another layout; says how to go on.
+        ShelfcodeError: the workspace has another layout; the message says how to go on.
     """
     if not workspace.exists(LAYOUT_FILE):
         workspace.write_json(LAYOUT_FILE, {"layout": LAYOUT})
         return
     try:
-        found = workspace.read_json(LAYOUT_FILE)["layout"]
+        layout = workspace.read_json(LAYOUT_FILE)["layout"]
     except (ValueError, KeyError, TypeError):
-        found = None
-    if found == LAYOUT:
+        layout = None
+    if layout == LAYOUT:
         return
     address = workspace.address(LAYOUT_FILE)
-    if not isinstance(found, int):
+    if not isinstance(layout, int):
         raise ShelfcodeError(f'{address} is damaged: expected {{"layout": {LAYOUT}}}')
-    if found > LAYOUT:
+    if layout > LAYOUT:
         raise ShelfcodeError(
-            f"{address} says layout {found}, and this version of shelfcode knows {LAYOUT}: install a newer one. Nothing was touched"
+            f"{address} says layout {layout}, and this version of shelfcode knows {LAYOUT}: install a newer one. Nothing was touched"
         )
     raise ShelfcodeError(
-        f"{address} says layout {found}, older than {LAYOUT}. To migrate: make a new workspace and train in it from the same catalog; "
+        f"{address} says layout {layout}, older than {LAYOUT}. To migrate: make a new workspace and train in it from the same catalog; "
         "embeddings/ and attributes/ may be copied there first, their layout never changed, so that nothing is embedded or extracted "
         "again (docs/workspace.md, Migrating). Nothing was touched"
     )

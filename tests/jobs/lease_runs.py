@@ -1,7 +1,8 @@
-"""Runs that hold leases, in processes of their own: `python lease_runs.py hold|race ...`.
+"""Runs that hold leases, in processes of their own: `python lease_runs.py hold|race|turns ...`.
 
 hold CLOCK EXPIRES_AFTER BEAT URL NAME [WANTED]   prints why it is refused WANTED, then "held"; a line on stdin: "mine" or why not
-race URL NAME...                                  one process a name, all at once: prints the names that were held together
+race URL NAME...                                  one process per name, all at once: prints the names that were held together
+turns URL NAME...                                 the same, but each waits for its turn: prints each name with its begin and end
 """
 
 import json
@@ -9,7 +10,13 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # imported only once the clock is set
+    from shelfcode.errors import ShelfcodeError
+    from shelfcode.lease import Timing, hold_lease
+    from shelfcode.workspace import Workspace
 
 
 def start_holder(
@@ -35,10 +42,19 @@ def ask(process: "subprocess.Popen[str]") -> str:
 
 
 def race(url: str, names: list[str]) -> list[str]:
-    """Which of many processes that want leases at the same time hold theirs together."""
-    done = subprocess.run([sys.executable, __file__, "race", url, *names], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
-    held: list[str] = json.loads(done.stdout)
+    """Of processes that want leases at the same time, each once, the names of those that hold theirs together."""
+    held: list[str] = _run("race", url, *names)
     return held
+
+
+def take_turns(url: str, names: list[str]) -> list[tuple[str, float, float]]:
+    """Processes that want leases at the same time and wait for them: of each that got its lease, the name, and from when until when."""
+    return [(name, begin, end) for name, begin, end in _run("turns", url, *names)]
+
+
+def _run(*arguments: str) -> Any:
+    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+    return json.loads(done.stdout)
 
 
 def _set_clock(ahead: float) -> None:
@@ -61,18 +77,18 @@ def _set_clock(ahead: float) -> None:
 
 
 def _hold(expires_after: float, beat: float, url: str, name: str, wanted: str = "") -> None:
-    from shelfcode import lease
     from shelfcode.errors import ShelfcodeError
+    from shelfcode.lease import Timing, hold_lease
     from shelfcode.workspace import Workspace
 
-    lease.EXPIRES_AFTER, lease.BEAT = expires_after, beat
+    timing = Timing(expires_after, beat)
     if wanted:
         try:
-            with lease.hold_lease(Workspace(url), wanted, "out of time"):
+            with hold_lease(Workspace(url), wanted, "out of time", timing=timing):
                 print("not refused", flush=True)
         except ShelfcodeError as error:
             print(error, flush=True)
-    with lease.hold_lease(Workspace(url), name, f"holder-of-{name}") as held:
+    with hold_lease(Workspace(url), name, f"holder-of-{name}", timing=timing) as held:
         print("held", flush=True)
         for _ in sys.stdin:
             try:
@@ -82,35 +98,44 @@ def _hold(expires_after: float, beat: float, url: str, name: str, wanted: str = 
                 print(error, flush=True)
 
 
-def _race(url: str, names: list[str]) -> None:
+def _together(url: str, names: list[str], run: "Callable[[Workspace, int, str, Any], Any]") -> list[Any]:
+    """One process per name, all let go at once; what they return, but nothing of those whose lease was refused."""
     context: Any = multiprocessing.get_context("fork")  # all that is slow to import is there already
-    from shelfcode import lease
-    from shelfcode.errors import ShelfcodeError
-    from shelfcode.workspace import Workspace
+    start, queue = context.Barrier(len(names)), context.SimpleQueue()
+    end = context.Barrier(len(names))
 
-    start, end, held = context.Barrier(len(names)), context.Barrier(len(names)), context.SimpleQueue()
-
-    def run(number: int, name: str) -> None:
+    def go(number: int, name: str) -> None:
         workspace = Workspace(url)
         workspace.exists("connected")
         start.wait()
         try:
-            with lease.hold_lease(workspace, name, f"run-{number}"):
-                held.put(name)
-                end.wait()
+            queue.put(run(workspace, number, name, end))
         except ShelfcodeError:
             end.wait()
 
-    processes = [context.Process(target=run, args=each) for each in enumerate(names)]
+    processes = [context.Process(target=go, args=each) for each in enumerate(names)]
     for process in processes:
         process.start()
     for process in processes:
         process.join()
     assert all(process.exitcode == 0 for process in processes)
-    together = []
-    while not held.empty():
-        together.append(held.get())
-    print(json.dumps(together))
+    returned = []
+    while not queue.empty():
+        returned.append(queue.get())
+    return returned
+
+
+def _hold_until_all_tried(workspace: "Workspace", number: int, name: str, end: Any) -> str:
+    with hold_lease(workspace, name, f"run-{number}"):
+        end.wait()
+    return name
+
+
+def _hold_in_turn(workspace: "Workspace", number: int, name: str, end: Any) -> tuple[str, float, float]:
+    with hold_lease(workspace, name, f"run-{number}", wait=60, timing=Timing(retry=0.05)):
+        begin = time.monotonic()  # of the machine: the same for all processes
+        time.sleep(0.02)
+        return name, begin, time.monotonic()
 
 
 if __name__ == "__main__":
@@ -118,4 +143,8 @@ if __name__ == "__main__":
         _set_clock(float(sys.argv[2]))
         _hold(float(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:])
     else:
-        _race(sys.argv[2], sys.argv[3:])
+        from shelfcode.errors import ShelfcodeError
+        from shelfcode.lease import Timing, hold_lease
+        from shelfcode.workspace import Workspace
+
+        print(json.dumps(_together(sys.argv[2], sys.argv[3:], {"race": _hold_until_all_tried, "turns": _hold_in_turn}[sys.argv[1]])))

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from shelfcode.retention.compaction import ROWS_A_PART, SMALL, Part, group_parts, plan_table
+from shelfcode.retention.compaction import SIZES, Part, group_parts, plan_table
 
-FULL, LARGE = ROWS_A_PART, SMALL
+FULL, LARGE = SIZES.largest, SIZES.small
 
 
 def parts(*counts: tuple[int, int]) -> list[Part]:
@@ -41,9 +41,9 @@ def test_what_is_written_again(counts: list[tuple[int, int]], groups: list[list[
 
 def test_two_hundred_small_parts_become_one_and_large_ones_stay_below_the_limit() -> None:
     assert [len(group) for group in group_parts(parts(*[(100, 100)] * 200))] == [200]
-    groups = group_parts(parts(*[(SMALL - 1, SMALL - 1)] * 40))
+    groups = group_parts(parts(*[(LARGE - 1, LARGE - 1)] * 40))
     assert sum(len(group) for group in groups) == 40
-    assert all(sum(part.live for part in group) <= ROWS_A_PART for group in groups)
+    assert all(sum(part.live for part in group) <= FULL for group in groups)
     assert len(groups) == 10
 
 

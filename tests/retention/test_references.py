@@ -17,8 +17,8 @@ from shelfcode.workspace import Workspace
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 def choose(workspace: Workspace, newest: int = 1, older_than: float = 0, **named: tuple[str, ...]) -> Kept:

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec import AbstractFileSystem
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.retention.stored_files import Inventory, remove_files, take_inventory
@@ -72,18 +74,35 @@ def test_the_manifest_goes_first_and_nothing_once_the_check_says_no(workspace_ur
     assert [file.path for file in workspace.files("")] == ["r/1"]
 
 
-def test_more_files_than_a_bucket_deletes_at_once(workspace_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shelfcode.retention.stored_files.AT_A_TIME", 3)
+def test_more_files_than_are_deleted_at_once(workspace_url: str) -> None:
     workspace = Workspace(workspace_url)
     for number in range(8):
         workspace.write_bytes(f"r/{number}", b"")
-    remove_files(workspace, "r", [f"r/{number}" for number in range(8)], lambda: None)
+    remove_files(workspace, "r", [f"r/{number}" for number in range(8)], lambda: None, files_per_check=3)
     assert workspace.files("") == []
 
 
-def test_a_bucket_that_keeps_what_it_was_to_delete_is_told_of(s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace = Workspace(f"{s3}/{tmp_path.name}-refusing")
+class Keeping:
+    """A store that agrees to delete files and does not."""
+
+    def __init__(self, fs: AbstractFileSystem) -> None:
+        self._fs = fs
+
+    def rm(self, paths: list[str]) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._fs, name)
+
+
+class KeepingWorkspace(Workspace):
+    @property
+    def fs(self) -> Keeping:
+        return Keeping(super().fs)
+
+
+def test_a_bucket_that_keeps_what_it_was_to_delete_is_told_of(s3: str, tmp_path: Path) -> None:
+    workspace = KeepingWorkspace(f"{s3}/{tmp_path.name}-refusing")
     workspace.write_bytes("r/1", b"")
-    monkeypatch.setattr("shelfcode.retention.stored_files._delete", lambda *_: None)
     with pytest.raises(ShelfcodeError, match=r"r/1 and 0 others are still there: may this user delete objects\?"):
         remove_files(workspace, "r", ["r/1"], lambda: None)

@@ -55,8 +55,7 @@ GOES = {
 }
 
 
-@pytest.fixture
-def three(shelf: Shelf) -> Shelf:
+def fill(shelf: Shelf) -> Shelf:
     """Three nights, and whatever else may lie in a workspace."""
     for night in range(3):
         shelf.night(changed=[night], view="attributes" if night == 2 else "raw")
@@ -71,7 +70,20 @@ def three(shelf: Shelf) -> Shelf:
     return shelf
 
 
+@pytest.fixture
+def three(shelf: Shelf) -> Shelf:
+    return fill(shelf)
+
+
 def test_what_nothing_refers_to_is_told_and_only_that_goes(three: Shelf) -> None:
+    assert_only_what_nothing_refers_to_goes(three)
+
+
+def test_the_same_in_a_bucket(shelf_in_bucket: Shelf) -> None:
+    assert_only_what_nothing_refers_to_goes(fill(shelf_in_bucket))
+
+
+def assert_only_what_nothing_refers_to_goes(three: Shelf) -> None:
     before = three.files()
     removals = plan(three.workspace)
     assert {removal.path: removal.reason for removal in removals} == GOES
@@ -89,10 +101,8 @@ def test_what_nothing_refers_to_is_told_and_only_that_goes(three: Shelf) -> None
     assert {EMBEDDINGS, ATTRIBUTES} <= {path.rsplit("/", 1)[0] for path in three.files()}
 
 
-def test_files_that_are_young_stay_and_old_ones_beside_them(tmp_path: Path, three: Shelf) -> None:
+def test_files_that_are_young_stay_and_old_ones_beside_them(three: Shelf) -> None:
     """What one young file belongs to stays whole; what was left by a killed process goes after a day."""
-    if not three.workspace.is_local:
-        pytest.skip("a bucket's files cannot be made older")
     assert plan(three.workspace, older_than=7 * DAY) == []
     three.age(2)
     assert paths(plan(three.workspace, older_than=7 * DAY)) == [path for path in GOES if path.rsplit("/", 1)[-1].startswith(".")]
@@ -103,8 +113,6 @@ def test_files_that_are_young_stay_and_old_ones_beside_them(tmp_path: Path, thre
 
 
 def test_a_release_too_young_to_go_keeps_its_snapshot_and_its_rejected_rows(three: Shelf) -> None:
-    if not three.workspace.is_local:
-        pytest.skip("a bucket's files cannot be made older")
     three.age(8)
     Path(three.workspace.path("releases/small/v0001/report.html")).touch()
     kept = {"releases/small/v0001", "catalog/1", "rejected/night-1"}

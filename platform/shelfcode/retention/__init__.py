@@ -1,1 +1,1 @@
-"""What a workspace need not hold: which releases stay, what nothing refers to then, and how small parts become large ones."""
+"""Keeping a workspace small: which releases stay, what nothing refers to any more, and how small parts become large ones."""

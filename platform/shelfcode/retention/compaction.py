@@ -1,7 +1,7 @@
-"""Which parts of a table of attributes or embeddings are written again, and together: plain counting, nothing is read here.
+"""Which parts of a table of attributes or embeddings are rewritten, and which of them become one. Only counts; reads no part.
 
-Every run that embeds leaves parts of its own, and rows of texts that changed stay behind. A part is written again only when it
-pays: much of it is dead, or it is small and there is another to join it with.
+Every run that embeds adds parts of its own, and rows of texts that have changed stay behind in older parts. A part is rewritten
+only where that pays: many of its rows are dead, or it is small and there is another to join it with.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,14 +11,26 @@ import numpy as np
 
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys
 
-ROWS_A_PART = 65_536
-"""At the most, of parts that were gathered."""
 
-SMALL = 16_384
-"""Rows below which a part is joined with others."""
+@dataclass(frozen=True)
+class PartSizes:
+    """When a part is rewritten, and how large the new ones become.
 
-DEAD_SHARE = 0.3
-"""Of a part's rows, above which it is worth writing again."""
+    Attributes:
+        largest: most rows of a part that is made of others.
+        small: rows below which a part is joined with others.
+        dead_share: share of a part's rows above which, if they are dead, the part is rewritten.
+    """
+
+    largest: int = 65_536
+    small: int = 16_384
+    dead_share: float = 0.3
+
+    def is_mostly_dead(self, part: "Part") -> bool:
+        return part.rows - part.live > self.dead_share * part.rows
+
+
+SIZES = PartSizes()
 
 
 @dataclass(frozen=True)
@@ -26,8 +38,8 @@ class Part:
     """A part of a table.
 
     Attributes:
-        number: of the part, as the table's owners know it.
-        live: rows that are kept, and kept here.
+        number: by which `TablePlan.owner` names the part.
+        live: rows that are kept in this part, and not in another that also has them.
     """
 
     number: int
@@ -41,10 +53,10 @@ class TablePlan:
     """What is done to a table.
 
     Attributes:
-        parts: how many it has.
-        owner: row key -> number of the part whose copy is kept; rows that go are left out.
-        groups: parts that become one.
-        empty: parts of which nothing is kept.
+        parts: how many the table has.
+        owner: row key -> number of the part whose copy is kept, for the rows that are rewritten.
+        groups: the parts of each group become one.
+        empty: parts of which no row is kept.
     """
 
     folder: str
@@ -66,16 +78,18 @@ class TablePlan:
         return sum(part.rows - part.live for part in self.replaced)
 
 
-def plan_table(folder: str, paths: Sequence[str], keys: Sequence[Keys], young: int, referred: Keys | None) -> TablePlan:
-    """Count what of a table is alive, and group its parts.
+def plan_table(
+    folder: str, paths: Sequence[str], keys: Sequence[Keys], young: int, referred: Keys | None, sizes: PartSizes = SIZES
+) -> TablePlan:
+    """Count the live rows of a table's parts, and group the parts that are rewritten.
 
-    Of a row that is stored more than once the first copy counts, as for every reader of the table; but one in a young part before
-    those in others, since a sweep that was killed leaves its own part young beside those which it was to replace.
+    Of a row that is stored more than once the first copy is kept, as every reader of the table would take it. Young parts come
+    first, because a sweep that was killed leaves its new part, which is young, beside those that it was to replace.
 
     Args:
-        paths, keys: of each part: its path and the row keys in it; those that are too young to be touched come first.
-        young: how many are.
-        referred: row keys that are kept; None keeps all.
+        paths, keys: the path of each part and the row keys in it. Parts that are too young to be touched come first.
+        young: how many of them are too young.
+        referred: row keys that are kept. None keeps all.
     """
     part_of_row = np.repeat(np.arange(len(paths)), [len(keys_B) for keys_B in keys])
     owner = index_keys(np.concatenate([np.empty(0, np.uint64), *keys]), part_of_row)
@@ -85,29 +99,25 @@ def plan_table(folder: str, paths: Sequence[str], keys: Sequence[Keys], young: i
         Part(number, paths[number], len(keys[number]), int(first_copies(keys[number], owner, number).sum()))
         for number in range(young, len(paths))
     ]
-    groups, empty = group_parts(parts), tuple(part for part in parts if not part.live)
+    groups, empty = group_parts(parts, sizes), tuple(part for part in parts if not part.live)
     return TablePlan(folder, len(paths), _of_groups(owner, groups), groups, empty)
 
 
-def group_parts(parts: Iterable[Part]) -> tuple[tuple[Part, ...], ...]:
-    """Parts that are worth writing again, in groups of up to ROWS_A_PART live rows; small ones first, so that they meet."""
-    worth = [part for part in parts if part.live and (_is_dead(part) or part.rows < SMALL)]
+def group_parts(parts: Iterable[Part], sizes: PartSizes = SIZES) -> tuple[tuple[Part, ...], ...]:
+    """The parts that are rewritten, in groups that become one part each. Small ones come first, so that they end up together."""
+    worth = [part for part in parts if part.live and (sizes.is_mostly_dead(part) or part.rows < sizes.small)]
     groups: list[list[Part]] = []
-    rows = ROWS_A_PART
+    rows = sizes.largest
     for part in sorted(worth, key=lambda part: (part.live, part.path)):
-        if rows + part.live > ROWS_A_PART:
+        if rows + part.live > sizes.largest:
             groups.append([])
             rows = 0
         groups[-1].append(part)
         rows += part.live
-    return tuple(tuple(group) for group in groups if len(group) > 1 or _is_dead(group[0]))
-
-
-def _is_dead(part: Part) -> bool:
-    return part.rows - part.live > DEAD_SHARE * part.rows
+    return tuple(tuple(group) for group in groups if len(group) > 1 or sizes.is_mostly_dead(group[0]))
 
 
 def _of_groups(owner: KeyIndex, groups: Sequence[Sequence[Part]]) -> KeyIndex:
-    """Owners among the parts that are written again: all that a task has to know."""
+    """The owners among the parts that are rewritten, which is all that a task needs to know."""
     ours_K = np.isin(owner.values_K, [part.number for group in groups for part in group])
     return KeyIndex(owner.keys_K[ours_K], owner.values_K[ours_K])

@@ -1,4 +1,4 @@
-"""Gathering the parts of tables, by Ray Data: a task reads a group of parts, one after another, and writes their live rows as one."""
+"""Joining the parts of tables, by Ray Data: a task reads the parts of a group, one after another, and writes their live rows as one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
 from shelfcode.parts import is_part, name_of_rows, part_path
 from shelfcode.progress import Progress
 from shelfcode.releases.release import Manifest
-from shelfcode.retention.compaction import TablePlan, plan_table
+from shelfcode.retention.compaction import SIZES, PartSizes, TablePlan, plan_table
 from shelfcode.retention.references import TableUses, coded_texts, snapshots_of
 from shelfcode.retention.stored_files import Inventory, remove_files
 from shelfcode.workspace import Workspace
 
 PARTS_TOGETHER = 32
-"""Parts whose keys one task reads: there may be a great many of a few rows each."""
+"""Parts whose keys one task reads, since there may be a great many of a few rows each."""
 
 
 @dataclass(frozen=True)
 class Compacted:
-    """What became of the tables that had parts worth writing again."""
+    """What became of the tables that had parts to rewrite."""
 
     tables: int
     parts_before: int
@@ -32,8 +32,10 @@ class Compacted:
     rows_dropped: int
 
 
-def plan_compaction(workspace: Workspace, inventory: Inventory, uses: TableUses, older_than: float, progress: Progress) -> list[TablePlan]:
-    """Look through the tables that are in use; those of which nothing is worth writing again are left out.
+def plan_compaction(
+    workspace: Workspace, inventory: Inventory, uses: TableUses, older_than: float, progress: Progress, sizes: PartSizes = SIZES
+) -> list[TablePlan]:
+    """What to do with the tables that are in use. Those of which no part is rewritten or removed are left out.
 
     Args:
         progress: called with the number of parts looked at.
@@ -42,21 +44,23 @@ def plan_compaction(workspace: Workspace, inventory: Inventory, uses: TableUses,
     for folder, users in uses.users.items():
         files = [file for file in inventory.below(folder) if is_part(file.path, folder)]
         old = [inventory.are_old([file], older_than) for file in files]
-        paths = [file.path for wanted in (False, True) for file, is_old in zip(files, old, strict=True) if is_old == wanted]
+        paths = [file.path for age in (False, True) for file, is_old in zip(files, old, strict=True) if is_old == age]
         if not any(old):
             continue
-        plan = plan_table(folder, paths, _part_keys(workspace, paths, progress), old.count(False), _referred(workspace, folder, users))
+        plan = plan_table(
+            folder, paths, _part_keys(workspace, paths, progress), old.count(False), _referred(workspace, folder, users), sizes
+        )
         plans += [plan] if plan.replaced else []
     return plans
 
 
 def compact(workspace: Workspace, plans: Sequence[TablePlan], check: Callable[[], None], progress: Progress) -> None:
-    """Write new parts, and when all of a table's are there, delete those which they replace.
+    """Write the new parts of each table, and once they are all there, delete those that they replace.
 
-    A run that is killed in between leaves rows twice, which every reader of these tables allows.
+    A run that is killed in between leaves rows twice, which every reader of these tables copes with.
 
     Args:
-        check: raises where nothing may be deleted.
+        check: called before anything is deleted; raises where that is not allowed.
         progress: called with the number of rows written.
     """
     for plan in plans:
@@ -66,8 +70,8 @@ def compact(workspace: Workspace, plans: Sequence[TablePlan], check: Callable[[]
         remove_files(workspace, plan.folder, sorted(replaced), check)
 
 
-def tell_compacted(plans: Sequence[TablePlan]) -> Compacted:
-    """Sums over all tables."""
+def compaction_summary(plans: Sequence[TablePlan]) -> Compacted:
+    """The counts of all tables together."""
     return Compacted(
         tables=len(plans),
         parts_before=sum(plan.parts for plan in plans),
@@ -77,7 +81,7 @@ def tell_compacted(plans: Sequence[TablePlan]) -> Compacted:
 
 
 def _referred(workspace: Workspace, folder: str, users: Sequence[Manifest]) -> Keys | None:
-    """Row keys of a table that its users refer to; None where that cannot be told of all of them."""
+    """Row keys of a table that its users refer to. None where that is not known of all of them."""
     if folder.startswith("embeddings/"):
         return coded_texts(workspace, users)
     keys = []
@@ -92,11 +96,11 @@ def _part_keys(workspace: Workspace, paths: Sequence[str], progress: Progress) -
     """Row keys of each part."""
     groups = [{"first": first, "paths": paths[first : first + PARTS_TOGETHER]} for first in range(0, len(paths), PARTS_TOGETHER)]
     dataset = ray.data.from_items(groups, override_num_blocks=len(groups))
-    found: dict[int, Keys] = {}
+    keys_of_part: dict[int, Keys] = {}
     for row in dataset.map_batches(_read_keys, batch_size=1, batch_format="pyarrow", fn_kwargs={"workspace": workspace}).iter_rows():
-        found[int(row["number"])] = np.frombuffer(row["keys"], dtype=np.uint64)
+        keys_of_part[int(row["number"])] = np.frombuffer(row["keys"], dtype=np.uint64)
         progress(1)
-    return [found[number] for number in range(len(paths))]
+    return [keys_of_part[number] for number in range(len(paths))]
 
 
 def _read_keys(item: pa.Table, workspace: Workspace) -> Iterator[pa.Table]:
@@ -108,7 +112,7 @@ def _read_keys(item: pa.Table, workspace: Workspace) -> Iterator[pa.Table]:
 
 
 def _gather_groups(workspace: Workspace, plan: TablePlan, progress: Progress) -> set[str]:
-    """Write the new parts of a table; their paths."""
+    """Write the new parts of a table, and return their paths."""
     if not plan.groups:
         return set()
     groups = [
@@ -127,7 +131,7 @@ def _gather_groups(workspace: Workspace, plan: TablePlan, progress: Progress) ->
 
 
 def _gather(item: pa.Table, workspace: Workspace, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
-    """Write the rows of some parts as one, under a name that is the same when the task runs twice."""
+    """Write the live rows of some parts as one. If the task runs twice, it writes the same file."""
     group, known, kept = item.to_pylist()[0], ray.get(owner), []
     for number, path in zip(group["numbers"], group["paths"], strict=True):
         table = workspace.read_table(path)

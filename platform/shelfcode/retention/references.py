@@ -17,12 +17,12 @@ from shelfcode.workspace import LAYOUT_FILE, Workspace, check_layout
 
 @dataclass(frozen=True)
 class KeepRules:
-    """What stays, as whoever sweeps asked for it.
+    """What stays, as the user asked for it.
 
     Attributes:
-        newest: releases of each flavor, held ones among them.
-        named, pinned: releases that stay besides, such as precision@v0002: by name, and because a surface is served from them.
-        older_than: seconds; nothing younger goes.
+        newest: how many of the newest releases of each flavor, including those that were never current.
+        named, pinned: other releases, such as precision@v0002: those that the user names, and those from which a surface is served.
+        older_than: in seconds. Nothing younger goes.
     """
 
     newest: int
@@ -33,7 +33,7 @@ class KeepRules:
 
 @dataclass(frozen=True)
 class Kept:
-    """The releases that stay, each with the reason, and those that go."""
+    """The releases that stay, why each of them does, and those that go."""
 
     releases: Mapping[str, Manifest]
     why: Mapping[str, str]
@@ -42,11 +42,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class TableUses:
-    """Which of the releases that stay use which table of attributes or embeddings, by its folder.
+    """Which of the releases that stay use which table of attributes or embeddings.
 
     Attributes:
-        unnamed: releases whose table of attributes is not in the workspace under the name that its extractor has here. Another
-            machine may name it otherwise (a model's folder counts by its content), so no such table can be said to be unused.
+        users: folder of a table -> the releases that use it.
+        unnamed: releases whose table of attributes is not in the workspace under the name that its extractor has on this machine.
+            On another machine the name may differ (a model's folder is named by its content), so any table may be the one in use.
     """
 
     users: Mapping[str, Sequence[Manifest]]
@@ -54,10 +55,10 @@ class TableUses:
 
 
 def check_workspace(workspace: Workspace) -> None:
-    """Refuse a folder that is no workspace, before anything is written or deleted there.
+    """Refuse a folder that is no workspace, before anything in it is written or deleted.
 
     Raises:
-        ShelfcodeError: it holds no layout.json and no release; or its layout is another.
+        ShelfcodeError: it has neither layout.json nor a release, or it has a layout that is not known here.
     """
     if workspace.exists(LAYOUT_FILE):
         check_layout(workspace)
@@ -66,18 +67,18 @@ def check_workspace(workspace: Workspace) -> None:
 
 
 def choose_kept(workspace: Workspace, rules: KeepRules, inventory: Inventory) -> Kept:
-    """Say of every release whether it stays. One that is too young to go stays whole, with all that it refers to.
+    """Decide for every release whether it stays. One that is too young to go stays with everything that it refers to.
 
     Raises:
-        ShelfcodeError: a release that was to be kept is not there; lists those that are.
+        ShelfcodeError: a release that the user wants to keep does not exist; the message lists those that do.
     """
     manifests = {manifest.name: manifest for manifest in published_releases(workspace)}
     why = _newest(list(manifests.values()), rules.newest)
     for flavor in {manifest.flavor for manifest in manifests.values()}:
         why |= _current(workspace, flavor)
     for source, names in (("--keep", rules.named), ("--surfaces", rules.pinned)):
-        if strangers := [name for name in names if name not in manifests]:
-            raise ShelfcodeError(f"{source}: no release {', '.join(strangers)} in {workspace.url}; {known_releases(workspace)}")
+        if unknown := [name for name in names if name not in manifests]:
+            raise ShelfcodeError(f"{source}: no release {', '.join(unknown)} in {workspace.url}; {known_releases(workspace)}")
         why |= dict.fromkeys(names, source)
     for manifest in manifests.values():
         if manifest.name not in why and not inventory.are_old(inventory.below(manifest.folder), rules.older_than):
@@ -87,7 +88,7 @@ def choose_kept(workspace: Workspace, rules: KeepRules, inventory: Inventory) ->
 
 
 def _newest(manifests: Sequence[Manifest], number: int) -> dict[str, str]:
-    """The newest releases of each flavor; they come oldest first."""
+    """The newest releases of each flavor, given all of them from the oldest to the newest."""
     names: dict[str, list[str]] = {}
     for manifest in manifests:
         names.setdefault(manifest.flavor, []).append(manifest.name)
@@ -100,7 +101,7 @@ def _current(workspace: Workspace, flavor: str) -> dict[str, str]:
 
 
 def table_uses(manifests: Iterable[Manifest], inventory: Inventory) -> TableUses:
-    """What the releases that stay use of attributes/ and embeddings/."""
+    """Which tables under attributes/ and embeddings/ these releases use."""
     users: dict[str, list[Manifest]] = {}
     unnamed, there = [], set(inventory.children("attributes"))
     for manifest in manifests:
@@ -115,7 +116,7 @@ def table_uses(manifests: Iterable[Manifest], inventory: Inventory) -> TableUses
 
 
 def _attributes_folder(manifest: Manifest) -> str | None:
-    """None where the extractor has no name here: its package is not installed."""
+    """None where the extractor has no name on this machine, because its package is not installed."""
     try:
         return f"attributes/{extractor_name(release_recipe(manifest).extractor)}"
     except ShelfcodeError:
@@ -123,7 +124,7 @@ def _attributes_folder(manifest: Manifest) -> str | None:
 
 
 def coded_texts(workspace: Workspace, manifests: Sequence[Manifest]) -> Keys | None:
-    """Row keys of the embeddings that some releases were coded from; None where one of them does not say."""
+    """Row keys of the embeddings from which some releases were coded. None where one of them does not say."""
     keys = []
     for manifest in manifests:
         if not workspace.exists(f"{manifest.folder}/{CODED_TEXTS_FILE}"):
@@ -135,5 +136,5 @@ def coded_texts(workspace: Workspace, manifests: Sequence[Manifest]) -> Keys | N
 
 
 def snapshots_of(workspace: Workspace, manifests: Iterable[Manifest]) -> dict[str, Snapshot | None]:
-    """The snapshots that some releases name, each once, by folder; None for one that is gone."""
+    """The snapshots that some releases name, by folder. None for a snapshot that is gone."""
     return {folder: load_snapshot(workspace, folder) for folder in sorted({manifest.catalog.snapshot for manifest in manifests})}

@@ -1,7 +1,7 @@
-"""What nothing refers to any more: told as a plan, and carried out. Nothing goes that is not in the plan, file by file.
+"""What nothing refers to any more: first a plan that lists it, then its deletion. No file is deleted that the plan does not list.
 
-Left alone whatever happens: encoders/, encoded/, leases/, the history of CURRENT, CURRENT itself, layout.json, and all that is
-not known to be of a workspace.
+Never touched: encoders/, encoded/, leases/, CURRENT and its history, layout.json, and everything that is not known to belong to a
+workspace.
 """
 
 import re
@@ -20,19 +20,21 @@ from shelfcode.workspace import StoredFile, Workspace
 
 DAY = 86_400.0
 DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
-"""What a process that was killed leaves beside other files."""
+"""Names of files that a killed process leaves beside others."""
 
 SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "rejected", "releases", "runs")
+"""Folders of a workspace in which such files are looked for."""
+
 EVALUATION = re.compile(r"([^@]+@v\d{4,})(-against-.+)?")
 
 
 @dataclass(frozen=True)
 class Removal:
-    """Files that go together, all or none.
+    """Files that are deleted together.
 
     Attributes:
         path: the folder or file, within the workspace.
-        stored: those of its files that go.
+        stored: its files.
     """
 
     path: str
@@ -47,12 +49,13 @@ class Removal:
     def bytes(self) -> int:
         return sum(file.bytes for file in self.stored)
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
+        """What a job says about it, as values for JSON."""
         return {"path": self.path, "reason": self.reason, "files": self.files, "bytes": self.bytes}
 
 
 def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: TableUses, older_than: float) -> list[Removal]:
-    """All that may go, in the order in which it should: whatever refers to something goes before it."""
+    """Everything that may be deleted, in an order in which nothing goes before what refers to it."""
     candidates = [
         *_releases(inventory, kept.going),
         *_broken_versions(inventory),
@@ -62,9 +65,9 @@ def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: 
         *_whole(inventory, "runs", "a training or coding that was broken off"),
     ]
     removals = [removal for removal in candidates if removal.stored and inventory.are_old(removal.stored, older_than)]
-    told = {file.path for removal in removals for file in removal.stored}
+    planned = {file.path for removal in removals for file in removal.stored}
     drafts = (removal for removal in _drafts(inventory) if inventory.are_old(removal.stored, min(older_than, DAY)))
-    return [*removals, *(removal for removal in drafts if removal.path not in told)]
+    return [*removals, *(removal for removal in drafts if removal.path not in planned)]
 
 
 def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable[[], None], progress: Progress) -> None:
@@ -75,7 +78,7 @@ def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable
         progress: called with the number of files deleted.
 
     Raises:
-        ShelfcodeError: a release that was to go was promoted in the meantime, or the store refuses.
+        ShelfcodeError: a release that was to be deleted has been promoted since, or the store refuses to delete.
     """
     for removal in removals:
         _check_not_current(workspace, removal.path)
@@ -84,7 +87,7 @@ def carry_out(workspace: Workspace, removals: Sequence[Removal], check: Callable
 
 
 def _check_not_current(workspace: Workspace, path: str) -> None:
-    """Ask once more: a promotion takes no lease. Once the manifest is gone, no promotion finds the release."""
+    """Look once more, because a promotion takes no lease. Once the manifest is gone, no promotion finds the release."""
     folder, _, version = path.rpartition("/")
     if VERSION.fullmatch(version) and current_of(workspace, folder) == version:
         raise ShelfcodeError(f"{workspace.address(path)} became current in the meantime; start the same command again")
@@ -96,7 +99,7 @@ def _releases(inventory: Inventory, going: Sequence[Manifest]) -> Iterator[Remov
 
 
 def _broken_versions(inventory: Inventory) -> Iterator[Removal]:
-    """Versions without a manifest. The highest number stays taken, so that none is ever given out again."""
+    """Versions without a manifest. The one with the highest number stays, so that no number is ever used again."""
     for flavor in inventory.children("releases"):
         versions = [path for path in inventory.children(flavor) if VERSION.fullmatch(path.rsplit("/", 1)[-1])]
         versions.sort(key=lambda path: int(path.rsplit("/v", 1)[-1]))
@@ -113,7 +116,7 @@ def _evaluations(inventory: Inventory, kept: Kept) -> Iterator[Removal]:
 
 
 def _snapshots(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iterator[Removal]:
-    """Snapshots that no release names, parts that were written again without duplicates, and rejected rows of neither."""
+    """Snapshots that no release names, parts that were replaced by ones without duplicates, and rejected rows of no snapshot that stays."""
     named, rejected = snapshots_of(workspace, kept.releases.values()), set()
     for folder in inventory.children("catalog"):
         if folder not in named:
