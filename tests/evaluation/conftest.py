@@ -63,6 +63,11 @@ def evaluation(clustered: Clustered) -> Evaluation:
 
 
 @pytest.fixture(scope="session")
+def other_seed(clustered: Clustered) -> Evaluation:
+    return evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy, seed=1)
+
+
+@pytest.fixture(scope="session")
 def clustered_of() -> Callable[..., Clustered]:
     """Makes such a catalog of any size."""
     return make_clustered

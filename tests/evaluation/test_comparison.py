@@ -29,8 +29,7 @@ def test_the_better_one_is_named_whichever_way_round(evaluation, bad):
     assert rows["spearman_low"].better is None
 
 
-def test_equal_and_overlapping_figures_have_no_winner(clustered, evaluation):
-    other_seed = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy, seed=1)
+def test_equal_and_overlapping_figures_have_no_winner(evaluation, other_seed):
     rows = {row.figure: row for row in compare(evaluation, other_seed, NAMES)}
     assert rows["similarity_depth_spearman"].difference != 0
     assert rows["similarity_depth_spearman"].better is None

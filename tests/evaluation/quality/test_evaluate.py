@@ -26,9 +26,8 @@ def test_an_evaluation_cannot_be_changed(evaluation):
         evaluation.products = 3
 
 
-def test_same_seed_same_evaluation_other_seed_another(clustered, evaluation):
-    again = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy)
-    other = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy, seed=1)
+def test_same_seed_same_evaluation_other_seed_another(clustered, evaluation, other_seed):
+    again, other = evaluate(clustered.x_ND, clustered.codes_NL, clustered.sizes, clustered.taxonomy), other_seed
     assert again == evaluation
     assert other.similarity_depth.spearman != evaluation.similarity_depth.spearman
     assert other.similarity_depth.spearman == pytest.approx(evaluation.similarity_depth.spearman, abs=0.02)
@@ -79,8 +78,8 @@ def test_collapsed_codes_say_so_without_nan(clustered):
     json.loads(collapsed.model_dump_json(), parse_constant=pytest.fail)
 
 
-@pytest.mark.parametrize("products", [2, 3, 5, 40])
-@pytest.mark.parametrize("levels", [1, 2, 7])
+@pytest.mark.parametrize("products", [2, 3, 40])
+@pytest.mark.parametrize("levels", [1, 7])
 def test_small_catalogs_and_any_number_of_levels(products, levels):
     rng = np.random.default_rng(products)
     x_ND = rng.standard_normal((products, 8))
