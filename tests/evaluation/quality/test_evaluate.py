@@ -1,7 +1,7 @@
 """The whole evaluation: small and odd catalogs, JSON, the seed, and agreement with the outside judge."""
 
 import json
-import subprocess
+import runpy
 import sys
 
 import numpy as np
@@ -127,7 +127,22 @@ def residual_k_means(x_ND, sizes):
     return np.stack(codes, axis=1).astype(np.uint16)
 
 
-def judged(folder, judge, x_ND, codes_NL, paths):
+@pytest.fixture
+def judged(judge, tmp_path, monkeypatch):
+    """The judge's figures of some products."""
+
+    def figures(x_ND, codes_NL, paths):
+        write_products(tmp_path, x_ND, codes_NL, paths)
+        monkeypatch.chdir(tmp_path)
+        files = ["--catalog", "catalog.parquet", "--sids", "ids.parquet", "--embeddings", "embeddings.parquet"]
+        monkeypatch.setattr(sys, "argv", [str(judge), *files, "--json", "out.json"])
+        runpy.run_path(str(judge), run_name="__main__")
+        return json.loads((tmp_path / "out.json").read_text())
+
+    return figures
+
+
+def write_products(folder, x_ND, codes_NL, paths):
     ids = [f"product-{number}" for number in range(len(x_ND))]
     pq.write_table(
         pa.table({"item_id": ids, "title": ids, "category_path": pa.array(paths, pa.list_(pa.string()))}), folder / "catalog.parquet"
@@ -135,10 +150,6 @@ def judged(folder, judge, x_ND, codes_NL, paths):
     pq.write_table(pa.table({"item_id": ids, "semantic_id": format_many(codes_NL)}), folder / "ids.parquet")
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(x_ND.ravel(), pa.float32()), x_ND.shape[1])
     pq.write_table(pa.table({"item_id": ids, "embedding": embedding}), folder / "embeddings.parquet")
-    files = ["--catalog", "catalog.parquet", "--sids", "ids.parquet", "--embeddings", "embeddings.parquet"]
-    command = [sys.executable, str(judge), *files, "--json", "out.json"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
-    return json.loads((folder / "out.json").read_text())
 
 
 def assert_agreement(result, verdict, tolerance=0.01):
@@ -156,14 +167,14 @@ def assert_agreement(result, verdict, tolerance=0.01):
     assert figures["ami_l1_top"] == pytest.approx(verdict["top_ami_L1"], abs=1e-4)
 
 
-def test_agrees_with_the_outside_judge_on_made_products(tmp_path, clustered_of, judge):
+def test_agrees_with_the_outside_judge_on_made_products(clustered_of, judged):
     made, sizes = clustered_of(300, seed=300), (8, 16, 32)
     codes_NL = residual_k_means(made.x_ND, sizes)
     result = evaluate(made.x_ND, codes_NL, sizes, made.taxonomy)
-    assert_agreement(result, judged(tmp_path, judge, made.x_ND, codes_NL, made.paths))
+    assert_agreement(result, judged(made.x_ND, codes_NL, made.paths))
 
 
-def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, shelfcode_data, judge):
+def test_agrees_with_the_outside_judge_on_a_real_catalog(shelfcode_data, judged):
     """Real titles and paths; parts of words stand in for an encoder, which is not what is judged."""
     catalog = shelfcode_data / "instacart" / "catalog.parquet"
     rows = pq.read_table(catalog, columns=["title", "category_path"]).slice(10_000, 1500).to_pylist()
@@ -174,4 +185,4 @@ def test_agrees_with_the_outside_judge_on_a_real_catalog(tmp_path, shelfcode_dat
     codes_NL = residual_k_means(x_ND, sizes)
     paths = [row["category_path"] for row in rows]
     result = evaluate(x_ND, codes_NL, sizes, taxonomy_from_paths(paths))
-    assert_agreement(result, judged(tmp_path, judge, x_ND, codes_NL, paths))
+    assert_agreement(result, judged(x_ND, codes_NL, paths))
