@@ -19,8 +19,8 @@ FOLDER = "embeddings/m"
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 def texts_of(rows: range, version: str = "a") -> pa.Table:
@@ -37,7 +37,8 @@ def store(workspace: Workspace, name: str, texts: pa.Table, dimensions: int = 8)
     workspace.write_table(f"{FOLDER}/part-{name}.parquet", embeddings_table(texts, x_ND))
 
 
-def test_every_row_of_the_matrix_is_the_vector_of_its_key(workspace: Workspace) -> None:
+def test_every_row_of_the_matrix_is_the_vector_of_its_key(workspace_url: str) -> None:
+    workspace = Workspace(workspace_url)
     store(workspace, "0", texts_of(range(0, 40)))
     store(workspace, "1", texts_of(range(30, 90)))  # some rows twice
     store(workspace, "2", texts_of(range(0, 20), version="b"))  # the same products with another text

@@ -24,8 +24,8 @@ TEXTS = ["oat milk", "rye bread", "apple juice 1"]
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 @pytest.fixture
@@ -57,7 +57,8 @@ def told(refused: Callable[[], object]) -> str:
     return str(raised.value)
 
 
-def test_an_encoder_is_published_with_its_model_and_its_card(workspace: Workspace, model: Path) -> None:
+def test_an_encoder_is_published_with_its_model_and_its_card(workspace_url: str, model: Path) -> None:
+    workspace = Workspace(workspace_url)
     card = publish(workspace, model)
     assert (card.folder, card.model) == ("encoders/shop/v0001", "workspace:encoders/shop@v0001")
     kept = EncoderCard.model_validate(workspace.read_json("encoders/shop/v0001/manifest.json"))
@@ -102,9 +103,9 @@ def test_a_package_that_is_missing_is_told_before_any_work(tmp_path: Path) -> No
     assert "the package no-such-model is not installed" in told(lambda: pin_encoder(settings, Workspace(str(tmp_path))))
 
 
-def test_it_embeds_as_the_model_that_was_published(workspace: Workspace, tiny: Path) -> None:
-    publish(workspace, tiny)
-    encoder = Encoder(EncoderSettings(**CPU, model="workspace:encoders/shop@current"), workspace)
+def test_it_embeds_as_the_model_that_was_published(bucket: Workspace, tiny: Path) -> None:
+    publish(bucket, tiny)
+    encoder = Encoder(EncoderSettings(**CPU, model="workspace:encoders/shop@current"), bucket)
     expected_ND = Encoder(EncoderSettings(**CPU, model=str(tiny))).embed(TEXTS)
     np.testing.assert_array_equal(encoder.embed(TEXTS), expected_ND)
 

@@ -11,6 +11,8 @@ from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.embedding.vllm_encoder import VllmEncoder
 from shelfcode.errors import ShelfcodeError
 
+pytestmark = pytest.mark.live
+
 SETTINGS = EncoderSettings(engine="vllm", cpus_per_actor=1, max_tokens=32, engine_arguments={"disable_log_stats": True})
 TEXTS = ["Oat milk, 1 l", "Whole milk", "", "🍕 Pizza", "有机燕麦奶", "a very long text " * 100]
 
