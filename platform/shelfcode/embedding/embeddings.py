@@ -78,18 +78,18 @@ def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
     for part in workspace.parts(folder):
         table = workspace.read_table(part, columns=["item_id", "text_hash", "embedding"])
         position_B = position_of.get(row_keys(table["item_id"], table["text_hash"]))
-        wanted_B = position_B >= 0
+        asked_B = position_B >= 0
         vectors = table["embedding"].combine_chunks()
         part_BD = vectors.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
         if x_ND is None:
             x_ND = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(len(keys_N), part_BD.shape[1]))
         if part_BD.shape[1] != x_ND.shape[1]:
             raise ShelfcodeError(f"{part} has embeddings of {part_BD.shape[1]} dimensions, other parts of {x_ND.shape[1]}")
-        if not np.isfinite(part_BD[wanted_B]).all():
-            broken = table["item_id"][int(np.flatnonzero(wanted_B & ~np.isfinite(part_BD).all(axis=1))[0])]
+        if not np.isfinite(part_BD[asked_B]).all():
+            broken = table["item_id"][int(np.flatnonzero(asked_B & ~np.isfinite(part_BD).all(axis=1))[0])]
             raise ShelfcodeError(f"{part}: the embedding of item_id {broken} is not finite; delete this part and run the embedding again")
-        x_ND[position_B[wanted_B]] = part_BD[wanted_B]
-        filled_N[position_B[wanted_B]] = True
+        x_ND[position_B[asked_B]] = part_BD[asked_B]
+        filled_N[position_B[asked_B]] = True
     if x_ND is None or not filled_N.all():
         raise ShelfcodeError(f"{folder} lacks the embeddings of {int((~filled_N).sum())} products; run the embedding again")
     x_ND.flush()

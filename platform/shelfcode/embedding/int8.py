@@ -156,8 +156,8 @@ def _model_folder(path: str, revision: str | None) -> Path:
     if Path(path).is_dir():
         return Path(path)
     names = ("config.json", "modules.json")
-    found = (cached_file(path, name, revision=revision, _raise_exceptions_for_missing_entries=False) for name in names)
-    return Path(next(file for file in found if file)).parent
+    files = (cached_file(path, name, revision=revision, _raise_exceptions_for_missing_entries=False) for name in names)
+    return Path(next(file for file in files if file)).parent
 
 
 def _is_whole(folder: Path) -> bool:
@@ -227,8 +227,8 @@ class _ByPosition(torch.nn.Module):
         self.model, self.names = model, names
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        found: Tensor = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=True)[OUTPUT]
-        return found
+        hidden_BTH: Tensor = self.model(**dict(zip(self.names, inputs, strict=True)), return_dict=True)[OUTPUT]
+        return hidden_BTH
 
 
 @contextmanager

@@ -42,12 +42,12 @@ def nearest_neighbours(
         seed: of the inverted file.
     """
     x_NE = np.ascontiguousarray(x_NE)
-    wanted = min(neighbours, len(x_NE) - 1) + 1  # the product itself is among them
+    count = min(neighbours, len(x_NE) - 1) + 1  # the product itself is among them
     if device.type != "cpu":
-        found = search_in_torch(x_NE, wanted, device)
+        found = search_in_torch(x_NE, count, device)
     else:
         faiss.omp_set_num_threads(threads)
-        found = _search(x_NE, x_NE, wanted) if len(x_NE) <= exact_up_to else _search_cells(x_NE, wanted, seed, cells_probed)
+        found = _search(x_NE, x_NE, count) if len(x_NE) <= exact_up_to else _search_cells(x_NE, count, seed, cells_probed)
     return _without_self(found, np.arange(len(x_NE)))
 
 

@@ -57,10 +57,10 @@ class VllmEncoder:
         limits = {"truncate_prompt_tokens": self.settings.max_tokens}
         outputs = self.engine.embed([self.prompt + text for text in texts], use_tqdm=False, tokenization_kwargs=limits)
         x_ND = np.array([output.outputs.embedding for output in outputs], dtype=np.float32)
-        wanted = self.settings.dimensions
-        if wanted and x_ND.shape[1] < wanted:
-            raise ShelfcodeError(f"encoder.dimensions {wanted}: {self.settings.model} has only {x_ND.shape[1]}")
-        return unit_rows(x_ND[:, :wanted])
+        dimensions = self.settings.dimensions
+        if dimensions and x_ND.shape[1] < dimensions:
+            raise ShelfcodeError(f"encoder.dimensions {dimensions}: {self.settings.model} has only {x_ND.shape[1]}")
+        return unit_rows(x_ND[:, :dimensions])
 
     def cuts(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text, with its prompt, has more tokens than the encoder reads."""
@@ -71,6 +71,6 @@ def _known_prompts(path: str, revision: str | None) -> dict[str, str]:
     """The prompts that a sentence-transformers model names, as sentence-transformers itself would read them."""
     from transformers.utils import cached_file  # seconds to import: only the actors that embed pay for it
 
-    found = cached_file(path, "config_sentence_transformers.json", revision=revision, _raise_exceptions_for_missing_entries=False)
-    prompts = json.loads(Path(found).read_text()).get("prompts") if found else None
+    file = cached_file(path, "config_sentence_transformers.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    prompts = json.loads(Path(file).read_text()).get("prompts") if file else None
     return {name: text or "" for name, text in (prompts or {}).items()}

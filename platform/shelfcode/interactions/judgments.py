@@ -210,11 +210,11 @@ def _files(url: str) -> list[SourceFile]:
         raise ShelfcodeError(f"it cannot be opened: {' '.join(str(error).split())[:300]}") from error
 
 
-def _check_columns(found: list[str], url: str) -> None:
+def _check_columns(columns: list[str], url: str) -> None:
     for name in _COLUMNS:
-        if name not in found:
+        if name not in columns:
             raise ShelfcodeError(
-                f"{url} has no column {name!r}. Columns found: {', '.join(found)}. "
+                f"{url} has no column {name!r}. Columns found: {', '.join(columns)}. "
                 "Judgments have the columns query, item_id and label; name the files that have them, or rename the columns"
             )
 

@@ -74,10 +74,10 @@ class JudgedRows:
         """Some of the rows; queries keep their numbers."""
         return JudgedRows(self.query_R[part_R], self.label_R[part_R], self.queries)
 
-    def _with(self, wanted_R: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """All rows of the queries that have a wanted one."""
+    def _with(self, chosen_R: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """All rows of the queries that have a chosen one."""
         has_Q = np.zeros(self.queries, dtype=bool)
-        has_Q[self.query_R[wanted_R]] = True
+        has_Q[self.query_R[chosen_R]] = True
         return has_Q[self.query_R]
 
 
@@ -95,12 +95,12 @@ def measures(
         By encoder and measure: float64[1 + resamples], the rows as they are first; NaN where it is undefined.
     """
     samplers = [_samplers(score_R, rows) for score_R in scores]
-    found: list[dict[str, list[NDArray[np.float64]]]] = [{name: [] for name in sampler} for sampler in samplers]
+    measured: list[dict[str, list[NDArray[np.float64]]]] = [{name: [] for name in sampler} for sampler in samplers]
     for weight_QS in _weights(rows, rng, resamples, cells_at_once):
-        for sampler, values in zip(samplers, found, strict=True):
+        for sampler, values in zip(samplers, measured, strict=True):
             for name, value_of in sampler.items():
                 values[name].append(value_of(weight_QS))
-    return [{name: np.concatenate(parts) for name, parts in values.items()} for values in found]
+    return [{name: np.concatenate(parts) for name, parts in values.items()} for values in measured]
 
 
 def _samplers(score_R: NDArray[np.float64], rows: JudgedRows) -> dict[str, Sampler]:

@@ -117,14 +117,14 @@ def finish_encoder(
         For each set the similarities float32[R] by the base and by the new encoder.
     """
     task = _on_a_node(recipe.encoder, _finish).remote(recipe, weights, dict(sets), workspace, draft)
-    found: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = ray.get(task)
-    return found
+    similarities: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = ray.get(task)
+    return similarities
 
 
 def measure_encoder(encoder: EncoderSettings, relevance: RelevanceSet, workspace: Workspace) -> NDArray[np.float32]:
     """Similarity of query and product of every judgment by one encoder: float32[R]."""
-    found: NDArray[np.float32] = ray.get(_on_a_node(encoder, _measure).remote(encoder, workspace, relevance))
-    return found
+    similarity_R: NDArray[np.float32] = ray.get(_on_a_node(encoder, _measure).remote(encoder, workspace, relevance))
+    return similarity_R
 
 
 def _on_a_node(encoder: EncoderSettings, function: Any) -> Any:

@@ -115,11 +115,11 @@ def freeze(model: SentenceTransformer, layers: int) -> None:
     """
     if not layers:
         return
-    wanted = getattr(getattr(getattr(model[0], "auto_model", None), "config", None), "num_hidden_layers", None)
-    stacks = [(name, stack) for name, stack in model.named_modules() if isinstance(stack, nn.ModuleList) and len(stack) == wanted]
+    depth = getattr(getattr(getattr(model[0], "auto_model", None), "config", None), "num_hidden_layers", None)
+    stacks = [(name, stack) for name, stack in model.named_modules() if isinstance(stack, nn.ModuleList) and len(stack) == depth]
     if not stacks or layers >= len(stacks[0][1]):
-        found = f"has {len(stacks[0][1])}" if stacks else "shows no stack of layers"
-        raise ShelfcodeError(f"training.frozen_layers {layers}: the base model {found}; choose fewer, or 0")
+        shape = f"has {len(stacks[0][1])}" if stacks else "shows no stack of layers"
+        raise ShelfcodeError(f"training.frozen_layers {layers}: the base model {shape}; choose fewer, or 0")
     first_trained = f"{stacks[0][0]}.{layers}."
     for name, weight in model.named_parameters():
         if name.startswith(first_trained):
