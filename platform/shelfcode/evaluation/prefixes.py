@@ -1,5 +1,7 @@
 """Prefixes of semantic IDs as dense integers, for any number of levels."""
 
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
+
 from collections.abc import Sequence
 
 import numpy as np

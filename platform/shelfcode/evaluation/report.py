@@ -12,14 +12,13 @@ from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes,
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW, Collision
 from shelfcode.evaluation.quality.evaluate import Evaluation, headline
-from shelfcode.evaluation.quality.figure_guide import guide_of
+from shelfcode.evaluation.quality.figure_guide import guide_of, judged_figures
 from shelfcode.evaluation.quality.hierarchy_map import MapNode, hierarchy_map, map_positions
 from shelfcode.evaluation.quality.quality_plots import codeword_plot, map_plot, similarity_plot, taxonomy_alignment_plot
 from shelfcode.evaluation.stability.churn import Churn
 from shelfcode.evaluation.stability.churn_report import stability_section
 from shelfcode.reporting.page import render_page
 from shelfcode.reporting.plots import as_html, shorten
-from shelfcode.reporting.tables import NOT_DEFINED
 
 _CARDS = (
     "similarity_depth_spearman",
@@ -125,20 +124,17 @@ def report_html(
 def _cards(evaluation: Evaluation) -> list[dict[str, str | None]]:
     """One card for each headline figure that a reader needs; an undefined one says why."""
     values, levels = headline(evaluation), len(evaluation.codebook_sizes)
-    cards = []
-    for figure in dict.fromkeys(name.format(levels=levels) for name in _CARDS):
-        guide = guide_of(figure, levels)
-        value = values.get(figure)
-        cards.append(
-            {
-                "label": guide.label,
-                "value": NOT_DEFINED if value is None else guide.text(value),
-                "note": _note(figure, evaluation) if value is None else _interval(figure, values),
-                "sentence": guide.sentence,
-                "verdict": None if value is None else guide.verdict(value),
-            }
-        )
-    return cards
+    names = dict.fromkeys(name.format(levels=levels) for name in _CARDS)
+    return [
+        {
+            "label": judged.name,
+            "value": judged.text,
+            "note": _note(judged.figure, evaluation) if judged.value is None else _interval(judged.figure, values),
+            "sentence": guide_of(judged.figure, levels).sentence,
+            "verdict": judged.verdict,
+        }
+        for judged in judged_figures(values, tuple(names), levels)
+    ]
 
 
 def _note(figure: str, evaluation: Evaluation) -> str:
