@@ -88,14 +88,6 @@ def test_a_flavor_names_the_encoder_and_its_release_says_which_version(
     manifest = json.loads((Path(job.result["path"]) / "manifest.json").read_text())
     assert manifest["recipe"]["encoder"]["model"] == "workspace:encoders/shop@v0001"
     assert manifest["embeddings"].startswith("embeddings/shop-v0001-raw-")
-    coded = run_job("encode_catalog", "--flavor", "precision", "--catalog", str(sample), "--workspace", workspace)
-    assert coded.code == 0, coded.told
-    judged = run_job(
-        "evaluate_flavor", "--release", "precision", "--workspace", workspace, "--pairs", str(sample.parent / "facts/judgments")
-    )
-    assert judged.code == 0, judged.told
-    lifts = {relation["relation"]: relation["depths"][0]["lift"] for relation in judged.result["behavioural_alignment"]["relations"]}
-    assert lifts["query_EE"] > lifts["query_EI"]
 
 
 def test_an_encoder_is_measured_beside_another(
@@ -146,9 +138,6 @@ def test_two_workers_and_a_bucket(sample: Path, judgments: Path, s3: str, run_jo
     assert job.result["path"] == f"{s3}/encoders/encoders/shop/v0001"
     assert set(job.result["metrics"]) == {"validation", "test"}
     assert job.result["metrics"]["test"]["ndcg_at_10"]["difference"] > 0
-    measured = run_job("evaluate_encoder", "--encoder", "workspace:encoders/shop", *flags[:-2], settings=QUICK)
-    assert measured.code == 0, measured.told
-    assert measured.result["metrics"]["ndcg_at_10"]["value"] == pytest.approx(job.result["metrics"]["test"]["ndcg_at_10"]["new"], abs=1e-3)
 
 
 def edited(judgments: Path, target: Path, change: Callable[[dict[str, list[str]]], None]) -> str:
@@ -178,7 +167,6 @@ def nine_queries(columns: dict[str, list[str]]) -> None:
         (strange_products, (), "of products that the catalog lacks"),
         (nine_queries, (), "10"),
         (None, ("encoder.model=package:no-such-model",), "the package no-such-model is not installed"),
-        (None, ("encoder.model=nowhere/at-all",), "encoder.model 'nowhere/at-all' cannot be loaded"),
         (None, ("encoder.model=workspace:encoders/none@current",), "no such encoder"),
         (None, ("training.frozen_layers=6",), "training.frozen_layers 6"),
         (None, ("training.frozn_layers=6",), "training.frozen_layers"),
