@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.quantization.codebook import kmeans, nearest
 from shelfcode.quantization.losses import contrastive_loss, graded_pairs
 from shelfcode.quantization.sampler import build_sampler
 

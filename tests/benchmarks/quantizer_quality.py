@@ -24,7 +24,7 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.quantization.codebook import kmeans, nearest
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

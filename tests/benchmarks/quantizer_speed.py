@@ -25,8 +25,8 @@ from torch import Tensor
 
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
+from shelfcode.quantization.codebook import CHUNK
 from shelfcode.quantization.fitting import Fit, fit, start
-from shelfcode.quantization.kmeans import CHUNK
 from shelfcode.quantization.targets import find_targets
 from shelfcode.recipe_file import load_recipe
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.codeword_naming import align_codewords, rename
+from shelfcode.quantization.codeword_naming import codeword_names, rename
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.recipe_file import load_recipe
 from shelfcode.semantic_id import shared_depth
@@ -69,7 +69,7 @@ def main(
     for seed in range(1, seeds + 1):
         free = retrain("free", recipe, seed, x_NE, taxonomy, None)
         add_row(table, free, old_ML, first_M, x_NE, taxonomy)
-        names = align_codewords(old_ML, free.codes_NL[first_M], recipe.quantizer.codebook_sizes)
+        names = codeword_names(old_ML, free.codes_NL[first_M], recipe.quantizer.codebook_sizes)
         renamed = Retrained("free, renamed", rename(free.codes_NL, names), free.model, free.seconds)
         add_row(table, renamed, old_ML, first_M, x_NE, taxonomy)
         for stability in ("warm", "frozen_coarse"):
@@ -107,7 +107,7 @@ def retrain(
     model = fitted.state.model.eval()
     if parent:
         old_NL = encode_model(parent, x_NE)
-        names = align_codewords(old_NL, codes_NL, recipe.quantizer.codebook_sizes)
+        names = codeword_names(old_NL, codes_NL, recipe.quantizer.codebook_sizes)
         model.codebooks.rename(names)
         codes_NL = rename(codes_NL, names)
     return Retrained(stability, codes_NL, model, time.perf_counter() - started)

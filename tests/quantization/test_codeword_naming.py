@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline
-from shelfcode.quantization.codeword_naming import align_codewords, rename
-from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.quantization.codebook import kmeans, nearest
+from shelfcode.quantization.codeword_naming import codeword_names, rename
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.semantic_id import shared_depth
 
@@ -59,7 +59,7 @@ def test_codewords_that_were_only_numbered_anew_get_their_numbers_back(seed: int
     old_NL = draw_codes(seed=seed)
     new_NL = rename(old_NL, draw_names(SIZES, seed))
     assert (shared_depth(old_NL, new_NL) == 0).mean() > 0.5
-    np.testing.assert_array_equal(rename(new_NL, align_codewords(old_NL, new_NL, SIZES)), old_NL)
+    np.testing.assert_array_equal(rename(new_NL, codeword_names(old_NL, new_NL, SIZES)), old_NL)
 
 
 @pytest.mark.parametrize("renamed", [True, False])
@@ -68,7 +68,7 @@ def test_as_many_levels_are_kept_as_in_the_order_there_is_or_by_a_greedy_match(r
     old_NL = draw_codes(seed=seed)
     noisy_NL = with_noise(old_NL, SIZES, 0.1, seed)
     new_NL = rename(noisy_NL, draw_names(SIZES, seed)) if renamed else noisy_NL
-    kept = levels_kept(old_NL, new_NL, align_codewords(old_NL, new_NL, SIZES))
+    kept = levels_kept(old_NL, new_NL, codeword_names(old_NL, new_NL, SIZES))
     assert kept >= levels_kept(old_NL, new_NL, [np.arange(size) for size in SIZES])
     assert kept >= levels_kept(old_NL, new_NL, greedy(old_NL, new_NL, SIZES))
     assert kept >= shared_depth(old_NL, noisy_NL).sum()
@@ -80,7 +80,7 @@ def test_a_first_level_is_named_for_what_lies_below_it_too() -> None:
     new_NL = np.array([[0, 0, 0]] * 5 + [[0, 3, 3]] * 6)
     sizes = (2, 4, 4)
     assert greedy(old_NL, new_NL, sizes)[0].tolist() == [1, 0]
-    names = align_codewords(old_NL, new_NL, sizes)
+    names = codeword_names(old_NL, new_NL, sizes)
     assert names[0].tolist() == [0, 1]
     assert levels_kept(old_NL, new_NL, names) == 15
 
@@ -91,7 +91,7 @@ def test_where_the_order_there_is_leads_astray_the_match_from_the_top_counts() -
     new_NL = np.array([[2, 1, 0], [1, 0, 1], [1, 2, 2], [2, 1, 0], [0, 0, 2]])
     sizes = (3, 3, 3)
     assert levels_kept(old_NL, new_NL, greedy(old_NL, new_NL, sizes)) > 7
-    assert levels_kept(old_NL, new_NL, align_codewords(old_NL, new_NL, sizes)) == 10
+    assert levels_kept(old_NL, new_NL, codeword_names(old_NL, new_NL, sizes)) == 10
 
 
 def test_no_level_of_a_tiny_quantizer_can_be_named_better_alone() -> None:
@@ -102,7 +102,7 @@ def test_no_level_of_a_tiny_quantizer_can_be_named_better_alone() -> None:
     for _ in range(rounds):
         old_NL = rng.integers(0, 3, (40, 3))
         new_NL = rename(with_noise(old_NL, sizes, rng.choice([0.1, 0.3, 0.6]), int(rng.integers(99))), draw_names(sizes))
-        names = align_codewords(old_NL, new_NL, sizes)
+        names = codeword_names(old_NL, new_NL, sizes)
         kept = levels_kept(old_NL, new_NL, names)
         for level, order in product(range(3), orders):
             assert kept >= levels_kept(old_NL, new_NL, [*names[:level], order, *names[level + 1 :]])
@@ -121,12 +121,12 @@ def test_no_level_of_a_tiny_quantizer_can_be_named_better_alone() -> None:
     ],
 )
 def test_ties_and_empty_codewords_give_a_permutation(old_NL: Codes, new_NL: Codes) -> None:
-    for name_K, size in zip(align_codewords(old_NL, new_NL, SIZES), SIZES, strict=True):
+    for name_K, size in zip(codeword_names(old_NL, new_NL, SIZES), SIZES, strict=True):
         assert sorted(name_K.tolist()) == list(range(size))
 
 
 def test_codewords_that_nothing_speaks_for_keep_their_order() -> None:
-    names = align_codewords(np.array([[3, 5, 7]] * 4), np.array([[3, 5, 2]] * 4), SIZES)
+    names = codeword_names(np.array([[3, 5, 7]] * 4), np.array([[3, 5, 2]] * 4), SIZES)
     assert names[0].tolist() == list(range(8))
     assert names[1].tolist() == list(range(16))
     assert names[2].tolist() == [0, 1, 7, 3, 4, 5, 6, 2, *range(8, 32)]
@@ -135,14 +135,14 @@ def test_codewords_that_nothing_speaks_for_keep_their_order() -> None:
 def test_a_codeword_without_a_kept_product_goes_where_its_products_are_under_any_prefix() -> None:
     old_NL = np.array([[0, 0]] * 5 + [[1, 3]] * 2)
     new_NL = np.array([[0, 0]] * 5 + [[0, 2]] * 2)
-    assert align_codewords(old_NL, new_NL, (2, 4))[1].tolist() == [0, 1, 3, 2]
+    assert codeword_names(old_NL, new_NL, (2, 4))[1].tolist() == [0, 1, 3, 2]
 
 
 def test_a_larger_codebook_keeps_all_old_numbers_and_a_smaller_one_those_it_has() -> None:
     old_NL = draw_codes()
     larger = (12, 20, 32)
     new_NL = rename(old_NL, draw_names(larger))
-    names = align_codewords(old_NL, new_NL, larger)
+    names = codeword_names(old_NL, new_NL, larger)
     assert [sorted(name_K.tolist()) for name_K in names] == [list(range(size)) for size in larger]
     np.testing.assert_array_equal(rename(new_NL, names), old_NL)
 
@@ -150,7 +150,7 @@ def test_a_larger_codebook_keeps_all_old_numbers_and_a_smaller_one_those_it_has(
     folded_NL = old_NL.copy()
     folded_NL[:, 0] %= 5
     new_NL = rename(folded_NL, draw_names(smaller))
-    names = align_codewords(old_NL, new_NL, smaller)
+    names = codeword_names(old_NL, new_NL, smaller)
     assert [sorted(name_K.tolist()) for name_K in names] == [list(range(size)) for size in smaller]
     fits_N = old_NL[:, 0] < 5
     np.testing.assert_array_equal(rename(new_NL, names)[fits_N], old_NL[fits_N])
@@ -161,7 +161,7 @@ def test_of_different_numbers_of_levels_those_that_both_have_are_aligned(old_lev
     codes_NL, both = draw_codes(), min(old_levels, new_levels)
     sizes = SIZES[:new_levels]
     new_NL = rename(codes_NL[:, :new_levels], draw_names(sizes))
-    names = align_codewords(codes_NL[:, :old_levels], new_NL, sizes)
+    names = codeword_names(codes_NL[:, :old_levels], new_NL, sizes)
     assert [len(name_K) for name_K in names] == list(sizes)
     np.testing.assert_array_equal(rename(new_NL, names)[:, :both], codes_NL[:, :both])
     for name_K in names[both:]:
@@ -171,7 +171,7 @@ def test_of_different_numbers_of_levels_those_that_both_have_are_aligned(old_lev
 def test_the_same_codes_are_aligned_in_the_same_way_whatever_their_type() -> None:
     old_NL = draw_codes()
     new_NL = rename(with_noise(old_NL, SIZES, 0.3), draw_names(SIZES))
-    first, second = align_codewords(old_NL, new_NL, SIZES), align_codewords(old_NL.astype(np.uint16), new_NL.astype(np.uint16), SIZES)
+    first, second = codeword_names(old_NL, new_NL, SIZES), codeword_names(old_NL.astype(np.uint16), new_NL.astype(np.uint16), SIZES)
     for one_K, other_K in zip(first, second, strict=True):
         np.testing.assert_array_equal(one_K, other_K)
 

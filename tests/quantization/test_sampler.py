@@ -1,13 +1,15 @@
-"""Batches: what they hold, that a step alone decides them, and that no product is seen far more often than another."""
+"""Batches: what they hold, that a step alone decides them, and that no product is seen far more often than another; and the streams of
+random numbers, which have nothing in common."""
 
-import subprocess
-import sys
+import tracemalloc
+from itertools import combinations
 
 import numpy as np
 import pytest
+import torch
 
 from shelfcode.catalog.taxonomy import SAME_LEAF, UNRELATED, Taxonomy, build_taxonomy, taxonomy_from_paths
-from shelfcode.quantization.sampler import HierarchicalSampler, UniformSampler, build_sampler
+from shelfcode.quantization.sampler import SAMPLE, SETUP, HierarchicalSampler, UniformSampler, build_sampler, numpy_stream, torch_stream
 
 BATCH = 64
 
@@ -169,26 +171,49 @@ def test_leaves_without_products_are_never_drawn():
     assert (taxonomy.relation(leaf_B[0], leaf_B[:32]) == SAME_LEAF).all()
 
 
-MEASURE = """
-import resource, time, tracemalloc
-import numpy as np
-from shelfcode.catalog.taxonomy import build_taxonomy
-from shelfcode.quantization.sampler import build_sampler
-paths = [(f"d{leaf // 1000}", f"a{leaf // 20}", f"s{leaf}") for leaf in range(20_000)]
-taxonomy = build_taxonomy(np.random.default_rng(0).integers(-1, 20_000, 10_000_000, dtype=np.int32), paths)
-tracemalloc.start()
-start = time.process_time()
-sampler = build_sampler(taxonomy, 0, 1024, 0.5, 4)
-seconds = time.process_time() - start
-held, peak = tracemalloc.get_traced_memory()
-print(held / 1e6, peak / 1e6, seconds, len(set(sampler.batch(0).tolist())))
-"""
+def bytes_of(products: int) -> tuple[int, int]:
+    """What a sampler of so many products on 2,000 shelves holds, and what building it takes at the height."""
+    paths = [(f"d{leaf // 100}", f"a{leaf // 20}", f"s{leaf}") for leaf in range(2000)]
+    taxonomy = build_taxonomy(np.random.default_rng(0).integers(-1, 2000, products, dtype=np.int32), paths)
+    tracemalloc.start()
+    try:
+        sampler = sampler_of(taxonomy)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(set(sampler.batch(0).tolist())) > BATCH // 2
+    return held, peak
 
 
-def test_ten_million_products_fit_beside_the_model():
-    out = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True, timeout=120).stdout
-    held, peak, seconds, distinct = map(float, out.split())
-    assert held < 60, f"held {held:.0f} MB, 4 bytes a product would be 40"
-    assert peak < 250, f"peak {peak:.0f} MB"
-    assert seconds < 15
-    assert distinct > 500
+def test_a_product_more_takes_four_bytes_of_memory_and_a_few_more_while_building():
+    """So ten million products fit beside the model, in 40 MB."""
+    (small, small_peak), (large, large_peak) = bytes_of(200_000), bytes_of(1_000_000)
+    assert (large - small) / 800_000 == pytest.approx(4, abs=0.1)
+    assert (large_peak - small_peak) / 800_000 < 25
+
+
+SEEDS_AND_PURPOSES = [(0, SETUP), (0, SAMPLE), (1, SETUP), (1, SAMPLE), (2, SETUP), (1, SETUP, 1), (1, SETUP, 2)]
+
+
+def test_the_same_seed_and_purpose_give_the_same_stream():
+    for numbers in SEEDS_AND_PURPOSES:
+        np.testing.assert_array_equal(numpy_stream(*numbers).random(50), numpy_stream(*numbers).random(50))
+        assert torch.equal(torch.rand(50, generator=torch_stream(*numbers)), torch.rand(50, generator=torch_stream(*numbers)))
+
+
+def test_another_seed_or_purpose_gives_another_stream():
+    """Also where seed and purpose only change places."""
+    drawn = [
+        (numpy_stream(*numbers).integers(0, 2**62, 200), torch.randint(2**62, (200,), generator=torch_stream(*numbers)).numpy())
+        for numbers in SEEDS_AND_PURPOSES
+    ]
+    for one, other in combinations(drawn, 2):
+        assert all(not np.intersect1d(*pair).size for pair in zip(one, other, strict=True))
+
+
+def test_a_stream_leaves_torchs_own_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    torch.rand(3, generator=torch_stream(0, SETUP))
+    assert torch.equal(torch.rand(3), expected)

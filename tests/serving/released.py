@@ -18,7 +18,7 @@ from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.flavor import Recipe
 from shelfcode.keys import item_keys
-from shelfcode.quantization.kmeans import kmeans, nearest
+from shelfcode.quantization.codebook import kmeans, nearest
 from shelfcode.quantization.model_file import new_model, save_model
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest, draft_manifest, publish

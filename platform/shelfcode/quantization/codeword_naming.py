@@ -1,17 +1,18 @@
-"""Codewords renamed after a retraining, so that as many products as possible keep their code.
+"""Names for codewords after a retraining, so that as many products as possible keep their code.
 
-A codebook's order means nothing: a training may give the same clusters other numbers. Level by level, the new codewords get
-the numbers of the old ones that hold the same products: a maximum-weight matching on the overlap (Kuhn 1955; Crouse 2016, as
-`scipy.optimize.linear_sum_assignment` has it).
+A codeword's name is its number. The order of a codebook means nothing: a training may give the same clusters other numbers.
+Level by level, the new codewords get the numbers of the old ones that hold the same products: a maximum-weight matching on the
+overlap (Kuhn 1955; Crouse 2016, which `scipy.optimize.linear_sum_assignment` implements).
 
-Below the first level a codebook is shared by all prefixes, so a codeword cannot be named a prefix at a time, and which name is
-best for it depends on the names above and below. The names are therefore found together: what is maximised is the number of
-leading levels kept, summed over products, and one level after another is matched anew with the others held, a product counting
-at a level only where all levels above it keep their code, and then once more for every level below that keeps it too. Each match
-is the best there is for its level, so the sum never falls; it ends where no level can gain. That need not be the best there
-is for all levels together, and depends on where it starts: from the order there is, which suits a training that went on from
-the old codewords, and from a match level by level from the top, which suits one that did not. The better end counts, so
-that it is no worse than either.
+Below the first level all prefixes share a codebook. A codeword cannot have one name per prefix, and its best name depends on
+the names above and below. The names are therefore found together. What is maximised is the number of leading levels kept,
+summed over products. One level after another is matched again while the others are held. A product counts at a level only if all
+levels above it keep their code, and once more for every level below that keeps it too. Each match is optimal for its level, so
+the sum never falls; the search ends when no level can gain.
+
+The end need not be the optimum over all levels together, and it depends on the start. There are two starts: the order as it
+is, which suits a training that went on from the old codewords, and a match level by level from the top, which suits one that
+did not. The better of the two ends counts, so the result is no worse than either.
 """
 
 from collections.abc import Sequence
@@ -28,13 +29,13 @@ Names = tuple[NDArray[np.int64], ...]
 MOST_ROUNDS = 20
 
 
-def align_codewords(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], sizes: Sequence[int]) -> Names:
+def codeword_names(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], sizes: Sequence[int]) -> Names:
     """New numbers for the codewords of a retrained quantizer.
 
     Args:
-        old_NL, new_NL: codes of the same products before and after, of any two numbers of levels; those that both have are aligned.
-            Old codes of -1 are none.
-        sizes: codewords a level of the new quantizer.
+        old_NL, new_NL: codes of the same products before and after; an old code of -1 means that the product had none. Where the
+            numbers of levels differ, the levels that both have are named.
+        sizes: codewords per level of the new quantizer.
 
     Returns:
         A permutation of each level's codewords; levels that the old codes lack keep their order.
@@ -48,7 +49,7 @@ def align_codewords(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], si
 
 
 def _from_the_top(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], names: Sequence[NDArray[np.int64]], levels: int) -> Names:
-    """Each level matched once, without a look at those below."""
+    """Each level matched once, from the top, without regard to those below."""
     matched = list(names)
     for level in range(levels):
         matched[level] = _match(_weights(old_NL, new_NL, matched, level, level + 1))
@@ -56,7 +57,7 @@ def _from_the_top(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], name
 
 
 def _improve(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], names: Sequence[NDArray[np.int64]], levels: int) -> Names:
-    """Each level matched anew with the others held, until no level can gain."""
+    """Each level matched again while the others are held, until no level can gain."""
     improved, kept = list(names), _levels_kept(old_NL, new_NL, names, levels)
     for _ in range(MOST_ROUNDS):
         for level in range(levels):
@@ -72,28 +73,28 @@ def _levels_kept(old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], names
 
 
 def rename(codes_NL: NDArray[np.integer], names: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Codes in the new names: int64[N, L]."""
+    """Codes under the new names: int64[N, L]."""
     return np.stack([name_K[codes_NL[:, level]] for level, name_K in enumerate(names)], axis=1)
 
 
 def _weights(
     old_NL: NDArray[np.integer], new_NL: NDArray[np.integer], names: Sequence[NDArray[np.int64]], level: int, levels: int
 ) -> NDArray[np.float64]:
-    """What it is worth to give each new codeword of a level each number: float64[K, K].
+    """The gain of giving each new codeword of a level each number: float64[K, K].
 
-    Levels kept come first. What is left open by them is settled by the products that have both codes under whatever prefix, and
-    then by the order there is.
+    Levels kept come first. Ties are settled by the products that have both codes, under any prefix, and then by the order
+    as it is.
     """
     size = len(names[level])
     same_NL = old_NL[:, :levels] == rename(new_NL, names)[:, :levels]
     reached_N = same_NL[:, :level].all(axis=1)
     gained_N = reached_N * (1 + np.cumprod(same_NL[:, level + 1 :], axis=1).sum(axis=1))
-    nameable_N = (old_NL[:, level] >= 0) & (old_NL[:, level] < size)  # of a codebook that has become smaller some numbers are gone
+    nameable_N = (old_NL[:, level] >= 0) & (old_NL[:, level] < size)  # a codebook that became smaller has lost some numbers
     pair_N = new_NL[nameable_N, level].astype(np.int64) * size + old_NL[nameable_N, level]
     gained_KK, together_KK = (
         np.bincount(pair_N, weight_N, size * size).reshape(size, size) for weight_N in (gained_N[nameable_N], np.ones(len(pair_N)))
     )
-    # All products together weigh less than one kept level, and the order less than one product.
+    # All products together weigh less than one kept level, and the whole order less than one product.
     return gained_KK + together_KK / (2 * len(old_NL) + 1) + np.eye(size) / (4 * size * (2 * len(old_NL) + 1))
 
 

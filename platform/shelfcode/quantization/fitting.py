@@ -1,9 +1,9 @@
-"""Fitting the quantizer, in plain torch: one function a stage, from embeddings on disk to a trained model.
+"""Fitting the quantizer, in plain torch: one function per stage, from embeddings on disk to a trained model.
 
     L = L_reconstruction + L_rq + lambda * L_contrastive        (docs/objective.md)
 
-Runs alone in one process, or as one of several workers of torch.distributed: the batch of a step is the same whatever
-the number of workers, and each takes its slice of it.
+Runs in one process, or in several workers of torch.distributed. The batch of a step does not depend on the number of
+workers; each takes its slice of it.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from shelfcode.quantization.targets import Targets, frozen_levels
 
 @dataclass
 class Fit:
-    """The state of training after `step` batches: all of it, so that a saved one continues to the same codes."""
+    """The whole state of training after `step` batches: one that was saved continues to the same codes."""
 
     model: RQVAE
     optimizer: torch.optim.Optimizer
@@ -55,7 +55,7 @@ class StepReport:
 
 
 def contrast_possible(taxonomy: Taxonomy) -> bool:
-    """Whether the taxonomy tells any two products apart: at least two of its leaves have products."""
+    """Whether the taxonomy tells products apart: at least two of its leaves have products."""
     return len(np.unique(taxonomy.leaf_of_N[taxonomy.leaf_of_N != NO_LEAF])) > 1
 
 
@@ -78,7 +78,7 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
     """Model and optimizer before the first batch; the same on every worker.
 
     Args:
-        parent: encoder and decoder to train on from; whatever decides over its frozen levels is not trained.
+        parent: model to go on from; weights that decide over frozen levels are not trained.
     """
     training = recipe.training
     torch.manual_seed(training.seed)
@@ -91,7 +91,7 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
         model.freeze_levels(frozen_levels(recipe))
     else:
         model.start_at(mean_E, basis_DE, codewords)
-    # AdamW makes weights smaller whether they have a gradient or not.
+    # AdamW makes weights smaller even where their gradient is zero.
     decay = 0.0 if parent and frozen_levels(recipe) else training.weight_decay
     trained = [weights for weights in model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=decay, fused=True)
@@ -101,11 +101,11 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
 def fit(
     recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, targets: Targets, state: Fit, worker: Worker, stop_at: int | None = None
 ) -> Iterator[StepReport]:
-    """Train from `state.step` on, in place; yields after every batch, so the caller can report, save or stop.
+    """Train from `state.step` on, in place. Yields after every batch, so that the caller can report, save or stop.
 
     Args:
-        x_NE: embeddings of unit norm, memory-mapped or in memory; products in the order of `taxonomy.leaf_of_N`.
-        stop_at: leave off after this step; the learning rate still follows the recipe's number of steps.
+        x_NE: embeddings of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
+        stop_at: stop after this step; the learning rate still follows the recipe's number of steps.
     """
     training, quantizer = recipe.training, recipe.quantizer
     trained_on = taxonomy.of(targets.rows_M)
@@ -141,7 +141,7 @@ def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Calla
         places_3B = torch.from_numpy(np.stack([leaf_B, taxonomy.parent_P[leaf_B], top_P[leaf_B]])).to(device)
         leaf, parent, top = places_3B
         strength_AB, counted_AB = graded_pairs(leaf, parent, top, anchors_A, settings.same_leaf, settings.sibling_leaf)
-        gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last does not move
+        gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last level's latent does not move
         return contrastive_loss(gathered_LBD, anchors_A, strength_AB, counted_AB, settings.temperature, settings.level_weights)
 
     return term

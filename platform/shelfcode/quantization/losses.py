@@ -1,14 +1,14 @@
 """The losses of training: the cross-entropy of codewords, and the graded contrastive term.
 
-The contrastive term takes the catalog's taxonomy as supervision, level by level.
-
-For product i, an anchor, its positives P(i) are the products of its own leaf and of sibling leaves, with strengths w_ij; its
-negatives are the products with no shared ancestor. With h the latent of a level, scaled to unit norm,
+The contrastive term takes the catalog's taxonomy as supervision, level by level. The positives P(i) of a product i, an anchor,
+are the products of its own leaf and of sibling leaves, with strengths w_ij; its negatives are the products with no shared
+ancestor. With h the latent of a level, scaled to unit norm,
 
     l_i = - sum_{j in P(i)} w_ij log( exp(h_i h_j / t) / sum_{k in P(i) or negative} exp(h_i h_k / t) ) / sum_{j in P(i)} w_ij
 
 This is the supervised contrastive loss (Khosla et al. 2020, equation 2, L_out) with graded positives. Related products
-that share neither leaf nor parent are neither: they stay out of both sums, and so do products without a category path.
+that share neither leaf nor parent are neither positives nor negatives: they stay out of both sums, as do products without a
+category path.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, UNRELATED
 
 OUT_OF_REACH = -40.0
-"""Codewords whose logit lies farther below the nearest one's count as if it lay here: a probability of 4e-18."""
+"""The lowest logit of a codeword, relative to the highest: lower ones count as this, a probability of 4e-18."""
 
 
 def graded_pairs(
@@ -31,7 +31,7 @@ def graded_pairs(
 
     Args:
         leaf_B, parent_B, top_B: node numbers of each product; leaf -1 without a path, parent -1 at the top.
-        anchors_A: int64, the products i, as places in the batch.
+        anchors_A: int64, the products i, by their places in the batch.
 
     Returns:
         float[A, B] strengths, zero for the product itself, and bool[A, B].
@@ -59,10 +59,10 @@ def relation(leaf_B: Tensor, parent_B: Tensor, top_B: Tensor, anchors_A: Tensor)
 def contrastive_loss(
     h_LBD: Tensor, anchors_A: Tensor, strength_AB: Tensor, counted_AB: Tensor, temperature: float, level_weights: list[float]
 ) -> Tensor:
-    """Weighted mean over levels of the mean of l_i over anchors that have a positive; zero where none has.
+    """Weighted mean over levels of the mean of l_i over the anchors that have a positive; zero if none has.
 
     Args:
-        h_LBD: latent of each level, of the products of all workers, with gradient.
+        h_LBD: latents of each level, for the products of all workers, with gradient.
         anchors_A, strength_AB, counted_AB: as in `graded_pairs`.
     """
     total_A = strength_AB.sum(dim=1)
@@ -89,9 +89,9 @@ def codeword_cross_entropy(logits_BK: Tensor, target_B: Tensor) -> Tensor:
 
 
 class _CodewordCrossEntropy(torch.autograd.Function):
-    """Cross-entropy as torch's own, but codewords out of reach get a tiny probability instead of a denormal one.
+    """Like torch's cross-entropy, but codewords out of reach get a tiny probability instead of a denormal one.
 
-    At low temperature most codewords are that far, and denormal numbers make both the exponential and the matrix product
+    At low temperature most codewords are out of reach, and denormal numbers make both the exponential and the matrix product
     of the backward pass many times slower on a CPU.
     """
 

@@ -1,4 +1,4 @@
-"""Embeddings -> semantic IDs, by Ray Data: the frozen model codes every product, part by part."""
+"""Embeddings -> semantic IDs, in Ray Data: the frozen model codes every product, part by part."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +20,7 @@ from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.workspace import Workspace
 
 PARTS_TOGETHER = 32
-"""Parts of a release whose codes are gathered in one part of the next: many small runs do not leave many small files."""
+"""Parts of a release that become one part of the next, so that many small runs do not leave many small files."""
 
 
 def encode_embeddings(
@@ -57,7 +57,7 @@ def recode(
     embedded: EmbeddedCatalog, item_keys_N: Keys, new_N: NDArray[np.bool_], recipe: Recipe, workspace: Workspace, release: str, target: str,
     progress: Progress,
 ) -> None:  # fmt: skip
-    """Code the new products of a catalog with the model of a release, take over the codes of all others, and write `target`/part-*.parquet.
+    """Code the new products of a catalog with the model of a release, keep the codes of all others, and write `target`/part-*.parquet.
 
     Args:
         item_keys_N, new_N: of the products in `embedded`: item key, and whether it has to be coded.
@@ -75,7 +75,7 @@ def recode(
 
 
 def _keep_codes(item: pa.Table, workspace: Workspace, kept: "ray.ObjectRef[KeyIndex]", target: str) -> Iterator[pa.Table]:
-    """Write the codes that are taken over from some parts as one part, named by their place: a task may run twice."""
+    """Write the codes kept from some parts as one part, named after its place: a task may run twice."""
     group = item.to_pylist()[0]
     table = pa.concat_tables([workspace.read_table(path) for path in group["paths"]])
     table = table.filter(pa.array(ray.get(kept).get(item_keys(table["item_id"])) >= 0))

@@ -1,6 +1,6 @@
 """The residual-quantised VAE (Lee et al. 2022; for semantic IDs: Rajput et al. 2023, TIGER).
 
-    embedding x -> one latent a level -> residual codebooks -> codes, sum of codewords -> decoder -> x_hat
+    embedding x -> one latent per level -> residual codebooks -> codes, sum of codewords -> decoder -> x_hat
 
 The latent of the last level is the projection of x onto its principal components. Those of the levels above are moved
 from there by the encoder, which learns to place a product where its neighbourhood lies.
@@ -14,14 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from shelfcode.quantization.codebook import ResidualCodebooks
-from shelfcode.quantization.kmeans import CHUNK
+from shelfcode.quantization.codebook import CHUNK, ResidualCodebooks
 from shelfcode.quantization.losses import codeword_cross_entropy
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What one pass gives for B products.
+    """What one forward pass returns for B products.
 
     Attributes:
         z_LBD: the latents; those above the last level with gradient.
@@ -47,7 +46,7 @@ class RQVAE(nn.Module):
         self.expansion = nn.Linear(latent_size, dimensions).requires_grad_(False)
 
     def freeze_levels(self, levels: int) -> None:
-        """Keep the latents of the first levels what they are: of the encoder only its last layer goes on learning, for the other levels."""
+        """Keep the latents of the first levels as they are: of the encoder, only the last layer goes on learning, for the other levels."""
         if not levels:
             return
         *shared, last = self.encoder
@@ -75,10 +74,10 @@ class RQVAE(nn.Module):
         Args:
             target_BL: int64, the codes that the products' neighbourhoods choose.
             temperature_L: of the softmax over codewords, in squared distance.
-            decode_every: only every so many products are decoded; nothing but the decoder learns from it.
+            decode_every: one product in this many is decoded; only the decoder learns from it.
         """
         z_LBD = self.latents(x_BE)
-        with torch.autocast(x_BE.device.type, enabled=False):  # in bfloat16 near codewords cannot be told apart
+        with torch.autocast(x_BE.device.type, enabled=False):  # bfloat16 cannot tell near codewords apart
             commitment, prefix_BD = self._commit(z_LBD, target_BL, temperature_L)
         prefix_AD = prefix_BD[::decode_every]
         decoded_AE = self.expansion(prefix_AD) + self.decoder(prefix_AD)
@@ -86,13 +85,13 @@ class RQVAE(nn.Module):
         return Quantized(z_LBD, reconstruction, commitment)
 
     def _commit(self, z_LBD: list[Tensor], target_BL: Tensor, temperature_L: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of the target codes, each level given the target's codes above it; and the sum of the target's codewords."""
+        """Cross-entropy of the target codes, each level given the target codes above it; and the sum of the target's codewords."""
         prefix_BD = torch.zeros_like(z_LBD[0])
         commitment = prefix_BD.new_zeros(())
         for level, z_BD in enumerate(z_LBD):
             codewords_KD, target_B = self.codebooks.codewords(level), target_BL[:, level]
             if level < self.moved_levels:
-                # -|r - e|^2 / t without |r|^2, which no softmax over codewords sees.
+                # -|r - e|^2 / t without |r|^2, which is the same for all codewords: a softmax does not see it.
                 bias_K = codewords_KD.square().sum(dim=1) / -temperature_L[level]
                 near_BK = linear(z_BD - prefix_BD, codewords_KD * (2 / temperature_L[level]), bias_K)
                 commitment = commitment + codeword_cross_entropy(near_BK, target_B)
@@ -100,18 +99,18 @@ class RQVAE(nn.Module):
         return commitment, prefix_BD
 
     @torch.inference_mode()
-    def encode(self, x_BE: Tensor) -> Tensor:
-        """Codes of embeddings: int64[B, L]."""
-        return torch.cat([self.codebooks.assign(self.latents(chunk_CE)) for chunk_CE in x_BE.split(CHUNK)])
+    def encode(self, x_BE: Tensor, chunk: int = CHUNK) -> Tensor:
+        """Codes of embeddings, `chunk` rows at a time: int64[B, L]."""
+        return torch.cat([self.codebooks.assign(self.latents(chunk_CE)) for chunk_CE in x_BE.split(chunk)])
 
     @torch.inference_mode()
     def encode_with_margins(self, x_BE: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes of embeddings, int64[B, L], and how clear each choice of a codeword was, float[B, L] (`assign_with_margins`)."""
+        """Codes of embeddings, int64[B, L], and how clear each choice was, float[B, L] (`assign_with_margins`)."""
         return self.codebooks.assign_with_margins(self.latents(x_BE))
 
     @torch.no_grad()
     def start_at(self, mean_E: Tensor, basis_DE: Tensor, codewords: Sequence[Tensor]) -> None:
-        """Projection and its inverse as given, the MLPs adding nothing yet, and the codebooks."""
+        """Set the projection, its inverse and the codebooks; the MLPs add nothing yet."""
         self.projection.weight.copy_(basis_DE)
         self.projection.bias.copy_(-basis_DE @ mean_E)
         self.expansion.weight.copy_(basis_DE.T)

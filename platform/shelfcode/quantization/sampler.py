@@ -1,34 +1,41 @@
-"""Batches that make the contrastive term worth its while: about half from under one parent, the rest from elsewhere.
+"""What training sees: a sample of a large catalog, and the batch of each step.
 
-A batch is a pure function of (seed, step): it does not depend on how many workers share it out, and training that
-resumes at a step sees the batches it would have seen. Products of a leaf are drawn several at a time (a *slot*).
+A batch is drawn so that the contrastive term has something to learn from: about half of it hangs below one parent category, the rest
+lies elsewhere.
+
+A batch is a pure function of (seed, step): it does not depend on the number of workers that share it, and a training
+that resumes at a step sees the batches that it would have seen. Products of a leaf are drawn several at a time (a *slot*).
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 
+SETUP, SAMPLE = 1, 2
+"""Purposes of random numbers: each has a stream of its own under the seed, the same on every worker."""
+
 OVERDRAW = 2
-"""How many times its share of the catalog the rest of a batch may hold of what lies outside the parent's top name. Where one
-top name has nearly all products, the few others would otherwise fill half of every batch."""
+"""Products outside the parent's top category may take up to this many times their share of the catalog in the rest of a batch. Where one
+top category has nearly all products, the few others would otherwise fill half of every batch."""
 
 
 @dataclass(frozen=True)
 class HierarchicalSampler:
     """Products sorted by leaf, and what is needed to draw a leaf in proportion to its products.
 
-    Memory is one int32 a product plus a few arrays a leaf.
+    Memory: one int32 per product, plus a few numbers per leaf.
 
     Attributes:
         order_N: int32, products sorted by leaf, those without a path first.
         leaf_end_P: int64, where each leaf ends in `order_N`, leaves sorted so that those of one parent, and of one top
-            name, lie side by side; `start` is where the first begins.
+            category, lie side by side; `start` is where the first begins.
         parent_first_Q, parent_last_Q: int64, first leaf of each parent and the one after its last.
-        parent_end_Q: int64, running number of products under the parents.
-        top_span_Q2: int64, from which to which position of `order_N` the top name of each parent reaches.
+        parent_end_Q: int64, cumulative number of products under the parents.
+        top_span_Q2: int64, where the top category of each parent begins and ends in `order_N`.
     """
 
     order_N: NDArray[np.int32]
@@ -50,7 +57,7 @@ class HierarchicalSampler:
         first, last = self._leaf_start(int(self.parent_first_Q[parent])), int(self.leaf_end_P[self.parent_last_Q[parent] - 1])
         top_first, top_last = (int(end) for end in self.top_span_Q2[parent])
         products = len(self.order_N)
-        # Of the parent's part, products without a path keep what their number comes to: no parent would ever draw them.
+        # Products without a path keep their share of the parent's half: no parent would ever draw them.
         half = round(self.batch_size * self.parent_share)
         pathless = round(half * self.start / products)
         rest = self.batch_size - half
@@ -68,12 +75,12 @@ class HierarchicalSampler:
         return self._fill(rng, rng.integers(first, last, size=self._slot_count(products)), products)
 
     def _slots_around(self, rng: np.random.Generator, products: int, first: int, last: int) -> NDArray[np.int64]:
-        """Slots from anywhere but a span: skipping it keeps the draw in proportion to products."""
+        """Slots from anywhere outside a span, in proportion to products."""
         anchor_S = rng.integers(len(self.order_N) - (last - first), size=self._slot_count(products))
         return self._fill(rng, anchor_S + (anchor_S >= first) * (last - first), products)
 
     def _fill(self, rng: np.random.Generator, anchor_S: NDArray[np.int64], products: int) -> NDArray[np.int64]:
-        """Several products from the leaf of each anchor; products without a path count as one leaf here."""
+        """Several products from the leaf of each anchor. Products without a path count as one leaf here."""
         leaf_S = np.searchsorted(self.leaf_end_P, anchor_S, side="right")
         begin_S = np.where(leaf_S == 0, self.start, self.leaf_end_P[leaf_S - 1])
         end_S = self.leaf_end_P[np.minimum(leaf_S, len(self.leaf_end_P) - 1)]
@@ -92,7 +99,7 @@ class HierarchicalSampler:
 
 @dataclass(frozen=True)
 class UniformSampler:
-    """Batches for a catalog whose taxonomy tells nothing apart: every product alike."""
+    """Batches for a catalog whose taxonomy tells no products apart: all are equally likely."""
 
     products: int
     seed: int
@@ -107,12 +114,12 @@ class UniformSampler:
 def build_sampler(
     taxonomy: Taxonomy, seed: int, batch_size: int, parent_share: float, products_per_slot: int
 ) -> HierarchicalSampler | UniformSampler:
-    """The sampler of a catalog: hierarchical, or uniform where there are not two leaves to tell apart."""
+    """The sampler of a catalog: hierarchical, or uniform where fewer than two leaves have products."""
     leaf_of_N = taxonomy.leaf_of_N
     used = np.unique(leaf_of_N[leaf_of_N != NO_LEAF])
     if len(used) < 2:
         return UniformSampler(len(leaf_of_N), seed, batch_size)
-    # A leaf at the top is its own parent here. Sorted by top name, then parent: spans of both are unbroken.
+    # A leaf at the top is its own parent here. Sorted by top category, then by parent, so that both are unbroken spans.
     parent_U = np.where(taxonomy.parent_P[used] >= 0, taxonomy.parent_P[used], taxonomy.ancestors_PD[used, 0])
     top_U = taxonomy.ancestors_PD[used, 0]
     by_place = np.lexsort((used, parent_U, top_U))
@@ -135,3 +142,25 @@ def build_sampler(
         top_span_Q2=np.stack([leaf_start_P[top_first], leaf_end_P[top_last - 1]], axis=1),
         seed=seed, batch_size=batch_size, parent_share=parent_share, products_per_slot=products_per_slot,
     )  # fmt: skip
+
+
+def sample_rows(rows: int, at_most: int, seed: int) -> NDArray[np.int64]:
+    """All rows, or a random sample of them, in rising order: int64[M]."""
+    if rows <= at_most:
+        return np.arange(rows)
+    return np.sort(numpy_stream(seed, SAMPLE).choice(rows, at_most, replace=False))
+
+
+def numpy_stream(seed: int, *purpose: int) -> np.random.Generator:
+    """Random numbers for one purpose: streams of different purposes or seeds share no numbers."""
+    return np.random.Generator(np.random.Philox(key=_mixed(seed, *purpose)))
+
+
+def torch_stream(seed: int, *purpose: int) -> torch.Generator:
+    """`numpy_stream` for torch, on the CPU."""
+    return torch.Generator().manual_seed(_mixed(seed, *purpose))
+
+
+def _mixed(*numbers: int) -> int:
+    """One seed from several numbers, well apart for neighbouring ones."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

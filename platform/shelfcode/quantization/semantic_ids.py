@@ -21,26 +21,26 @@ def semantic_ids_table(item_ids: pa.ChunkedArray, codes_NL: NDArray[np.integer])
 
 
 def table_codes(table: pa.Table) -> NDArray[np.uint16]:
-    """Codes of such rows, in their order: uint16[N, L]."""
+    """Codes of rows of `semantic_ids/`, in their order: uint16[N, L]."""
     codes_NL: NDArray[np.uint16] = table["codes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return codes_NL.reshape(-1, table["codes"].type.list_size)
 
 
 def write_coded_texts(workspace: Workspace, folder: str, row_keys_N: Keys) -> None:
-    """Keep with a release which texts its products were coded from: their row keys, in rising order, as coded_texts.npy."""
+    """Record with a release which texts its products were coded from: their row keys, in rising order, as coded_texts.npy."""
     file = io.BytesIO()
     np.save(file, np.sort(row_keys_N))
     workspace.write_bytes(f"{folder}/{CODED_TEXTS_FILE}", file.getvalue())
 
 
 def read_coded_texts(workspace: Workspace, folder: str) -> Keys:
-    """What `write_coded_texts` wrote; none for a release that was published before they were kept."""
+    """What `write_coded_texts` wrote; empty for a release that was published before it was recorded."""
     path = f"{folder}/{CODED_TEXTS_FILE}"
     return np.load(io.BytesIO(workspace.read_bytes(path)), allow_pickle=False) if workspace.exists(path) else np.empty(0, np.uint64)
 
 
 def read_ids(workspace: Workspace, folder: str) -> pa.Table:
-    """item_id and codes of all products in a folder, in no order that means anything.
+    """item_id and codes of all products in a folder, in no particular order.
 
     Raises:
         ShelfcodeError: the folder has none.
@@ -52,7 +52,7 @@ def read_ids(workspace: Workspace, folder: str) -> pa.Table:
 
 
 def read_item_keys(workspace: Workspace, folder: str) -> Keys:
-    """Item keys alone of all products in a folder, in no order that means anything: uint64[N]."""
+    """Item keys of all products in a folder, in no particular order: uint64[N]."""
     parts = (workspace.read_table(part, columns=["item_id"]) for part in workspace.parts(folder))
     return np.concatenate([np.empty(0, np.uint64), *(item_keys(table["item_id"]) for table in parts)])
 

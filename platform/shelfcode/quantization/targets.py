@@ -2,8 +2,17 @@
 
     embeddings -> principal components -> smoothed over neighbours, level by level -> residual k-means -> target codes
 
-Coarse levels see the product after many rounds of smoothing, the last one the product itself. Everything here is done
-once, before the first training step; the frozen model later needs none of it but projection and codebooks.
+Everything here is done once, before the first training step. The frozen model needs only the projection and the codebooks later.
+
+Smoothing: borders between codewords run through dense regions of a catalog and tear near-identical products apart. Averaging every
+product with its neighbours, again and again, draws each dense region together, so that the borders come to lie between
+regions (a random walk on the neighbour graph; Coifman and Lafon 2006, Diffusion maps). One round is
+
+    z_i  <-  (z_i + sum_j w_ij z_j) / (1 + sum_j w_ij),        w_ij = exp(-(1 - cos_ij) / width) * grade_ij
+
+where grade_ij says how near i and j stand in the taxonomy, and width is a fraction of the catalog's own median distance to
+the farthest neighbour counted, so that it suits encoders with wide and with narrow cosines. Coarse levels see the product
+after many rounds, the last level sees the product itself.
 """
 
 import io
@@ -14,20 +23,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
-from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.embedding.neighbours import nearest_neighbours
+from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, Taxonomy
+from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.kmeans import kmeans, lloyd, nearest
-from shelfcode.quantization.random_streams import SAMPLE, SETUP, numpy_stream, torch_stream
+from shelfcode.quantization.codebook import kmeans, lloyd, nearest
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.smoothing import neighbour_weights, smooth
+from shelfcode.quantization.sampler import SETUP, sample_rows, torch_stream
+from shelfcode.quantization.settings import NeighbourhoodSettings
+
+SMALLEST_WIDTH = 1e-3
+"""The least width of smoothing, in cosine: a catalog of copies would have none."""
+
+ROWS_READ = 8192
+"""Embeddings read from disk at a time."""
 
 REFINEMENTS = 1
-"""Iterations of k-means from a parent's codewords: they follow the catalog by a step, and products stay with them (docs/stability.md)."""
+"""Iterations of k-means from a parent's codewords: they follow the catalog by one step (docs/stability.md)."""
 
 COARSE_STARTS = 5
-"""k-means is run from so many starts at the first level: its few borders decide over every prefix."""
+"""Starts of k-means at the first level, whose few borders decide over every prefix."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +51,7 @@ class Targets:
     """Where training starts and what it aims at.
 
     Attributes:
-        rows_M: int64, positions in the catalog of the products that are trained on, rising.
+        rows_M: int64, positions in the catalog of the products that are trained on, in rising order.
         codes_ML: uint16, their codes.
         mean_E, basis_DE: projection onto the principal components.
         codewords: float32[K_l, D] of each level.
@@ -68,15 +84,15 @@ def unpack_targets(data: bytes) -> Targets:
 
 @dataclass(frozen=True)
 class Inherited:
-    """What a parent's model brings: codewords, float[K_l, D] of each level, and the codes that it gives, int64[M, L]."""
+    """What is taken over from a parent's model: codewords, float[K_l, D] of each level, and the codes that it gives, int64[M, L]."""
 
     codewords: tuple[Tensor, ...]
     codes_ML: Tensor
 
 
 def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device) -> Inherited:
-    """The codewords of a parent's model, and its codes of all products, those among them that it was not trained on."""
-    chunks = (torch.from_numpy(np.array(x_ME[first : first + 8192])) for first in range(0, len(x_ME), 8192))
+    """The codewords of a parent's model, and the codes that it gives to all products, including those that it was not trained on."""
+    chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])) for first in range(0, len(x_ME), ROWS_READ))
     codes_ML = torch.cat([parent.encode(x_BE.to(parent.projection.weight.device)) for x_BE in chunks])
     return Inherited(tuple(parent.codebooks.codewords(level).to(device) for level in range(codes_ML.shape[1])), codes_ML.to(device))
 
@@ -88,8 +104,8 @@ def find_targets(
     """Targets of a catalog, or of a sample of it where it has more than training.products_max products.
 
     Args:
-        x_NE: of unit norm, memory-mapped or in memory; products in the order of `taxonomy.leaf_of_N`.
-        parent: a published model; projection and codewords start from its own.
+        x_NE: embeddings of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
+        parent: a published model, from whose projection and codewords to start.
     """
     training, settings = recipe.training, recipe.quantizer.neighbourhood
     rows_M = sample_rows(len(x_NE), training.products_max, training.seed)
@@ -98,7 +114,7 @@ def find_targets(
         mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
     else:
         mean_E, basis_DE = principal_components(recipe, x_ME, device)
-    chunks = (torch.from_numpy(np.array(x_ME[first : first + 8192])).to(device) for first in range(0, len(x_ME), 8192))
+    chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])).to(device) for first in range(0, len(x_ME), ROWS_READ))
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
     rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
     if any(rounds):
@@ -111,13 +127,6 @@ def find_targets(
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
     codes = codes_ML.cpu().numpy().astype(np.uint16)
     return Targets(rows_M, codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
-
-
-def sample_rows(rows: int, at_most: int, seed: int) -> NDArray[np.int64]:
-    """All rows, or a random sample of them, rising: int64[M]."""
-    if rows <= at_most:
-        return np.arange(rows)
-    return np.sort(numpy_stream(seed, SAMPLE).choice(rows, at_most, replace=False))
 
 
 def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -134,10 +143,36 @@ def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torc
     return mean_E, basis_DE.contiguous()
 
 
-def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited | None = None) -> tuple[list[Tensor], Tensor, list[float]]:
-    """Codebooks and codes, level by level: each clusters what its own smoothing leaves over of the levels before.
+def neighbour_weights(near: Neighbours, taxonomy: Taxonomy, settings: NeighbourhoodSettings) -> NDArray[np.float32]:
+    """w_ij of every product and its neighbours, relative to the product's own weight of 1: float32[N, K]."""
+    distance_NK = 1 - near.cosine_NK
+    width = max(SMALLEST_WIDTH, settings.width * float(np.median(distance_NK[:, -1])))
+    leaf_N = taxonomy.leaf_of_N
+    relation_NK = taxonomy.relation(leaf_N[:, None], leaf_N[near.index_NK])
+    # A missing path speaks neither for nor against a pair: it counts like a sibling leaf.
+    sibling_NK = (relation_NK == SIBLING_LEAF) | (relation_NK == UNKNOWN)
+    grade_NK = np.select([relation_NK == SAME_LEAF, sibling_NK], [settings.same_leaf, settings.sibling_leaf], settings.other)
+    return (np.exp(-distance_NK / width) * grade_NK).astype(np.float32)
 
-    Inherited codewords are only refined. At frozen levels, they and the parent's codes are taken as they are.
+
+def smooth(z_ND: Tensor, near: Neighbours, weight_NK: NDArray[np.float32], rounds: list[int]) -> list[Tensor]:
+    """Products after each of these numbers of rounds, in that order: float[N, D] each."""
+    itself_N1 = np.arange(len(z_ND))[:, None]
+    index_NK = torch.from_numpy(np.hstack([itself_N1, near.index_NK])).to(z_ND.device)
+    weight = torch.from_numpy(np.hstack([np.ones_like(itself_N1, dtype=np.float32), weight_NK])).to(z_ND.device)
+    weight /= weight.sum(dim=1, keepdim=True)
+    after = {0: z_ND}
+    for done in range(1, max(rounds) + 1):
+        z_ND = embedding_bag(index_NK, z_ND, per_sample_weights=weight, mode="sum")
+        if done in rounds:
+            after[done] = z_ND
+    return [after[each] for each in rounds]
+
+
+def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited | None = None) -> tuple[list[Tensor], Tensor, list[float]]:
+    """Codebooks and codes, level by level: each level clusters what the levels above leave over of its own smoothed products.
+
+    Inherited codewords are only refined. At frozen levels, they and the parent's codes are taken over unchanged.
 
     Returns:
         float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level.

@@ -13,11 +13,12 @@ from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.flavor import Recipe
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.optimisation import Worker
-from shelfcode.quantization.codeword_naming import align_codewords
+from shelfcode.quantization.codeword_naming import codeword_names
 from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
+from shelfcode.quantization.sampler import sample_rows
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
-from shelfcode.quantization.targets import find_targets, sample_rows, unpack_targets
+from shelfcode.quantization.targets import ROWS_READ, find_targets, unpack_targets
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
@@ -100,9 +101,9 @@ def _name_codewords(
     model = new_model(recipe, weights["projection.weight"].shape[1]).eval()
     model.load_state_dict(weights)
     x_NE = embedding_matrix(workspace, embeddings, keys_N)
-    chunks = (torch.from_numpy(np.array(x_NE[rows_M[first : first + 8192]])) for first in range(0, len(rows_M), 8192))
+    chunks = (torch.from_numpy(np.array(x_NE[rows_M[first : first + ROWS_READ]])) for first in range(0, len(rows_M), ROWS_READ))
     new_ML = np.concatenate([np.empty((0, len(model.codebooks.sizes)), np.int64), *(model.encode(x_BE).numpy() for x_BE in chunks)])
-    model.codebooks.rename(align_codewords(old_KL[place_N[rows_M]], new_ML, model.codebooks.sizes))
+    model.codebooks.rename(codeword_names(old_KL[place_N[rows_M]], new_ML, model.codebooks.sizes))
     return dict(model.state_dict())
 
 
