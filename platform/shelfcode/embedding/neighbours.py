@@ -2,8 +2,8 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ def nearest_neighbours(
     if device.type != "cpu":
         found = search_in_torch(x_NE, count, device)
     else:
-        faiss.omp_set_num_threads(threads)
+        _faiss().omp_set_num_threads(threads)
         found = _search(x_NE, x_NE, count) if len(x_NE) <= exact_up_to else _search_cells(x_NE, count, seed, cells_probed)
     return _without_self(found, np.arange(len(x_NE)))
 
@@ -78,12 +78,13 @@ def search_in_torch(x_NE: NDArray[np.float32], count: int, device: torch.device,
 
 
 def _search(query_QE: NDArray[np.floating], x_NE: NDArray[np.floating], count: int) -> Neighbours:
+    faiss = _faiss()
     cosine_QK, index_QK = faiss.knn(query_QE, x_NE, count, metric=faiss.METRIC_INNER_PRODUCT)
     return Neighbours(index_QK, cosine_QK)
 
 
 def _search_cells(x_NE: NDArray[np.float32], count: int, seed: int, cells_probed: int) -> Neighbours:
-    cells = 4 * math.isqrt(len(x_NE))
+    faiss, cells = _faiss(), 4 * math.isqrt(len(x_NE))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(x_NE.shape[1]), x_NE.shape[1], cells, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.seed, index.cp.max_points_per_centroid = 8, seed, TRAINING_ROWS_PER_CELL
     index.nprobe = cells_probed
@@ -91,6 +92,13 @@ def _search_cells(x_NE: NDArray[np.float32], count: int, seed: int, cells_probed
     index.add(x_NE)
     cosine_NK, index_NK = index.search(x_NE, count)
     return Neighbours(index_NK, cosine_NK)
+
+
+def _faiss() -> Any:
+    """The library; it logs a screenful when it is imported, which training workers never need to see."""
+    import faiss
+
+    return faiss
 
 
 def _without_self(found: Neighbours, own_N: NDArray[np.integer]) -> Neighbours:
