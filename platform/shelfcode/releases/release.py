@@ -43,7 +43,7 @@ class Manifest(BaseModel):
     Attributes:
         parent: the release that was current before.
         model_from: the release whose model this one has, where it was not trained itself but its products were coded again.
-        churn: what changed against the parent (evaluation/churn.py); None without one.
+        churn: what changed against the parent (evaluation/stability/churn.py); None without one.
     """
 
     model_config = ConfigDict(frozen=True)

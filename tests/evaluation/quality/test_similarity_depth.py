@@ -47,9 +47,9 @@ def test_a_pool_worked_out_by_hand():
 
 
 def test_codes_that_order_all_pairs_rightly_beat_shuffled_ones(clustered):
-    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0))
-    good = similarity_depth(pool, clustered.codes_NL, np.random.default_rng(0))
-    bad = similarity_depth(pool, np.random.default_rng(1).permutation(clustered.codes_NL), np.random.default_rng(0))
+    pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=500, neighbours=40, random_pairs=40_000)
+    good = similarity_depth(pool, clustered.codes_NL, np.random.default_rng(0), resamples=100)
+    bad = similarity_depth(pool, np.random.default_rng(1).permutation(clustered.codes_NL), np.random.default_rng(0), resamples=100)
     assert good.spearman > 0.6
     assert abs(bad.spearman) < 0.05
     assert bad.spearman_low < bad.spearman < bad.spearman_high
