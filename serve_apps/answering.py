@@ -11,7 +11,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from serve_apps.deployment_status import why_unavailable
+from serve_apps.deployment_status import why_blocked
 from shelfcode.semantic_id import format_codes
 from shelfcode.serving import routing
 from shelfcode.serving.api.access import Gate
@@ -20,6 +20,7 @@ from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
 from shelfcode.serving.api.requests import Product, SimilarRequest, read_product
+from shelfcode.serving.resources import INDEX, flavor_deployment
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace
@@ -27,6 +28,8 @@ from shelfcode.workspace import Workspace
 QUESTIONS_PER_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
 PATIENCE_SECONDS = 30
 """Time for a dead replica to be replaced; after it, a request fails."""
+BLOCKED_SECONDS = 10
+"""Time between two looks at what keeps a deployment from starting; loading a release may take longer, and is waited for."""
 DOWN = (RayActorError, DeploymentUnavailableError)
 """Errors that mean that a part of the server is down for now."""
 
@@ -170,13 +173,21 @@ class Answering:
         Raises:
             Unavailable: a deployment has no replica that answers.
         """
-        handles = [self.flavors[release.partition("@")[0]], self.index]
+        flavor = release.partition("@")[0]
+        names, handles = (flavor_deployment(flavor), INDEX), (self.flavors[flavor], self.index)
+        loading = asyncio.gather(*(_prepared(handle, release) for handle in handles))
+        while not (await asyncio.wait([loading], timeout=BLOCKED_SECONDS))[0]:
+            if why := await self._why_blocked(names):
+                loading.cancel()
+                raise Unavailable(why)
         try:
-            answers = [each for replicas in await asyncio.gather(*(_prepared(handle, release) for handle in handles)) for each in replicas]
-        except (TimeoutError, *DOWN) as error:
-            application = serve.get_replica_context().app_name
-            raise Unavailable(await asyncio.to_thread(why_unavailable, self.settings, application)) from error
+            answers = [each for replicas in await loading for each in replicas]
+        except DOWN as error:
+            raise Unavailable(await self._why_blocked(names) or f"{' or '.join(names)} did not answer; it is asked again") from error
         return next((each for each in answers if each.problem), answers[0])
+
+    async def _why_blocked(self, names: Sequence[str]) -> str | None:
+        return await asyncio.to_thread(why_blocked, self.settings, serve.get_replica_context().app_name, names)
 
 
 async def _called(method: Any, *arguments: Any) -> Any:
@@ -187,7 +198,7 @@ async def _called(method: Any, *arguments: Any) -> Any:
 async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
     """What every replica of a deployment answers; one that is just starting is not reached by a broadcast, and is called alone."""
     answers = list(await handle.broadcast("prepare", release).results_async())
-    return answers or [await asyncio.wait_for(_called(handle.prepare, release), PATIENCE_SECONDS)]
+    return answers or [await handle.prepare.remote(release)]
 
 
 def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:

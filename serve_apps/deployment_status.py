@@ -1,29 +1,32 @@
-"""Why a deployment cannot be asked: what Ray Serve and the cluster know of it."""
+"""Why a deployment cannot start: what Ray Serve and the cluster know of it."""
+
+from collections.abc import Collection
+from typing import Any
 
 import ray
-from ray import serve
+from ray.serve.context import _get_global_client  # serve.status() does not say which replicas have a place on a node
 
-from shelfcode.serving.resources import INGRESS, deployment_resources, waiting_for
+from shelfcode.serving.resources import deployment_resources, waiting_for
 from shelfcode.serving.surface_settings import SurfaceSettings
 
 FAILED = ("UNHEALTHY", "DEPLOY_FAILED")
 
 
-def why_unavailable(settings: SurfaceSettings, application: str) -> str:
-    """The deployments behind the ingress that have no running replica, each with what it waits for.
+def why_blocked(settings: SurfaceSettings, application: str, deployments: Collection[str]) -> str | None:
+    """Which of some deployments have failed, or wait for resources that nobody gives them; None where all run or are starting.
 
     Args:
         application: the name under which Ray Serve runs this endpoint.
     """
-    deployments = serve.status().applications[application].deployments
+    known: dict[str, Any] = _get_global_client().get_serve_details()["applications"][application]["deployments"]
     cluster, free = ray.cluster_resources(), ray.available_resources()
-    reasons = []
+    reasons: list[str | None] = []
     for needed in deployment_resources(settings):
-        if needed.deployment == INGRESS or needed.deployment not in deployments:
+        details = known.get(needed.deployment)
+        if details is None or needed.deployment not in deployments:
             continue
-        status = deployments[needed.deployment]
-        if status.replica_states.get("RUNNING", 0):
-            continue
-        failed = status.status in FAILED and status.message
-        reasons.append(f"deployment {needed.deployment} failed: {status.message}" if failed else waiting_for(needed, cluster, free))
-    return "; ".join(reasons) or "a deployment did not answer in time; it is asked again"
+        if details["status"] in FAILED:
+            reasons.append(f"deployment {needed.deployment} failed: {details['message']}")
+        elif not any(replica["node_id"] for replica in details["replicas"]):
+            reasons.append(waiting_for(needed, cluster, free))
+    return "; ".join(filter(None, reasons)) or None

@@ -123,11 +123,11 @@ class Surfaces:
     )
     async def encode(self, request: Request, surface: str) -> Response:
         caller = self._enter(request, surface)
-        wanted = read_encode_request(await self._body(request), self.settings.limits)
-        request.scope["shelfcode.products"] = len(wanted.products)
+        body = read_encode_request(await self._body(request), self.settings.limits)
+        request.scope["shelfcode.products"] = len(body.products)
         async with self.metrics.measured(request, "encode") as targets:
-            targets += self.answering.targets(surface, wanted.routing_key or caller.name)
-            results = await self.answering.encode(targets, wanted.products)
+            targets += self.answering.targets(surface, body.routing_key or caller.name)
+            results = await self.answering.encode(targets, body.products)
         return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
 
     @api.post(
@@ -138,10 +138,10 @@ class Surfaces:
     )
     async def similar(self, request: Request, surface: str) -> Response:
         caller = self._enter(request, surface)
-        wanted = read_similar_request(await self._body(request), self.settings.limits)
+        body = read_similar_request(await self._body(request), self.settings.limits)
         async with self.metrics.measured(request, "similar") as targets:
-            targets += self.answering.targets(surface, wanted.routing_key or caller.name)
-            results = await self.answering.neighbours(targets, wanted)
+            targets += self.answering.targets(surface, body.routing_key or caller.name)
+            results = await self.answering.neighbours(targets, body)
         return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
 
     @api.get("/v1/items/{item_id:path}", response_model=ItemResponse, summary="A product of the catalog and its semantic IDs")

@@ -73,15 +73,15 @@ def shortage(settings: SurfaceSettings, cluster: Mapping[str, float]) -> str | N
     return f"the endpoint asks for {sums} ({'; '.join(parts)}); ask for less in surfaces.yaml, or use a larger cluster"
 
 
-def waiting_for(deployment: DeploymentResources, cluster: Mapping[str, float], free: Mapping[str, float]) -> str:
-    """Why a deployment without a running replica waits.
+def waiting_for(deployment: DeploymentResources, cluster: Mapping[str, float], free: Mapping[str, float]) -> str | None:
+    """What a deployment waits for that has no replica on any node; None where there is enough for one.
 
     Args:
         cluster, free: all that the cluster has, and what nobody has taken of it.
     """
     lacking = [name for name, amount in deployment.per_replica.items() if amount > free.get(name, 0.0)]
     if not lacking:
-        return f"deployment {deployment.deployment} is starting"
+        return None
     left = " and ".join(f"{free.get(name, 0.0):g} of {cluster.get(name, 0.0):g} {name}" for name in lacking)
     return (
         f"deployment {deployment.deployment} waits for {_amounts(deployment.per_replica)}; the cluster has {left} free. "
