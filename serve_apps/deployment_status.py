@@ -1,15 +1,18 @@
 """Why a deployment cannot start: what Ray Serve and the cluster know of it."""
 
+import time
 from collections.abc import Collection
 from typing import Any
 
 import ray
 from ray.serve.context import _get_global_client  # serve.status() does not say which replicas have a place on a node
 
-from shelfcode.serving.resources import deployment_resources, waiting_for
+from shelfcode.serving.resources import deployment_resources, shortage, waiting_for
 from shelfcode.serving.surface_settings import SurfaceSettings
 
 FAILED = ("UNHEALTHY", "DEPLOY_FAILED")
+PLACED_WITHIN_SECONDS = 30
+"""A replica counts as placed when its process has imported its code, which takes a busy machine a while."""
 
 
 def why_blocked(settings: SurfaceSettings, application: str, deployments: Collection[str]) -> str | None:
@@ -20,6 +23,7 @@ def why_blocked(settings: SurfaceSettings, application: str, deployments: Collec
     """
     known: dict[str, Any] = _get_global_client().get_serve_details()["applications"][application]["deployments"]
     cluster, free = ray.cluster_resources(), ray.available_resources()
+    too_small = shortage(settings, cluster) is not None
     reasons: list[str | None] = []
     for needed in deployment_resources(settings):
         details = known.get(needed.deployment)
@@ -28,5 +32,7 @@ def why_blocked(settings: SurfaceSettings, application: str, deployments: Collec
         if details["status"] in FAILED:
             reasons.append(f"deployment {needed.deployment} failed: {details['message']}")
         elif not any(replica["node_id"] for replica in details["replicas"]):
-            reasons.append(waiting_for(needed, cluster, free))
+            now = time.time()
+            waited = now - min((replica["start_time_s"] for replica in details["replicas"]), default=now)
+            reasons.append(waiting_for(needed, cluster, free) if too_small or waited > PLACED_WITHIN_SECONDS else None)
     return "; ".join(filter(None, reasons)) or None
