@@ -1,17 +1,15 @@
 """How a request is answered once it is let in: which releases it goes to, and what the deployments behind answer."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from serve_apps.deployment_status import why_blocked
 from shelfcode.semantic_id import format_codes
 from shelfcode.serving import routing
 from shelfcode.serving.api.access import Gate
@@ -29,7 +27,7 @@ QUESTIONS_PER_CALL, QUESTION_CALLS_AT_ONCE = 64, 3
 PATIENCE_SECONDS = 30
 """Time for a dead replica to be replaced; after it, a request fails."""
 BLOCKED_SECONDS = 10
-"""Time between two looks at what keeps a deployment from starting; loading a release may take longer, and is waited for."""
+"""Time between two looks at what keeps a deployment from starting. Loading a release may take longer, and is waited for."""
 DOWN = (RayActorError, DeploymentUnavailableError)
 """Errors that mean that a part of the server is down for now."""
 
@@ -45,6 +43,8 @@ class Answering:
 
     Args:
         index, flavors, extractor: the deployments; `extractor` is None where only the rules extract.
+        why_blocked: names of deployments -> what keeps any of them from starting, if anything does.
+        blocked_seconds: time between two looks at that.
     """
 
     def __init__(
@@ -54,7 +54,10 @@ class Answering:
         index: DeploymentHandle,
         flavors: dict[str, DeploymentHandle],
         extractor: DeploymentHandle | None,
+        why_blocked: Callable[[Collection[str]], str | None],
+        blocked_seconds: float = BLOCKED_SECONDS,
     ) -> None:
+        self.why_blocked, self.blocked_seconds = why_blocked, blocked_seconds
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
         self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_PER_CALL, at_once=QUESTION_CALLS_AT_ONCE)
@@ -175,19 +178,18 @@ class Answering:
         """
         flavor = release.partition("@")[0]
         names, handles = (flavor_deployment(flavor), INDEX), (self.flavors[flavor], self.index)
-        loading = asyncio.gather(*(_prepared(handle, release) for handle in handles))
-        while not (await asyncio.wait([loading], timeout=BLOCKED_SECONDS))[0]:
-            if why := await self._why_blocked(names):
-                loading.cancel()
+        loading = [asyncio.ensure_future(_prepared(handle, release)) for handle in handles]
+        while (await asyncio.wait(loading, timeout=self.blocked_seconds))[1]:
+            if why := await asyncio.to_thread(self.why_blocked, names):
+                for each in loading:
+                    each.cancel()
                 raise Unavailable(why)
         try:
-            answers = [each for replicas in await loading for each in replicas]
+            answers = [each for replicas in await asyncio.gather(*loading) for each in replicas]
         except DOWN as error:
-            raise Unavailable(await self._why_blocked(names) or f"{' or '.join(names)} did not answer; it is asked again") from error
+            why = await asyncio.to_thread(self.why_blocked, names)
+            raise Unavailable(why or f"{' or '.join(names)} did not answer; it is asked again") from error
         return next((each for each in answers if each.problem), answers[0])
-
-    async def _why_blocked(self, names: Sequence[str]) -> str | None:
-        return await asyncio.to_thread(why_blocked, self.settings, serve.get_replica_context().app_name, names)
 
 
 async def _called(method: Any, *arguments: Any) -> Any:

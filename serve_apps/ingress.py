@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.context import _get_global_client  # where Serve keeps what it listens on
 from ray.serve.exceptions import DeploymentUnavailableError
@@ -13,6 +15,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 
 from serve_apps.answering import DOWN, Answering
+from serve_apps.deployment_status import why_blocked
 from serve_apps.request_metrics import RequestMetrics
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
@@ -97,7 +100,9 @@ class Surfaces:
         extractor: DeploymentHandle | None,
     ) -> None:
         check_listening(settings, _get_global_client().http_config.host)
-        self.settings, self.answering = settings, Answering(workspace, settings, index, flavors, extractor)
+        application = serve.get_replica_context().app_name
+        self.settings = settings
+        self.answering = Answering(workspace, settings, index, flavors, extractor, partial(why_blocked, settings, application))
         self.gate, self.releases, self.metrics = self.answering.gate, self.answering.releases, RequestMetrics()
         self.pages = Site(self.answering, lambda request: self._enter(request, page=True), DOWN)
         await self.releases.refresh()
