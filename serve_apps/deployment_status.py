@@ -30,9 +30,9 @@ def why_blocked(settings: SurfaceSettings, application: str, deployments: Collec
         if details is None or needed.deployment not in deployments:
             continue
         if details["status"] in FAILED:
-            reasons.append(f"deployment {needed.deployment} failed: {details['message']}")
-        elif not any(replica["node_id"] for replica in details["replicas"]):
+            reasons.append(f"deployment {needed.deployment} failed: {details.get('message')}")
+        elif not any(replica.get("node_id") for replica in details["replicas"]):
             now = time.time()
-            waited = now - min((replica["start_time_s"] for replica in details["replicas"]), default=now)
+            waited = now - min((replica.get("start_time_s") or now for replica in details["replicas"]), default=now)
             reasons.append(waiting_for(needed, cluster, free) if too_small or waited > PLACED_WITHIN_SECONDS else None)
     return "; ".join(filter(None, reasons)) or None
