@@ -1,6 +1,6 @@
 """The whole way on one machine: make the sample catalog, train both flavors on it, hold them against what is known of its products.
 
-python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--extractor rules|vllm]
+python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--extractor vllm|rules] [--verbose]
 """
 
 from pathlib import Path
@@ -10,10 +10,13 @@ import typer
 
 import evaluate_flavor
 import make_sample_catalog
-import train_flavor
+from shelfcode.evaluation.behaviour.behavioural_alignment import LiftRatio
+from shelfcode.evaluation.behaviour.behavioural_report import lift_contrasts
 from shelfcode.job.command import run_job
-from shelfcode.job.screen import say, show_figures
+from shelfcode.job.screen import hushed, rows_sentence, say, show_judged, show_lines, show_prefixes
+from shelfcode.job.training import train_flavor
 
+FLAVORS = Path(__file__).parent / "flavors"
 SMALL_EXTRACTOR = [
     "extractor.engine=vllm",
     "extractor.model=package:shelfcode.attributes.small_extractor",
@@ -25,26 +28,39 @@ def main(
     out: Annotated[Path, typer.Option("--out", help="Folder for the sample catalog and the workspace.")] = Path("demo"),
     size: Annotated[int, typer.Option("--size", min=2000, help="Products of the sample catalog.")] = 5000,
     steps: Annotated[
-        int, typer.Option("--steps", min=1, help="Training steps a flavor; the recipes' own number suits larger catalogs.")
+        int, typer.Option("--steps", min=1, help="Training steps per flavor; the recipes' own number suits larger catalogs.")
     ] = 300,
     extractor: Annotated[
-        Literal["rules", "vllm"], typer.Option("--extractor", help="vllm: the small language model that comes with the package.")
-    ] = "rules",
+        Literal["vllm", "rules"],
+        typer.Option("--extractor", help="vllm: the small language model that comes with the package. rules: faster, and worse codes."),
+    ] = "vllm",
 ) -> dict[str, Any]:
-    """Make the sample catalog, train precision and discovery on it, and print both side by side."""
-    sample = make_sample_catalog.main(out / "sample", size)
-    settings = ["hardware=cpu", f"training.steps={steps}"]
+    """Make the sample catalog, train precision and discovery on it, and show both side by side."""
+    say(f"A sample shop of {size:,} products and both flavors for it: a few minutes.")
+    workspace, settings = str(out / "workspace"), ["hardware=cpu", f"training.steps={steps}"]
     settings_of = {"precision": settings, "discovery": [*settings, *(SMALL_EXTRACTOR if extractor == "vllm" else [])]}
-    results = [train_flavor.main(flavor, sample["catalog"], str(out / "workspace"), flags) for flavor, flags in settings_of.items()]
-    show_figures(
-        "both flavors",
-        {result["release"]: {**result["metrics"], **{f"rows {n}": c for n, c in result["rows"].items()}} for result in results},
+    with hushed():
+        sample = make_sample_catalog.main(out / "sample", size)
+        trained = [train_flavor(flavor, FLAVORS, sample["catalog"], workspace, flags) for flavor, flags in settings_of.items()]
+        compared = evaluate_flavor.main("discovery", workspace, against="precision", pairs=sample["facts"])
+
+    releases = [each.release for each in trained]
+    for release in releases:
+        say(f"{release.name}: {rows_sentence(release)}")
+    show_prefixes(trained[-1].prefixes)
+    show_judged(releases)
+    names = (compared["release"], compared["against"])
+    contrasts = lift_contrasts([LiftRatio.model_validate(ratio) for ratio in compared["lift_ratio"]], names)
+    rows = [(each.name, *each.lifts, each.text, each.verdict or "not told apart") for each in contrasts]
+    show_lines(
+        "how much likelier than chance two products share a first codeword when they are",
+        [("", *names, "ratio [95% interval]", "more"), *rows],
     )
-    for result in results:
-        say(f"report of {result['release']}: {result['path']}/report.html")
-    compared = evaluate_flavor.main("discovery", str(out / "workspace"), against="precision", pairs=sample["facts"])
-    say(f"both flavors against the planted facts: {compared['comparison']}")
-    return {"sample": sample, "releases": results, "comparison": compared["comparison"]}
+    show_lines(
+        "reports", [*((each.release.name, each.report) for each in trained), ("both, against the planted facts", compared["comparison"])]
+    )
+    say("next: make serve" if out == Path("demo") else f"next: python jobs/serve_surfaces.py --workspace {workspace}")
+    return {"sample": sample, "releases": [each.result() for each in trained], "comparison": compared["comparison"]}
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
 """The Ray that a job runs on, and the one count of retries that all processes of the job share."""
 
 import contextlib
+import json
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.data
+import ray.experimental.internal_kv
 from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.job.screen import say_log
+from shelfcode.job.capacity import Node, Stage, fewer_cpus, lowered_settings
+from shelfcode.job.screen import say, say_log
+from shelfcode.recipe_file import AnySettings, validate_settings
 
+UNBOUNDED = 2**31
+"""Where an autoscaler knows no bound."""
 OWN = "local"
 """What RAY_ADDRESS says for a Ray of the job's own, which is also what a job starts without it."""
 LOGICAL_CPUS = 4
@@ -53,6 +60,51 @@ def start_ray(cpus: float = 0) -> None:
 def has_gpu() -> bool:
     """Whether the running Ray has a GPU now."""
     return ray.cluster_resources().get("GPU", 0) > 0
+
+
+def fit_to_cluster(settings: AnySettings, stages: Sequence[Stage]) -> AnySettings:
+    """The settings as the running Ray has room for them: with fewer CPUs per actor or worker where it must be, which is said.
+
+    Raises:
+        ShelfcodeError: there is no room even so; names what is missing and the field to change.
+    """
+    nodes = cluster_nodes()
+    if nodes is None:
+        return settings
+    lowered = fewer_cpus(stages, nodes)
+    for field, cpus in lowered.items():
+        say(f"{field} is {cpus} here: the cluster has no room for more")
+    return (
+        validate_settings(type(settings), lowered_settings(settings.model_dump(), lowered), "fitted to the cluster")
+        if lowered
+        else settings
+    )
+
+
+def cluster_nodes() -> list[Node] | None:
+    """The nodes that the running Ray has or, where it scales by itself, may have; None where nobody can say how far it may grow."""
+    config = ray._private.state.state.get_cluster_config()
+    if config is not None and config.node_group_configs:
+        groups = [(group.resources, group.max_count) for group in config.node_group_configs]
+        return [
+            Node(_unbounded(held.get("CPU", 0)), _unbounded(held.get("GPU", 0)), number if number >= 0 else UNBOUNDED)
+            for held, number in groups
+        ]
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    if any(node["Labels"].get("ray.io/node-group") for node in alive) or _scales_by_itself():
+        return None
+    return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in alive]
+
+
+def _unbounded(amount: float) -> float:
+    return UNBOUNDED if amount < 0 else amount
+
+
+def _scales_by_itself() -> bool:
+    """Whether an autoscaler with node types of its own reports; one that only mirrors a fixed cluster calls each node's type node_ID."""
+    report = ray.experimental.internal_kv._internal_kv_get(ray._private.ray_constants.DEBUG_AUTOSCALING_STATUS)
+    types = (json.loads(report).get("autoscaler_report") or {}).get("active_nodes", {}) if report else {}
+    return any(not name.startswith("node_") for name in types)
 
 
 @dataclass(frozen=True)

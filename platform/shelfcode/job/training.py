@@ -1,0 +1,144 @@
+"""Training a flavor from end to end: catalog -> embeddings -> quantizer -> semantic IDs -> evaluation -> a published release."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_taxonomy
+from shelfcode.catalog.source import list_source
+from shelfcode.embedding.encoder import embeddings_folder
+from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.errors import ShelfcodeError
+from shelfcode.evaluation.pipeline import evaluate_draft
+from shelfcode.flavor import Recipe
+from shelfcode.job.capacity import flavor_stages
+from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
+from shelfcode.job.leased_workspace import open_workspace
+from shelfcode.job.screen import say, say_embedded, stage
+from shelfcode.lease import Lease
+from shelfcode.quantization.fitting import check_size, contrast_possible
+from shelfcode.quantization.model_file import save_model
+from shelfcode.quantization.pipeline import encode_embeddings
+from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, training_run
+from shelfcode.recipe_file import load_recipe
+from shelfcode.releases.release import Manifest, current_release, publish
+from shelfcode.releases.warm_start import choose_start
+from shelfcode.train import has_checkpoint
+from shelfcode.workspace import Workspace, new_run
+
+
+@dataclass(frozen=True)
+class TrainedFlavor:
+    """A release just published.
+
+    Attributes:
+        prefixes: some prefixes, each with the titles of products below it.
+        run: name of the run, under which rejected rows are kept.
+        extraction: how attributes came about, as counts; None where the flavor needs none.
+    """
+
+    workspace: Workspace
+    release: Manifest
+    prefixes: list[tuple[str, list[str]]]
+    snapshot: Snapshot
+    run: str
+    extraction: dict[str, int] | None
+
+    @property
+    def report(self) -> str:
+        """Where the report is."""
+        return f"{self.workspace.address(self.release.folder)}/report.html"
+
+    def result(self) -> dict[str, Any]:
+        """The last line of the job."""
+        release, churn = self.release, self.release.churn
+        return {
+            "release": release.name, "path": self.workspace.address(release.folder), "rows": release.rows.model_dump(),
+            "metrics": release.metrics, "churn": churn and {"against": churn["against"], "changed": churn["changed"]},
+            **({} if self.extraction is None else {"extraction": self.extraction}),
+        }  # fmt: skip
+
+
+def train_flavor(
+    flavor: str, flavors: Path, catalog: str, workspace: str, overrides: Sequence[str] = (), hold: bool = False, wait: float = 0
+) -> TrainedFlavor:
+    """Train a flavor on a catalog and publish the release. What is wrong with the flags is said before a Ray is started.
+
+    Args:
+        flavor: name of a YAML file in the folder `flavors`, or the path of one.
+        overrides: `key.sub=value` of any recipe field.
+        hold: leave the release that is current where it is.
+        wait: seconds to wait for another run that writes the same flavor.
+
+    Raises:
+        ShelfcodeError: whatever the user can mend.
+    """
+    check_flavor(flavor, flavors, overrides)
+    list_source(catalog)
+    start_ray()
+    recipe = load_recipe(flavor, flavors, overrides, has_gpu())
+    recipe = fit_to_cluster(recipe, flavor_stages(recipe))
+    run = new_run(f"train-{recipe.name}")
+    with open_workspace(workspace, recipe.name, run, wait) as (opened, lease):
+        return _train(pin_models(recipe, opened), catalog, opened, lease, run, hold)
+
+
+def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
+    """Refuse a recipe that is wrong whatever the hardware, which only a running Ray knows.
+
+    Raises:
+        ShelfcodeError: the message names file and field.
+    """
+    try:
+        load_recipe(flavor, flavors, overrides, gpu=False)
+    except ShelfcodeError as error:
+        try:
+            load_recipe(flavor, flavors, overrides, gpu=True)
+        except ShelfcodeError:
+            raise error from None
+
+
+def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool) -> TrainedFlavor:
+    parent = current_release(workspace, recipe.name)
+    start = choose_start(recipe, embeddings_folder(recipe), parent)
+    if start.told:
+        say(start.told)
+
+    with stage("reading the catalog", unit="rows") as progress:
+        snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    check_size(recipe, snapshot.products)
+
+    with stage("embedding", snapshot.products) as progress:
+        embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
+    say_embedded(embedded)
+
+    taxonomy = snapshot_taxonomy(workspace, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
+    if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
+        say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
+    folder = training_run(recipe, embedded, taxonomy, start.weights)
+    draft = f"{folder}/draft"
+    if has_checkpoint(workspace, folder):
+        say("an earlier run of this training was broken off: going on from its last checkpoint")
+    with stage("finding each product's neighbourhood"):
+        prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights)
+    with stage(f"training {recipe.training.steps} steps"):
+        weights = train_quantizer(recipe, embedded, workspace, folder, start.weights)
+    if start.codes:
+        item_keys_N = snapshot_item_keys(workspace, snapshot)[embedded.positions_N]
+        with stage("naming codewords"):
+            weights = name_codewords(recipe, embedded, item_keys_N, workspace, weights, start.codes)
+    workspace.remove(draft)
+    save_model(workspace, draft, weights)
+
+    with stage("encoding", len(embedded.keys_N)) as progress:
+        encode_embeddings(embedded, recipe, workspace, draft, f"{draft}/semantic_ids", progress)
+    with stage("evaluating"):
+        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent)
+
+    lease.check()
+    release = publish(workspace, draft, evaluated.manifest, make_current=not hold)
+    workspace.remove(folder)
+    extraction = embedded.extracted.counts() if embedded.extracted else None
+    return TrainedFlavor(workspace, release, evaluated.prefixes, snapshot, run, extraction)
