@@ -36,17 +36,17 @@ def main(
     max_churn_l1: ChurnL1Flag = None, max_churn: ChurnFlag = None, max_spearman_loss: LossFlag = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Compare two releases of a flavor as they were published; exit code 1 when a gate that was given does not hold."""
-    home = Workspace(workspace)
-    new, old = load_manifest(home, release), load_manifest(home, against)
+    opened = Workspace(workspace)
+    new, old = load_manifest(opened, release), load_manifest(opened, against)
     if new.flavor != old.flavor:
         raise ShelfcodeError(
             f"{new.name} and {old.name} are of two flavors, whose codewords have nothing to do with each other; "
             f"evaluate_flavor.py --release {new.name} --against {old.name} compares what they are worth"
         )
     names = (new.name, old.name)
-    title, of_new, of_old = " against ".join(names), read_evaluation(home, new.folder), read_evaluation(home, old.folder)
-    migration = read_migration(home, old.folder, new.folder)
-    churn = release_churn(home, migration, old, new)
+    title, of_new, of_old = " against ".join(names), read_evaluation(opened, new.folder), read_evaluation(opened, old.folder)
+    migration = read_migration(opened, old.folder, new.folder)
+    churn = release_churn(opened, migration, old, new)
     limits = {"max_churn_l1": max_churn_l1, "max_churn": max_churn, "max_spearman_loss": max_spearman_loss}
     gates = release_gates(limits, churn, of_new, of_old)
 
@@ -54,22 +54,22 @@ def main(
     show_figures(f"churn: {title}", churn_columns(churn), row="department")
     show_figures("what became of prefixes", fate_columns(churn), row="level")
     say(f"{churn.products:,} products are of both, {churn.added:,} are new, {churn.removed:,} are gone")
-    if load_snapshot(home, new.catalog.snapshot) is None:
-        say(f"no churn by department: {home.url} no longer holds {new.catalog.snapshot}, which {new.name} was trained on")
+    if load_snapshot(opened, new.catalog.snapshot) is None:
+        say(f"no churn by department: {opened.url} no longer holds {new.catalog.snapshot}, which {new.name} was trained on")
     for reason in churn.undefined.values():
         say(f"no churn: {reason}")
 
     folder = f"evaluations/{new.name}-against-{old.name}"
-    write_migration(home, folder, migration)
-    home.write_json(f"{folder}/churn.json", churn.model_dump(mode="json"))
-    home.write_bytes(f"{folder}/report.html", comparison_html(of_new, of_old, names, title, churn=churn).encode())
-    say(f"side by side: {home.address(f'{folder}/report.html')}")
+    write_migration(opened, folder, migration)
+    opened.write_json(f"{folder}/churn.json", churn.model_dump(mode="json"))
+    opened.write_bytes(f"{folder}/report.html", comparison_html(of_new, of_old, names, title, churn=churn).encode())
+    say(f"side by side: {opened.address(f'{folder}/report.html')}")
     for gate in gates:
         say(gate.sentence())
 
     changed = {f"l{level}": share for level, share in enumerate(churn.changed, start=1)}
     return {
-        "release": new.name, "against": old.name, "path": home.address(folder),
+        "release": new.name, "against": old.name, "path": opened.address(folder),
         "metrics": headline(of_new), "metrics_against": headline(of_old),
         "churn": {"products": churn.products, "added": churn.added, "removed": churn.removed, "changed": changed},
         "gates": {gate.name: {"limit": gate.limit, "value": gate.value, "held": gate.held} for gate in gates},

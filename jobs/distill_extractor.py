@@ -14,7 +14,9 @@ from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.distil.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.settings import CatalogSettings
-from shelfcode.job.cluster import start_ray
+from shelfcode.catalog.source import list_source
+from shelfcode.job.capacity import training_stage
+from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.screen import say, show_figures, stage
@@ -32,26 +34,28 @@ def main(
     set_: SetFlag = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a student on what a teacher said of a catalog, measure it on pairs held out, and save it."""
-    recipe, home = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
+    recipe, opened = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
     check_place(out)
     teacher = read_teacher(attributes, recipe.attributes)
+    list_source(catalog)
     start_ray()
+    recipe = fit_to_cluster(recipe, [training_stage(recipe.workers, recipe.cpus_per_worker, recipe.use_gpu, prefix="")])
 
     with stage("reading the catalog", unit="rows") as progress:
-        snapshot = take_snapshot(catalog, CatalogSettings(), home, new_run("distill"), progress)
-    pairs = teaching_pairs(home, snapshot, teacher, recipe.attributes)
+        snapshot = take_snapshot(catalog, CatalogSettings(), opened, new_run("distill"), progress)
+    pairs = teaching_pairs(opened, snapshot, teacher, recipe.attributes)
     taught = len(pairs.texts) - min(recipe.held_out, len(pairs.texts) // 10)
     say(f"{len(pairs.texts):,} pairs, {len(pairs.texts) - taught:,} of them held out; {pairs.silent:,} products without an answer")
     say(f"{pairs.dropped:,} ingredients and tags of the teacher's are not taught: the product's own text does not support them")
 
     with stage(f"training {recipe.steps} steps"):
-        model, tokenizer, run = train_student(recipe, pairs.texts[:taught], pairs.answers[:taught], home)
+        model, tokenizer, run = train_student(recipe, pairs.texts[:taught], pairs.answers[:taught], opened)
     with stage("answering what was held out", len(pairs.texts) - taught) as progress:
         found = answer_all(model, tokenizer, pairs.texts[taught:], recipe.attributes, progress)
     scores = field_scores(found, pairs.known[taught:])
 
     place_student(out, model, tokenizer)
-    home.remove(run)
+    opened.remove(run)
     show_figures(f"{out}, on pairs held out", {"F1": {name: score.f1 for name, score in scores.items()}})
     rows = {"read": snapshot.read, "taught": taught, "held_out": len(pairs.texts) - taught, "without_answer": pairs.silent}
     metrics = {"macro_f1": macro_f1(scores), **{f"{name}_f1": score.f1 for name, score in scores.items()}}

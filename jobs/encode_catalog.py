@@ -8,15 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.source import list_source
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
 from shelfcode.flavor import Recipe
-from shelfcode.job.cluster import start_ray
+from shelfcode.job.capacity import coding_stages
+from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, show_figures, show_prefixes, show_rejected, stage
+from shelfcode.job.screen import say, say_embedded, show_prefixes, show_rejected, stage
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.releases.release import Manifest, RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
@@ -29,37 +31,39 @@ def main(
     flavor: FlavorFlag, catalog: CatalogFlag, workspace: WorkspaceFlag, release: ReleaseFlag = None, set_: SetFlag = None
 ) -> dict[str, Any]:
     """Code a catalog with a frozen release; the model is not touched. --set reaches catalog.* and how the encoder runs."""
-    home = Workspace(workspace)
-    manifest = load_manifest(home, release or flavor)
+    opened = Workspace(workspace)
+    manifest = load_manifest(opened, release or flavor)
     if manifest.flavor != flavor:
         raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
     recipe = release_recipe(manifest, set_ or [])
-    recipe = pin_models(recipe, home)
+    recipe = pin_models(recipe, opened)
+    list_source(catalog)
     start_ray()
+    recipe = fit_to_cluster(recipe, coding_stages(recipe))
     run = new_run(f"encode-{flavor}")
-    with open_workspace(workspace, run, run) as (home, _):
-        return encode(manifest, recipe, catalog, home, run)
+    with open_workspace(workspace, run, run) as (opened, _):
+        return encode(manifest, recipe, catalog, opened, run)
 
 
-def encode(manifest: Manifest, recipe: Recipe, catalog: str, home: Workspace, run: str) -> dict[str, Any]:
+def encode(manifest: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, run: str) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
-        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
+        snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
     with stage("embedding", snapshot.products) as progress:
-        embedded = embed_catalog(snapshot, recipe, home, run, progress)
+        embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)
 
     draft, target = f"runs/{run}", f"encoded/{manifest.name}/{run}"
     with stage("encoding", len(embedded.keys_N)) as progress:
-        encode_embeddings(embedded, recipe, home, manifest.folder, f"{draft}/semantic_ids", progress)
-    coded = read_coded_catalog(home, snapshot, embedded, draft)
-    home.move_folder(draft, target)
+        encode_embeddings(embedded, recipe, workspace, manifest.folder, f"{draft}/semantic_ids", progress)
+    coded = read_coded_catalog(workspace, snapshot, embedded, draft)
+    workspace.move_folder(draft, target)
 
     rows = RowCounts(read=snapshot.read, coded=len(coded.codes_NL), rejected=snapshot.read - len(coded.codes_NL)).model_dump()
     show_prefixes(example_prefixes(coded))
-    show_figures(f"coded by {manifest.name}", {"rows": rows})
-    show_rejected(home, snapshot, run)
-    say(f"semantic IDs: {home.address(target)}/semantic_ids")
-    return {"release": manifest.name, "path": home.address(f"{target}/semantic_ids"), "rows": rows}
+    say(f"coded by {manifest.name}: {rows['read']:,} rows read, {rows['coded']:,} coded, {rows['rejected']:,} rejected")
+    show_rejected(workspace, snapshot, run)
+    say(f"semantic IDs: {workspace.address(target)}/semantic_ids")
+    return {"release": manifest.name, "path": workspace.address(f"{target}/semantic_ids"), "rows": rows}
 
 
 if __name__ == "__main__":

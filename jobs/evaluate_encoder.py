@@ -13,13 +13,15 @@ import typer
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
+from shelfcode.catalog.source import list_source
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
 from shelfcode.embedding.relevance.recipe import load_relevance_recipe
 from shelfcode.embedding.relevance.train import measure_encoder
 from shelfcode.embedding.relevance.training_set import gather_set
 from shelfcode.interactions.judgments import read_judgments
-from shelfcode.job.cluster import start_ray
+from shelfcode.job.capacity import Stage, encoder_need
+from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.screen import say, show_figures, stage
@@ -38,23 +40,25 @@ def main(
     recipe: RecipeFlag = "relevance", set_: SetFlag = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure an encoder on judgments, beside another one where one is named; the recipe says how texts are made and embedded."""
-    home, settings = Workspace(workspace), load_relevance_recipe(recipe, RECIPES, set_ or [])
+    opened, settings = Workspace(workspace), load_relevance_recipe(recipe, RECIPES, set_ or [])
     encoders = [
-        pin_encoder(settings.encoder.model_copy(update={"model": model, "revision": None}), home) for model in (encoder, against) if model
+        pin_encoder(settings.encoder.model_copy(update={"model": model, "revision": None}), opened) for model in (encoder, against) if model
     ]
+    list_source(catalog)
     start_ray()
+    settings = fit_to_cluster(settings, [Stage("embedding", (encoder_need(settings.encoder),), spare=1)])
     run = new_run("evaluate-encoder")
     with stage("reading the catalog", unit="rows") as progress:
-        snapshot = take_snapshot(catalog, settings.catalog, home, run, progress)
-    judged = read_judgments(judgments, snapshot_item_keys(home, snapshot), settings.data.unknown_products_max)
-    write_rejected(home, run, "judgments", judged.rejected)
+        snapshot = take_snapshot(catalog, settings.catalog, opened, run, progress)
+    judged = read_judgments(judgments, snapshot_item_keys(opened, snapshot), settings.data.unknown_products_max)
+    write_rejected(opened, run, "judgments", judged.rejected)
     say("\n".join(judged.account.lines()))
-    relevance = gather_set(judged, None, snapshot_taxonomy(home, snapshot).leaf_of_N, settings.text_view, home, snapshot)
+    relevance = gather_set(judged, None, snapshot_taxonomy(opened, snapshot).leaf_of_N, settings.text_view, opened, snapshot)
 
     similarities = []
     for named in encoders:
         with stage(f"measuring {named.model}"):
-            similarities.append(measure_encoder(named, relevance, home))
+            similarities.append(measure_encoder(named, relevance, opened))
     ranking = evaluate_ranking(similarities[0], relevance.query_R, relevance.label_R)
     result = {"encoder": encoders[0].model, "rows": asdict(judged.account), "metrics": ranking.model_dump(mode="json")}
     if not against:

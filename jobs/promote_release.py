@@ -31,16 +31,16 @@ FlavorFlag = Annotated[
 
 def main(action: ActionArgument, workspace: WorkspaceFlag, release: ReleaseFlag = None, flavor: FlavorFlag = None) -> dict[str, Any]:
     """List and show releases; promote one, or roll a flavor back to the release that was current before."""
-    home, flags = Workspace(workspace), given_flags(action, release=release, flavor=flavor)
+    opened, flags = Workspace(workspace), given_flags(action, release=release, flavor=flavor)
     match action:
         case "list":
-            return list_releases(home, published_releases(home, flavor))
+            return list_releases(opened, published_releases(opened, flavor))
         case "show":
-            return show_release(home, load_manifest(home, flags["release"]))
+            return show_release(opened, load_manifest(opened, flags["release"]))
         case "promote":
-            return tell_current(home, promote(home, flags["release"]))
+            return tell_current(opened, promote(opened, flags["release"]))
         case "rollback":
-            return tell_current(home, roll_back(home, flags["flavor"]))
+            return tell_current(opened, roll_back(opened, flags["flavor"]))
 
 
 def given_flags(action: str, **flags: str | None) -> dict[str, str]:
@@ -53,39 +53,39 @@ def given_flags(action: str, **flags: str | None) -> dict[str, str]:
     return given
 
 
-def list_releases(home: Workspace, manifests: list[Manifest]) -> dict[str, Any]:
-    current = {current_name(home, flavor) for flavor in {manifest.flavor for manifest in manifests}}
+def list_releases(workspace: Workspace, manifests: list[Manifest]) -> dict[str, Any]:
+    current = {current_name(workspace, flavor) for flavor in {manifest.flavor for manifest in manifests}}
     columns: dict[str, dict[str, object]] = {
         "": {manifest.name: "current" if manifest.name in current else "" for manifest in manifests},
         "created": {manifest.name: manifest.created[:16].replace("T", " ") for manifest in manifests},
         "coded": {manifest.name: f"{manifest.rows.coded:,}" for manifest in manifests},
         **{label: {manifest.name: manifest.metrics.get(figure) for manifest in manifests} for label, figure in SHOWN.items()},
     }
-    show_figures(f"releases in {home.url}", columns, row="release")
-    return {"releases": [account(home, manifest) | {"current": manifest.name in current} for manifest in manifests]}
+    show_figures(f"releases in {workspace.url}", columns, row="release")
+    return {"releases": [account(workspace, manifest) | {"current": manifest.name in current} for manifest in manifests]}
 
 
-def show_release(home: Workspace, manifest: Manifest) -> dict[str, Any]:
-    history = [asdict(move) for move in release_history(home, manifest.flavor)]
+def show_release(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
+    history = [asdict(move) for move in release_history(workspace, manifest.flavor)]
     rows = {f"rows {name}": f"{count:,}" for name, count in manifest.rows.model_dump().items()}
     facts = {"created": manifest.created, "parent": manifest.parent, **manifest.catalog.model_dump(), **rows}
     show_figures(manifest.name, {"": {**facts, **manifest.metrics}}, row="fact")
     show_figures(
         f"moves of {manifest.flavor}", {name: {move["at"]: move[name] for move in history} for name in ("why", "version")}, row="at"
     )
-    current = manifest.name == current_name(home, manifest.flavor)
-    return account(home, manifest) | {"current": current, **manifest.facts(), "history": history}
+    current = manifest.name == current_name(workspace, manifest.flavor)
+    return account(workspace, manifest) | {"current": current, **manifest.facts(), "history": history}
 
 
-def tell_current(home: Workspace, manifest: Manifest) -> dict[str, Any]:
-    previous = previous_version(home, manifest.flavor)
+def tell_current(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
+    previous = previous_version(workspace, manifest.flavor)
     say(f"{manifest.name} is current; before it was {previous or 'none'}")
-    return account(home, manifest) | {"previous": previous}
+    return account(workspace, manifest) | {"previous": previous}
 
 
-def account(home: Workspace, manifest: Manifest) -> dict[str, Any]:
+def account(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
     facts = manifest.model_dump(mode="json", include={"created", "rows", "metrics"})
-    return {"release": manifest.name, "path": home.address(manifest.folder), **facts}
+    return {"release": manifest.name, "path": workspace.address(manifest.folder), **facts}
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import typer
 from shelfcode.catalog.changes import check_removals, compare_products
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_item_keys
+from shelfcode.catalog.source import list_source
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
-from shelfcode.job.cluster import start_ray
+from shelfcode.job.capacity import coding_stages
+from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, HoldFlag, SetFlag, WaitFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
@@ -39,52 +41,54 @@ def main(
     wait: WaitFlag = 0,
 ) -> dict[str, Any]:
     """Publish a release with the current one's model and the catalog's products. --set reaches catalog.* and how the models run."""
+    list_source(catalog)
     start_ray()
     run = new_run(f"reembed-{flavor}")
-    with open_workspace(workspace, flavor, run, wait) as (home, lease):
-        parent = load_manifest(home, f"{flavor}@current")
-        recipe = pin_models(release_recipe(parent, set_ or []), home)
+    with open_workspace(workspace, flavor, run, wait) as (opened, lease):
+        parent = load_manifest(opened, f"{flavor}@current")
+        recipe = pin_models(release_recipe(parent, set_ or []), opened)
+        recipe = fit_to_cluster(recipe, coding_stages(recipe))
         check_encoder(parent, recipe)
-        return reembed(parent, recipe, catalog, home, lease, run, allow_removals, hold)
+        return reembed(parent, recipe, catalog, opened, lease, run, allow_removals, hold)
 
 
 def reembed(
-    parent: Manifest, recipe: Recipe, catalog: str, home: Workspace, lease: Lease, run: str, allow_removals: bool, hold: bool
+    parent: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, allow_removals: bool, hold: bool
 ) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
-        snapshot = take_snapshot(catalog, recipe.catalog, home, run, progress)
-    item_keys_N = snapshot_item_keys(home, snapshot)
-    coded_K = read_item_keys(home, f"{parent.folder}/semantic_ids")
+        snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    item_keys_N = snapshot_item_keys(workspace, snapshot)
+    coded_K = read_item_keys(workspace, f"{parent.folder}/semantic_ids")
     check_removals(coded_K, item_keys_N, allow_removals)
 
     with stage("embedding", snapshot.products) as progress:
-        embedded = embed_catalog(snapshot, recipe, home, run, progress)
+        embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)
     item_keys_N = item_keys_N[embedded.positions_N]
-    changes = compare_products(coded_K, read_coded_texts(home, parent.folder), item_keys_N, embedded.keys_N)
+    changes = compare_products(coded_K, read_coded_texts(workspace, parent.folder), item_keys_N, embedded.keys_N)
     counts = changes.counts(rejected=snapshot.read - len(item_keys_N))
     show_figures(f"since {parent.name}", {"products": counts})
-    show_rejected(home, snapshot, run)
-    told = {"changes": counts, "embedded": embedded.embedded}
+    show_rejected(workspace, snapshot, run)
+    more = {"changes": counts, "embedded": embedded.embedded}
     if not changes.any and snapshot.fingerprint == parent.catalog.fingerprint:
         say(f"nothing changed: {parent.name} stays as it is")
         rows = {"read": snapshot.read, "coded": len(item_keys_N), "rejected": counts["rejected"]}
-        return {"release": parent.name, "path": home.address(parent.folder), "rows": rows, "metrics": parent.metrics, **told}
+        return {"release": parent.name, "path": workspace.address(parent.folder), "rows": rows, "metrics": parent.metrics, **more}
 
     draft = f"runs/reembed-{recipe.name}"  # what an earlier run left there was not published
-    home.remove(draft)
-    copy_model(home, parent.folder, draft)
+    workspace.remove(draft)
+    copy_model(workspace, parent.folder, draft)
     with stage("encoding", len(item_keys_N)) as progress:
-        recode(embedded, item_keys_N, changes.new_N, recipe, home, parent.folder, f"{draft}/semantic_ids", progress)
+        recode(embedded, item_keys_N, changes.new_N, recipe, workspace, parent.folder, f"{draft}/semantic_ids", progress)
     with stage("evaluating"):
-        evaluated = evaluate_draft(home, snapshot, embedded, recipe, draft, parent, model_from=parent.model_from or parent.name)
+        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent, model_from=parent.model_from or parent.name)
 
     lease.check()
-    release = publish(home, draft, evaluated.manifest, make_current=not hold)
+    release = publish(workspace, draft, evaluated.manifest, make_current=not hold)
     show_release(release, evaluated.prefixes)
-    say(f"report: {home.address(release.folder)}/report.html")
+    say(f"report: {workspace.address(release.folder)}/report.html")
     rows = release.rows.model_dump()
-    return {"release": release.name, "path": home.address(release.folder), "rows": rows, "metrics": release.metrics, **told}
+    return {"release": release.name, "path": workspace.address(release.folder), "rows": rows, "metrics": release.metrics, **more}
 
 
 if __name__ == "__main__":

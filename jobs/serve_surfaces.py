@@ -11,12 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.job.cluster import start_ray
+from shelfcode.errors import ShelfcodeError
+from shelfcode.job.cluster import cluster_nodes, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import WorkspaceFlag
 from shelfcode.job.screen import say, say_result, stage
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.examples import example_requests
+from shelfcode.serving.resources import deployment_resources, shortage, total_resources
 from shelfcode.serving.surface_settings import load_surfaces
 
 SURFACES = Path(__file__).parents[1] / "serve_apps" / "surfaces.yaml"
@@ -41,7 +43,11 @@ def main(
 
     from serve_apps.surfaces import Arguments, app
 
-    start_ray()
+    start_ray(cpus=total_resources(deployment_resources(settings)).get("CPU", 0) + 1)  # one over for what Serve itself does
+    nodes = cluster_nodes()
+    held = {"CPU": sum(node.number * node.cpus for node in nodes or ()), "GPU": sum(node.number * node.gpus for node in nodes or ())}
+    if nodes is not None and (lacking := shortage(settings, held)):
+        raise ShelfcodeError(lacking)
     with stage("starting the deployments"):
         serve.start(http_options={"host": host, "port": port})
         serve.run(app(Arguments(workspace=workspace, surfaces=surfaces)), name="surfaces", route_prefix="/")

@@ -44,28 +44,28 @@ def main(
     start_ray()
     if not apply:
         return sweep(Workspace(workspace), rules, None)
-    with open_workspace(workspace, SWEEP, new_run("sweep"), wait) as (home, lease):
-        return sweep(home, rules, lease)
+    with open_workspace(workspace, SWEEP, new_run("sweep"), wait) as (opened, lease):
+        return sweep(opened, rules, lease)
 
 
-def sweep(home: Workspace, rules: KeepRules, lease: Lease | None) -> dict[str, Any]:
+def sweep(workspace: Workspace, rules: KeepRules, lease: Lease | None) -> dict[str, Any]:
     """Tell what goes; it goes where the lease is held."""
     with stage("looking at what is there"):
-        inventory = take_inventory(home)
-        kept = choose_kept(home, rules, inventory)
+        inventory = take_inventory(workspace)
+        kept = choose_kept(workspace, rules, inventory)
         uses = table_uses(kept.releases.values(), inventory)
-        removals = plan_removals(home, inventory, kept, uses, rules.older_than)
+        removals = plan_removals(workspace, inventory, kept, uses, rules.older_than)
     with stage("looking through tables", unit="parts") as progress:
-        plans = plan_compaction(home, inventory, uses, rules.older_than, progress)
+        plans = plan_compaction(workspace, inventory, uses, rules.older_than, progress)
     if uses.unnamed:
         say(f"no table of attributes goes: that of {', '.join(uses.unnamed)} is not there under the name that its extractor has here")
     show_removals(removals)
     show_tables(plans)
     if lease:
         with stage("deleting", sum(removal.files for removal in removals), unit="files") as progress:
-            carry_out(home, removals, lease.check, progress)
+            carry_out(workspace, removals, lease.check, progress)
         with stage("gathering parts", unit="rows") as progress:
-            compact(home, plans, lease.check, progress)
+            compact(workspace, plans, lease.check, progress)
     show_figures("releases that stay", {"why": dict(kept.why)}, row="release")
     files, size = sum(removal.files for removal in removals), sum(removal.bytes for removal in removals)
     say(f"{files:,} files of {megabytes(size)} {'were deleted' if lease else 'would go: a dry run, nothing was changed; --apply does it'}")

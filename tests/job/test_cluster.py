@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from running import ROOT, job_command, ray_cluster
 
 from shelfcode import store
 from shelfcode.errors import ShelfcodeError
@@ -126,3 +127,19 @@ def test_an_address_where_no_ray_answers_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ShelfcodeError, match=re.escape("RAY_ADDRESS=10.0.0.1:6379: no Ray answers there")):
         start_ray()
+
+
+@pytest.mark.live
+def test_a_cluster_that_is_too_small_is_refused_at_once(tmp_path: Path) -> None:
+    """A training on one CPU would wait for ever: embedding alone takes one, and Ray Data's tasks another."""
+    (tmp_path / "shop.csv").write_text("item_id,title\n1,oat milk\n")
+    flags = ("--flavor", "precision", "--catalog", str(tmp_path / "shop.csv"), "--workspace", str(tmp_path / "ws"))
+    with ray_cluster(cpus=1) as cluster:
+        environment = {**os.environ, "RAY_ADDRESS": cluster.address}
+        done = subprocess.run(
+            job_command("train_flavor", *flags), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+    assert done.returncode == 2, done.stderr
+    assert "embedding asks for 2 CPUs" in done.stderr
+    assert "encoder.cpus_per_actor" in done.stderr
+    assert not (tmp_path / "ws").exists()
