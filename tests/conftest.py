@@ -85,7 +85,7 @@ def local_ray() -> Iterator[None]:
     import ray
     import ray.data
 
-    ray.init(address="local", num_cpus=4, include_dashboard=True, logging_level=logging.WARNING, object_store_memory=512 * 2**20)
+    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level=logging.WARNING, object_store_memory=512 * 2**20)
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

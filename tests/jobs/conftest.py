@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, SMALL, Done, Trained, job_command, ray_cluster
 
+from shelfcode.job.command import run_job as run_as_command
 from shelfcode.sample.catalog import write_sample
 
 
@@ -30,11 +31,10 @@ def run_job(local_ray: None, s3: str) -> Callable[..., Done]:
 
     def run(name: str, *flags: str, settings: tuple[str, ...] = ()) -> Done:
         out, told, code = io.StringIO(), io.StringIO(), 0
-        command = job_command(name, *flags, settings=settings)
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(told):
-            patch.setattr(sys, "argv", command[1:])
+            patch.setattr(sys, "argv", job_command(name, *flags, settings=settings)[1:])
             try:
-                command.run_job(importlib.import_module(name).main)
+                run_as_command(importlib.import_module(name).main)
             except SystemExit as stop:
                 code = int(stop.code or 0)
         lines = out.getvalue().strip().splitlines()
@@ -70,9 +70,19 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(sample: Path, start_job: Callable[..., "subprocess.Popen[str]"], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A workspace with precision@v0001. Tests that publish there work on a copy."""
     workspace = tmp_path_factory.mktemp("trained")
-    job = start_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), settings=SMALL)
-    stdout, stderr = job.communicate(timeout=400)
-    assert job.returncode == 0, stderr
-    return Trained(workspace, Done(job.returncode, json.loads(stdout.splitlines()[-1]), stderr))
+    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), settings=SMALL)
+    assert job.code == 0, job.told
+    return Trained(workspace, job)
+
+
+@pytest.fixture(scope="session")
+def two_workers(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> Done:
+    """A release of another flavor in the same workspace, trained by two workers and held."""
+    settings = (*SMALL, "name=two_workers", "training.workers=2")
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), "--hold")
+    job = run_job("train_flavor", *flags, settings=settings)
+    assert job.code == 0, job.told
+    return job

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from running import SMALL, Done, Trained
+from running import Done, Trained
 
 
 def test_an_evaluation_again_gives_the_published_figures(trained: Trained, run_job: Callable[..., Done]) -> None:
@@ -22,22 +22,17 @@ def lifts(job: Done, side: str) -> list[float]:
     return [depth["lift"] for depth in relation["depths"]]
 
 
-def test_two_releases_side_by_side(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
-    settings = (*SMALL, "name=coarse", "quantizer.codebook_sizes=[8, 8]")
-    other = run_job(
-        "train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), settings=settings
-    )
-    assert other.code == 0, other.told
-    flags = ("--release", "precision@v0001", "--against", "coarse", "--workspace", str(trained.workspace))
+def test_two_releases_side_by_side(trained: Trained, two_workers: Done, sample: Path, run_job: Callable[..., Done]) -> None:
+    flags = ("--release", "precision@v0001", "--against", "two_workers@v0001", "--workspace", str(trained.workspace))
     job = run_job("evaluate_flavor", *flags, "--pairs", str(sample.parent / "facts/substitutes"))
     assert job.code == 0, job.told
     assert job.result["metrics"] == trained.job.result["metrics"]
-    assert job.result["metrics_against"] == other.result["metrics"]
+    assert job.result["metrics_against"] == two_workers.result["metrics"]
     page = Path(job.result["comparison"]).read_text()
     assert "precision@v0001" in page
-    assert "coarse@v0001" in page
+    assert "two_workers@v0001" in page
     (ratio,) = job.result["lift_ratio"]
-    assert [depth["depth"] for depth in ratio["depths"]] == [1, 2]
+    assert [depth["depth"] for depth in ratio["depths"]] == [1, 2, 3, 4]
     for depth, a, b in zip(ratio["depths"], *(lifts(job, side) for side in ("", "_against")), strict=False):
         assert (depth["lift_a"], depth["lift_b"]) == (a, b)
         assert depth["ratio_low"] <= depth["ratio"] <= depth["ratio_high"]

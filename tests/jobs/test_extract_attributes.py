@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from running import SMALL, Done
+from running import Done
 
 NO_MODEL = ("extractor.engine=vllm", "extractor.model=no/such-model")
 
@@ -52,19 +52,6 @@ def test_every_product_has_its_attributes_and_the_counts_add_up(catalog: str, ru
     assert again.code == 0, again.told
     assert again.result == {**job.result, "extraction": {**counts, "extracted": 0, "shared": 0, "reused": 5}}
     assert ds.dataset(job.result["path"]).count_rows() == 5
-
-
-def test_training_finds_what_was_extracted_before(sample: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
-    flags = ("--flavor", "discovery", "--catalog", str(sample), "--workspace", str(tmp_path))
-    extracted = run_job("extract_attributes", *flags)
-    assert extracted.code == 0, extracted.told
-    counts = extracted.result["extraction"]
-    assert counts["extracted"] + counts["shared"] == extracted.result["rows"]["extracted"] == 1000
-    trained = run_job("train_flavor", *flags, settings=(*SMALL, "training.steps=10"))
-    assert trained.code == 0, trained.told
-    assert trained.result["rows"] == {"read": 1000, "coded": 1000, "rejected": 0}
-    assert trained.result["extraction"] == {**counts, "extracted": 0, "shared": 0, "reused": 1000, "unsupported_dropped": 0}
-    assert "1,000 products embedded" in trained.told
 
 
 @pytest.mark.parametrize("name", ["extract_attributes", "train_flavor"])

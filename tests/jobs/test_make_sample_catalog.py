@@ -43,6 +43,10 @@ def test_the_demo_trains_both_flavors_on_one_snapshot_and_shows_them(
         "truncated", "unsupported",
     ]  # fmt: skip
     assert len(attributes) == 2000
+    again = run_job("extract_attributes", "--flavor", "discovery", "--catalog", "demo/sample/catalog", "--workspace", "demo/workspace")
+    assert again.code == 0, again.told
+    counts = discovery["extraction"]
+    assert again.result["extraction"] == {**counts, "extracted": 0, "shared": 0, "reused": 2000, "unsupported_dropped": 0}
     page = Path(job.result["comparison"])
     assert page.name == "discovery@v0001-against-precision@v0001.html"
     assert "substitute</td>" in page.read_text()

@@ -1,5 +1,6 @@
 """jobs/reembed_catalog.py, run as its operator would: only what changed is done, and every night ends with exactly the right rows."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from flaky_store import CUTS, ERRORS, FlakyStore
-from running import ROOT, SMALL, Done, Trained, codes_of, job_command, ray_cluster
+from running import ROOT, SMALL, Done, Trained, codes_of, job_command
 from tiny_model import make_tiny_model
 
 from shelfcode.embedding.encoder import encoder_name
@@ -38,13 +40,18 @@ def reembed(run_job: Job, catalog: str, workspace: Path | str, *more: str, setti
     return run_job("reembed_catalog", *flags, settings=settings)
 
 
-def embedding_actors() -> list[int]:
-    """Process ids of the embedding actors of the tests' own Ray, and of no other on this machine."""
+def embedding_actors() -> list[psutil.Process]:
+    """The embedding actors of the tests' own Ray, and of no other on this machine: those below its raylet."""
     import ray
-    from ray.util.state import list_actors
 
-    actors = list_actors(address=ray.get_runtime_context().gcs_address, filters=[("state", "=", "ALIVE")])
-    return [actor.pid for actor in actors if "EmbeddingActor" in actor.class_name]
+    session = ray.get_runtime_context().get_session_name()
+
+    def is_ours(process: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return "EmbeddingActor" in " ".join(process.cmdline()) and session in " ".join(psutil.Process(process.ppid()).cmdline())
+        return False
+
+    return [process for process in psutil.process_iter() if is_ours(process)]
 
 
 @pytest.fixture
@@ -191,8 +198,10 @@ def test_killed_workers_and_a_killed_driver_leave_exactly_the_right_rows(
             time.sleep(0.02)
 
     wait_for_parts(2)
-    for pid in embedding_actors():
-        os.kill(pid, signal.SIGKILL)
+    victims = embedding_actors()
+    assert victims
+    for actor in victims:
+        actor.kill()
     wait_for_parts(5)
     job.send_signal(signal.SIGKILL)
     job.communicate()
@@ -224,10 +233,10 @@ def test_a_bucket_whose_store_fails_now_and_then_gives_the_same_codes_and_the_fa
     catalog = write_catalog(tmp_path / "catalog.parquet", [*rows, *added], products.schema)
     store = FlakyStore(os.environ["AWS_ENDPOINT_URL"], [*ERRORS, *CUTS], 1 / 20, seed=3)
     try:
-        with ray_cluster(AWS_ENDPOINT_URL=store.url) as cluster:
-            command = job_command("reembed_catalog", "--flavor", "precision", "--catalog", catalog, "--workspace", workspace)
-            environment = {**os.environ, "AWS_ENDPOINT_URL": store.url, "RAY_ADDRESS": cluster.address}
-            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
+        # A Ray of the job's own: its workers inherit where the store is.
+        command = job_command("reembed_catalog", "--flavor", "precision", "--catalog", catalog, "--workspace", workspace)
+        environment = {**os.environ, "AWS_ENDPOINT_URL": store.url}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
     finally:
         store.close()
     assert done.returncode == 0, done.stderr

@@ -52,16 +52,6 @@ def test_nothing_of_a_finished_run_is_left_behind(trained: Trained) -> None:
     assert not list(trained.workspace.rglob(".*"))
 
 
-@pytest.fixture(scope="module")
-def two_workers(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> Done:
-    """A release of another flavor in the same workspace, trained by two workers and held."""
-    settings = (*SMALL, "name=two_workers", "training.workers=2")
-    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), "--hold")
-    job = run_job("train_flavor", *flags, settings=settings)
-    assert job.code == 0, job.told
-    return job
-
-
 def test_two_workers_give_codes_as_good_as_one(trained: Trained, two_workers: Done) -> None:
     one, two = trained.job.result["metrics"], two_workers.result["metrics"]
     for figure in ("similarity_depth_spearman", "purity_l2_leaf", "distinct_share", "codewords_used_share"):
