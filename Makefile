@@ -8,14 +8,11 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo demo-vllm serve test check lint benchmarks docs clean
+.PHONY: demo serve test check lint benchmarks docs clean
 
+# Catalog to two releases on this machine; a small language model in a real vLLM engine extracts the attributes.
 demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
-
-# The discovery flavor as on a GPU cluster, in miniature: a small language model in a real vLLM engine extracts the attributes.
-demo-vllm: $(INSTALLED)
-	$(BIN)/python jobs/demo.py --out demo --extractor vllm
 
 # The endpoint on 127.0.0.1:8000, over what `make demo` made.
 serve: $(INSTALLED)

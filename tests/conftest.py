@@ -34,6 +34,12 @@ os.environ.update({
     "HF_HUB_OFFLINE": "1",
     "RAY_AUTH_MODE": "disabled",  # else Ray writes a token file under the home folder
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's workers are what most live tests wait for
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # how soon a training that has ended is seen to have ended
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process for each training, for nodes that a cloud takes back
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "OMP_NUM_THREADS": "1",  # two processes of tests share two cores
+    "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "SHELFCODE_SCRATCH": SCRATCH,
     "AWS_ENDPOINT_URL": S3_ENDPOINT,
