@@ -91,7 +91,7 @@ def cluster_nodes() -> list[Node] | None:
             for held, number in groups
         ]
     alive = [node for node in ray.nodes() if node["Alive"]]
-    if any(node["Labels"].get("ray.io/node-group") for node in alive) or _scales_by_itself():
+    if any((node.get("Labels") or {}).get("ray.io/node-group") for node in alive) or _scales_by_itself():
         return None
     return [Node(node["Resources"].get("CPU", 0), node["Resources"].get("GPU", 0)) for node in alive]
 
