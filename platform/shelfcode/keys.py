@@ -4,7 +4,7 @@ An *item key* stands for an item_id. A *row key* stands for an item_id together 
 that attributes were extracted from, so it changes when the text does. Among n products, two share a key by chance with
 probability n^2 / 2^65: with ten million products that is three catalogs in a million.
 """
-# Suffixes of arrays' names, such as keys_N: docs/concepts.md#tensor-suffixes
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 import hashlib
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 Paths may differ in length. A product's *leaf* is the node that its whole path names, even where other paths go deeper.
 The root above the first names does not count as an ancestor: two products whose first names differ are *unrelated*.
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace

@@ -6,6 +6,7 @@ products below it. A decoder that must write only semantic IDs that exist asks `
 
 A product takes about 40 bytes; its text is elsewhere (item_store.py).
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -12,6 +12,7 @@ Files of a folder within the one that is given are one table, named after their 
 other file is a table by itself. Names that start with `.` or `_` are left out, as in catalogs. Rows keep the order in
 which they are read, file by file in the order of their names.
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

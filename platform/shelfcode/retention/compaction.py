@@ -3,6 +3,7 @@
 Every run that embeds adds parts of its own, and rows of texts that have changed stay behind in older parts. A part is rewritten
 only where that pays: many of its rows are dead, or it is small and there is another to join it with.
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
