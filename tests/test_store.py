@@ -142,7 +142,8 @@ def test_a_large_file_is_read_whole_though_its_connection_breaks(flaky, monkeypa
 @pytest.mark.parametrize("kind", ["unanswered", "unheard", "500"])
 def test_a_claim_is_given_to_one_at_the_most(flaky, kind: str) -> None:
     store, workspace, _ = flaky(kind, share=1 / 3)
-    numbers = [number for number in range(12) for _ in range(4)]
+    # One number after another, not one at the same moment: the tests' S3 server looks for a file and creates it in two steps.
+    numbers = [number for _ in range(4) for number in range(12)]
     with ThreadPoolExecutor(4) as pool:
         won = list(pool.map(lambda number: workspace.claim(f"v{number:04}/.claim"), numbers))
     winners = [number for number, mine in zip(numbers, won, strict=True) if mine]

@@ -1,0 +1,148 @@
+"""Source -> snapshot: rows are converted to the catalog's columns file by file, and products whose item_id came before are rejected.
+
+To find these, the caller holds 64 bits per product. It never holds the catalog. Without Ray; pipeline.py reads many files at once.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
+from shelfcode.catalog.schema import CATALOG_COLUMNS, check_columns, normalise
+from shelfcode.catalog.settings import CatalogSettings
+from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
+from shelfcode.catalog.source import SourceFile, list_source, read_file, source_digest, source_schema
+from shelfcode.errors import ShelfcodeError
+from shelfcode.keys import Keys, item_keys
+from shelfcode.parts import part_name, part_path
+from shelfcode.progress import Progress
+from shelfcode.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class SnapshotDraft:
+    """Where the rows of a source are stored, and how they are read."""
+
+    workspace: Workspace
+    settings: CatalogSettings
+    folder: str
+    run: str
+
+
+@dataclass(frozen=True)
+class StoredBatch:
+    """What became of some rows of a file.
+
+    Attributes:
+        path: the part with the usable rows.
+        rows, rejected: how many are usable, and how many are not.
+        content: sum of the products' 128-bit hashes.
+        reasons: how often each reason rejected a row.
+        item_keys_N: of the usable rows.
+    """
+
+    path: str
+    rows: int
+    rejected: int
+    content: int
+    reasons: dict[str, int]
+    item_keys_N: Keys
+
+
+StoreFiles = Callable[[list[SourceFile], SnapshotDraft], Iterator[StoredBatch]]
+"""Stores all files of a source, in any order."""
+
+
+def store_files(files: list[SourceFile], draft: SnapshotDraft) -> Iterator[StoredBatch]:
+    """Store one file after another, in this process."""
+    for number, file in enumerate(files):
+        yield from store_file(file, number, draft)
+
+
+def read_catalog(
+    source: str, settings: CatalogSettings, workspace: Workspace, run: str, progress: Progress, store: StoreFiles = store_files
+) -> Snapshot:
+    """Read a catalog into the workspace, unless the same files were read before.
+
+    Raises:
+        ShelfcodeError: nothing to read, a column is missing or of a type that cannot be read, or no row is usable.
+    """
+    files = list_source(source)
+    folder = f"catalog/{source_digest(files, settings.model_dump_json())}"
+    if known := load_snapshot(workspace, folder):
+        progress(known.read)
+        return known
+    url, schema = source_schema(files)
+    check_columns(schema, settings, url)
+    batches, reasons, content = [], Counter[str](), 0
+    for batch in store(files, SnapshotDraft(workspace, settings, folder, run)):
+        progress(batch.rows + batch.rejected)
+        reasons.update(batch.reasons)
+        content = (content + batch.content) % 2**128
+        batches += [batch] if batch.rows else []
+    read = sum(batch.rows for batch in batches) + sum(reasons.values())
+    if not batches:
+        why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5)) or "it has no rows"
+        raise ShelfcodeError(f"--catalog {source} holds no usable product: read {read}, rejected {read}: {why}")
+    batches.sort(key=lambda batch: batch.path)
+    parts, duplicates = _drop_duplicates(batches, workspace, folder, run)
+    if duplicates:
+        reasons["item_id occurs twice"] += duplicates
+    snapshot = Snapshot(
+        folder=folder, source=source, fingerprint=f"{content:032x}", read=read, rejected=sum(reasons.values()),
+        rejected_folder=f"rejected/{run}", reasons=dict(reasons), parts=tuple(part for part in parts if part.rows),
+    )  # fmt: skip
+    workspace.write_json(f"{folder}/manifest.json", snapshot.model_dump(mode="json"))
+    return snapshot
+
+
+def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[StoredBatch]:
+    """Read one file, and write its parts and rejected rows.
+
+    Parts are named by the number of the file and of the batch in it, so work that is done again writes the same files again.
+    """
+    for batch_number, batch in enumerate(read_file(file)):
+        name = f"{number:06d}-{batch_number:06d}"
+        table, rejected = normalise(batch.table, draft.settings, file.url, batch.first_row)
+        rejected = [*batch.unreadable, *rejected]
+        write_rejected(draft.workspace, draft.run, f"catalog-{name}", rejected)
+        path = part_path(draft.folder, name)
+        if len(table):
+            draft.workspace.write_table(path, table)
+        keys_N = item_keys(table["item_id"]) if len(table) else np.empty(0, np.uint64)
+        yield StoredBatch(path, len(table), len(rejected), _content(table), dict(count_reasons(rejected)), keys_N)
+
+
+def _content(table: pa.Table) -> int:
+    """Sum of the products' 128-bit hashes."""
+    rows = table.select([name for name in CATALOG_COLUMNS if name in table.column_names]).to_pylist()
+    hashes = (hashlib.blake2b(row_json(row).encode(), digest_size=16).digest() for row in rows)
+    return sum(int.from_bytes(digest, "big") for digest in hashes) % 2**128
+
+
+def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: str, run: str) -> tuple[list[SnapshotPart], int]:
+    """Reject every product whose item_id came before. Only parts with such a product are written again."""
+    keys_N = np.concatenate([batch.item_keys_N for batch in batches])
+    first_N = np.zeros(len(keys_N), dtype=bool)
+    first_N[np.unique(keys_N, return_index=True)[1]] = True
+    ends = np.cumsum([batch.rows for batch in batches])
+    kept, dropped = [], 0
+    for batch, keep in zip(batches, np.split(first_N, ends[:-1]), strict=True):
+        if keep.all():
+            kept.append(SnapshotPart(path=batch.path, rows=batch.rows))
+            continue
+        table = workspace.read_table(batch.path)
+        later = table.filter(pa.array(~keep)).to_pylist()
+        rows = [RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row) for row in later]
+        name = part_name(batch.path)
+        write_rejected(workspace, run, f"duplicate-{name}", rows)
+        # Under another name, since a second job that reads the same files now would write the old one again, duplicates included.
+        path = part_path(folder, f"{name}-distinct")
+        workspace.write_table(path, table.filter(pa.array(keep)))
+        kept.append(SnapshotPart(path=path, rows=int(keep.sum())))
+        dropped += len(rows)
+    return kept, dropped

@@ -1,0 +1,198 @@
+"""A catalog is read whole: every row ends in the snapshot or in rejected/, and reading it twice costs nothing."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shelfcode.catalog.reading import read_catalog
+from shelfcode.catalog.settings import CatalogSettings
+from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
+from shelfcode.errors import ShelfcodeError
+from shelfcode.workspace import Workspace
+
+SETTINGS = CatalogSettings(category_separator=" > ")
+LONG = "very " * 20_000
+
+GOOD = [
+    {"item_id": f"p{number}", "title": f"Product {number}", "description": LONG if number == 3 else None, "brand": "Acme",
+     "category_path": ["Food", f"Aisle {number % 3}"], "price": 1.0 + number, "rating": number}
+    for number in range(20)
+]  # fmt: skip
+CSV = (
+    b"item_id,title,category_path,price,rating\n"
+    b"c1,Oats,Food > Grains,2.50,5\n"
+    b"c2,Caf\xe9,Food > Drinks,1,4\n"  # not UTF-8
+    b"c3,Rye,Food > Grains,1,4,9,9\n"  # too many columns
+    b",Barley,Food,1,4\n"  # no item_id
+    b"c5,   ,Food,1,4\n"  # blank title
+    b"p7,Again,Food,1,4\n"  # came before
+    b"c6,Spelt,Food > Grains,cheap,4\n"  # price
+    b"c1,Oats again,Food,1,4\n"  # came before, in the same file
+)
+REASONS = {
+    "file cannot be read": 1, "title is not UTF-8": 1, "row has 7 columns instead of 5": 1, "item_id is missing": 1, "title is blank": 1,
+    "price is not a number": 1, "title is missing": 1, "line is not a JSON object": 1, "item_id occurs twice": 3,
+}  # fmt: skip
+
+
+def write_shop(folder: Path) -> None:
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(GOOD), folder / "a.parquet")
+    whole = (folder / "a.parquet").read_bytes()
+    (folder / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    (folder / "c.csv").write_bytes(CSV)
+    lines = [{"item_id": "j1", "title": "Milk", "category_path": ["Food"]}, {"item_id": "p0", "title": "Again"}, {"item_id": "j2"}]
+    (folder / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{broken\n")
+
+
+def products_of(workspace: Workspace, snapshot: Snapshot, columns: Sequence[str] = ("item_id", "title")) -> list[dict[str, Any]]:
+    return [row for batch in snapshot_batches(workspace, snapshot, list(columns)) for row in batch.to_pylist()]
+
+
+def rejected_of(workspace: Workspace, folder: str) -> list[dict[str, Any]]:
+    return [row for part in workspace.parts(folder) for row in workspace.read_table(part).to_pylist()]
+
+
+def snap(source: Path | str, workspace: Workspace, settings: CatalogSettings = SETTINGS, run: str = "run") -> tuple[Snapshot, int]:
+    """The snapshot, and the rows that progress was told of."""
+    told: list[int] = []
+    snapshot = read_catalog(str(source), settings, workspace, run, told.append)
+    return snapshot, sum(told)
+
+
+def write_csv(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "shop.csv").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source") / "shop"
+    write_shop(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def taken(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Snapshot, int]:
+    workspace = Workspace(str(tmp_path_factory.mktemp("workspace")))
+    return workspace, *snap(shop, workspace)
+
+
+def test_every_row_is_in_the_snapshot_or_rejected_with_its_reason(taken: tuple[Workspace, Snapshot, int]) -> None:
+    workspace, snapshot, told = taken
+    rejected = rejected_of(workspace, snapshot.rejected_folder)
+    assert snapshot.reasons == REASONS
+    assert snapshot.rejected == len(rejected) == sum(REASONS.values())
+    assert snapshot.products == len(products_of(workspace, snapshot)) == 22
+    assert snapshot.products + snapshot.rejected == snapshot.read == told == 20 + 1 + 8 + 4
+    assert {row["stage"] for row in rejected} == {"read", "catalog"}
+    assert all(isinstance(json.loads(row["row"]), dict) for row in rejected)
+
+
+def test_the_first_of_two_products_with_one_item_id_is_kept(taken: tuple[Workspace, Snapshot, int]) -> None:
+    workspace, snapshot, _ = taken
+    products = products_of(workspace, snapshot)
+    assert [row["item_id"] for row in products] == [*(row["item_id"] for row in GOOD), "c1", "j1"]
+    assert {row["title"] for row in products if row["item_id"] in ("p0", "p7", "c1")} == {"Product 0", "Product 7", "Oats"}
+    twice = [row for row in rejected_of(workspace, snapshot.rejected_folder) if "occurs twice" in row["reason"]]
+    assert sorted((row["item_id"], json.loads(row["row"])["title"]) for row in twice) == [
+        ("c1", "Oats again"), ("p0", "Again"), ("p7", "Again"),
+    ]  # fmt: skip
+
+
+def test_a_long_text_and_other_columns_ride_along(taken: tuple[Workspace, Snapshot, int]) -> None:
+    workspace, snapshot, _ = taken
+    first = workspace.read_table(snapshot.parts[0].path).to_pylist()
+    assert first[3]["description"] == LONG.strip()
+    assert [row["rating"] for row in first] == list(range(20))
+
+
+def test_the_taxonomy_of_the_snapshot_is_that_of_the_source(taken: tuple[Workspace, Snapshot, int]) -> None:
+    workspace, snapshot, _ = taken
+    taxonomy = snapshot_taxonomy(workspace, snapshot)
+    assert [taxonomy.paths[leaf] for leaf in taxonomy.leaf_of_N[:3]] == [("Food", "Aisle 0"), ("Food", "Aisle 1"), ("Food", "Aisle 2")]
+    assert [taxonomy.paths[leaf] for leaf in taxonomy.leaf_of_N[-2:]] == [("Food", "Grains"), ("Food",)]
+
+
+def test_a_catalog_that_did_not_change_is_not_read_again(shop: Path, taken: tuple[Workspace, Snapshot, int]) -> None:
+    workspace, snapshot, _ = taken
+    stored = {path: workspace.fs.info(path)["mtime"] for path in workspace.fs.find(workspace.path(""))}
+    again, told = snap(shop, workspace, run="later")
+    assert again == snapshot
+    assert told == snapshot.read
+    assert {path: workspace.fs.info(path)["mtime"] for path in workspace.fs.find(workspace.path(""))} == stored
+
+
+def test_a_snapshot_that_was_broken_off_is_taken_again(shop: Path, taken: tuple[Workspace, Snapshot, int], tmp_path: Path) -> None:
+    complete, snapshot, _ = taken
+    shutil.copytree(complete.path(""), tmp_path / "ws")
+    workspace = Workspace(str(tmp_path / "ws"))
+    workspace.remove(f"{snapshot.folder}/manifest.json")
+    workspace.remove("rejected")
+    workspace.write_bytes(snapshot.parts[0].path, b"half a part")
+    again, _ = snap(shop, workspace)
+    assert again == snapshot
+    assert products_of(workspace, again) == products_of(complete, snapshot)
+    assert rejected_of(workspace, "rejected/run") == rejected_of(complete, "rejected/run")
+
+
+def test_a_changed_file_gives_a_new_snapshot_and_leaves_the_old_one(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    first, _ = snap(write_csv(tmp_path / "shop", "item_id,title\n1,Milk\n2,Oats\n"), workspace)
+    second, _ = snap(write_csv(tmp_path / "shop", "item_id,title\n1,Milk\n2,Oats, rolled\n3,Rye\n"), workspace, run="next")
+    assert first.folder != second.folder
+    assert first.fingerprint != second.fingerprint
+    assert [row["item_id"] for row in products_of(workspace, first)] == ["1", "2"]
+    assert [row["item_id"] for row in products_of(workspace, second)] == ["1", "3"]
+
+
+def test_the_fingerprint_is_of_the_products_not_of_their_files(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    one, _ = snap(write_csv(tmp_path / "one", "item_id,title,price\n1,Milk,2\n2,Oats,\n"), workspace)
+    (tmp_path / "two").mkdir()
+    for name, row in (("b", {"item_id": "1", "title": " Milk", "price": 2.0}), ("a", {"item_id": "2", "title": "Oats", "other": "x"})):
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "two" / f"{name}.parquet")
+    two, _ = snap(tmp_path / "two", workspace)
+    assert one.fingerprint == two.fingerprint
+    assert one.folder != two.folder
+
+
+def test_a_missing_column_is_told_with_those_found_before_anything_is_written(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "shop", "sku,name\n1,Milk\n")
+    with pytest.raises(ShelfcodeError, match=r"no column 'item_id'.*Columns found: sku, name.*--set catalog\.columns\.item_id=THEIR_NAME"):
+        snap(source, Workspace(str(tmp_path / "ws")))
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_mapping_reads_a_shops_own_columns(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "shop", "sku,name,shelf,stars\n007,Milk,Dairy|Milk,4\n")
+    settings = CatalogSettings(columns={"item_id": "sku", "title": "name", "category_path": "shelf"}, category_separator="|")
+    workspace = Workspace(str(tmp_path / "ws"))
+    snapshot, _ = snap(source, workspace, settings)
+    assert products_of(workspace, snapshot, ["item_id", "title", "category_path", "stars"]) == [
+        {"item_id": "007", "title": "Milk", "category_path": ["Dairy", "Milk"], "stars": "4"}
+    ]
+
+
+def test_an_empty_catalog_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ShelfcodeError, match="the catalog is empty"):
+        snap(write_csv(tmp_path / "shop", "item_id,title\n"), Workspace(str(tmp_path / "ws")))
+    (tmp_path / "none").mkdir()
+    pq.write_table(pa.schema({"item_id": pa.string(), "title": pa.string()}).empty_table(), tmp_path / "none" / "a.parquet")
+    with pytest.raises(ShelfcodeError, match="no usable product: read 0, rejected 0: it has no rows"):
+        snap(tmp_path / "none", Workspace(str(tmp_path / "ws")))
+
+
+def test_a_catalog_of_bad_rows_alone_is_refused_with_their_reasons_and_keeps_them(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    with pytest.raises(ShelfcodeError, match=r"no usable product: read 3, rejected 3: 2 x title is missing; 1 x item_id is missing"):
+        snap(write_csv(tmp_path / "shop", "item_id,title\n1,\n2,\n,Milk\n"), workspace)
+    assert len(rejected_of(workspace, "rejected/run")) == 3
+    assert not any(workspace.exists(f"catalog/{name}/manifest.json") for name in workspace.names("catalog"))
