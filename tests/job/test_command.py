@@ -94,3 +94,10 @@ def test_an_error_names_the_log_and_a_bug_shows_its_traceback(tmp_path: Path) ->
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "ValueError: a bug"
     assert f"log: {tmp_path / 'bug/logs'}" in done.stderr
+
+
+def test_a_job_runs_where_no_log_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done, _ = run(tmp_path / "file", "well")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == '{"done": true}'

@@ -38,8 +38,8 @@ def start_ray(cpus: float = 0) -> None:
         ShelfcodeError: no Ray answers at RAY_ADDRESS.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    say_log()
     if not ray.is_initialized():
+        say_log()
         address = os.environ.get("RAY_ADDRESS") or OWN
         options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
         if address == OWN:

@@ -33,22 +33,27 @@ class Streams:
 
 
 @contextlib.contextmanager
-def logged(name: str) -> Iterator[Streams]:
-    """Send what is written to file descriptors 1 and 2 into a log of this run.
+def logged(name: str) -> Iterator[Streams | None]:
+    """Send what is written to file descriptors 1 and 2 into a log of this run; where no log can be made, all stays as it is.
 
     The descriptors stay with the log until the process ends: C++ threads still write while it does. Only `sys.stdout` and
     `sys.stderr` lead to the real streams again afterwards, which is where a traceback goes.
     """
     folder = scratch_folder() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_old(folder)
     path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        yield None
+        return
+    _remove_old(folder)
     sys.stdout.flush()
     sys.stderr.flush()
     streams = Streams(_copy(1), _copy(2), path)
-    with path.open("ab") as log:
-        for descriptor in (1, 2):
-            os.dup2(log.fileno(), descriptor)
+    for descriptor in (1, 2):
+        os.dup2(log, descriptor)
+    os.close(log)
     try:
         yield streams
     finally:
