@@ -12,7 +12,7 @@ import pytest
 from shelfcode.attributes.grounding import Grounded, ground, read_evidence, supports_phrase, supports_tag
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.attributes.rules.words import split_words, stem
-from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, Attributes
+from shelfcode.attributes.schema import DIETARY_TAGS, Attributes
 from shelfcode.sample.catalog import sample_chunk
 
 Product = tuple[str, str | None, str | None]
@@ -71,13 +71,9 @@ def test_a_text_cannot_talk_a_model_into_a_tag(description: str) -> None:
 
 @cache
 def sample() -> list[tuple[Product, dict[str, Any]]]:
-    chunk = sample_chunk(0, 5000, seed=7)
+    chunk = sample_chunk(0, 2000, seed=7)
     products = [(row["title"], row["description"], row["brand"]) for row in chunk.products.to_pylist()]
     return list(zip(products, chunk.facts["attributes"].to_pylist(), strict=True))
-
-
-def planted(facts: dict[str, Any]) -> Attributes:
-    return attributes(tuple(facts["key_ingredients"][:MAX_INGREDIENTS]), tuple(facts["dietary_tags"]))
 
 
 def in_order(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
@@ -85,32 +81,27 @@ def in_order(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
     return all(value in rest for value in part)
 
 
-def test_what_stays_is_a_supported_part_and_the_rest_is_named() -> None:
-    """Over products with their own facts, mixed with those of others and with words of the text in another order."""
+def test_strangers_among_planted_attributes_are_dropped_and_named_in_order() -> None:
+    """Each product is given its own planted attributes, the ingredients of another one, and all tags there are."""
     rng = random.Random(5)
-    kept = dropped = 0
-    for product, facts in rng.sample(sample(), 1000):
-        evidence = read_evidence(*product)
-        words = [word for word in split_words(product[0]) if word.isalpha()]
+    stranger_tags = kept_tags = 0
+    for (title, description, brand), facts in sample()[:500]:
+        text = f"{title}. {description or ''}".lower()
         other = rng.choice(sample())[1]
-        given = attributes(
-            (*facts["key_ingredients"][:3], *other["key_ingredients"][:3], " ".join(rng.sample(words, min(2, len(words))))),
-            (*facts["dietary_tags"], *rng.sample(DIETARY_TAGS, 3)),
-        )
-        found = ground(given, evidence)
-        assert in_order(found.attributes.key_ingredients, given.key_ingredients)
-        assert in_order(found.attributes.dietary_tags, given.dietary_tags)
-        assert all(supports_phrase(evidence, ingredient) for ingredient in found.attributes.key_ingredients)
-        assert all(supports_tag(evidence, tag) for tag in found.attributes.dietary_tags)
-        for entry in found.unsupported:
-            kind, value = entry.split(": ", 1)
-            assert value in (given.key_ingredients if kind == "ingredient" else given.dietary_tags)
-            assert not (supports_phrase(evidence, value) if kind == "ingredient" else supports_tag(evidence, value))
-        assert ground(found.attributes, evidence) == Grounded(found.attributes, ())
-        kept += len(found.attributes.key_ingredients) + len(found.attributes.dietary_tags)
-        dropped += len(found.unsupported)
-    assert kept > 1000
-    assert dropped > 1000
+        given = attributes((*facts["key_ingredients"][:4], *other["key_ingredients"][:4]), DIETARY_TAGS)
+        found = grounded(given, title, description, brand)
+        kept = found.attributes
+        assert set(facts["dietary_tags"]) <= set(kept.dietary_tags)
+        assert in_order(kept.key_ingredients, given.key_ingredients)
+        assert in_order(kept.dietary_tags, given.dietary_tags)
+        strangers = set(kept.key_ingredients).difference(facts["key_ingredients"])
+        assert all(name.lower() in text for name in strangers), (title, strangers)
+        named = {entry.removeprefix("tag: ") for entry in found.unsupported if entry.startswith("tag: ")}
+        assert named == set(DIETARY_TAGS).difference(kept.dietary_tags)
+        kept_tags += len(set(kept.dietary_tags).difference(facts["dietary_tags"]))
+        stranger_tags += len(DIETARY_TAGS) - len(facts["dietary_tags"])
+    assert stranger_tags > 10_000
+    assert kept_tags < 0.002 * stranger_tags  # "raw" and "whole grain" stand in a few texts that do not claim them
 
 
 def test_planted_truth_that_the_text_states_is_supported() -> None:
@@ -123,7 +114,7 @@ def test_planted_truth_that_the_text_states_is_supported() -> None:
         claimed += [supports_tag(evidence, tag) for tag in facts["dietary_tags"]]
         in_text = [name for name in facts["key_ingredients"] if words.issuperset(map(stem, split_words(name)))]
         stated += [supports_phrase(evidence, name) for name in in_text]
-    assert min(len(claimed), len(stated)) > 2000
+    assert min(len(claimed), len(stated)) > 900
     assert sum(claimed) >= 0.995 * len(claimed)
     assert sum(stated) >= 0.995 * len(stated)
 
@@ -135,25 +126,22 @@ def test_what_the_rules_extractor_reads_is_supported() -> None:
         found = extract(*product)
         unsupported += len(ground(found, read_evidence(*product)).unsupported)
         values += len(found.key_ingredients) + len(found.dietary_tags)
-    assert values > 5000
+    assert values > 2000
     assert unsupported < 0.01 * values
 
 
 def test_attributes_of_another_product_are_mostly_dropped(shelfcode_data: Path) -> None:
-    rows = pq.read_table(shelfcode_data / "esci" / "catalog.parquet", columns=["title", "description", "brand"]).to_pylist()
+    rows = pq.read_table(shelfcode_data / "esci" / "catalog.parquet", columns=["title", "description", "brand"]).slice(0, 2500).to_pylist()
     read = [((row["title"], row["description"], row["brand"]), extract(**row)) for row in rows]
     extra = [(product, found) for product, found in read if found.key_ingredients or found.dietary_tags]
     strangers = [found for _, found in extra[1:]] + [extra[0][1]]
     random.Random(3).shuffle(strangers)
     values = dropped = 0
     for (product, _), stranger in zip(extra, strangers, strict=True):
-        evidence = read_evidence(*product)
-        found = ground(stranger, evidence)
-        assert all(supports_phrase(evidence, ingredient) for ingredient in found.attributes.key_ingredients)
-        assert all(supports_tag(evidence, tag) for tag in found.attributes.dietary_tags)
+        found = ground(stranger, read_evidence(*product))
         values += len(stranger.key_ingredients) + len(stranger.dietary_tags)
         dropped += len(found.unsupported)
-    assert values > 1000
+    assert values > 400
     assert dropped > 0.8 * values
 
 

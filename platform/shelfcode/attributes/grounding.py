@@ -5,12 +5,12 @@ claims nothing; a brand of one word is left in the description), and so is what 
 follows it in the same field (`instructions`).
 
 **An ingredient** is supported where its words stand together and in order, whatever their case, accents, hyphens, spaces between the
-parts of a word, and plural (`stem`): "oat milk" by "Oat-Milk" and "oatmilk". "&", "+", "/" and "n" are "and"; joining words at the ends
+parts of a word, and plural (`words`): "oat milk" by "Oat-Milk" and "oatmilk". "&", "+", "/" and "n" are "and"; joining words at the ends
 of a phrase do not count. Another form of the same ingredient in the lexicon supports it too ("garbanzo beans" chickpeas), except that a
 form which says more than its ingredient needs its own words: "buttermilk" supports milk, "milk" no buttermilk. A flavor counts as stated.
 A mention does not where it is
 
-- denied (`negation`): "no sugar", "sugar-free", "free of nuts", "without palm oil", "contains no soy", "doesn't contain milk";
+- denied (`denial`): "no sugar", "sugar-free", "free of nuts", "without palm oil", "contains no soy", "doesn't contain milk";
 - a scent: "lavender scented", "lavender & lemon scent", "smells like roses";
 - replaced: "instead of sugar", "egg replacer", "egg-less";
 - a trace: the rest of a sentence after "may contain", "traces of" or "facility that";
@@ -18,7 +18,7 @@ A mention does not where it is
   other".
 
 A phrase without a letter or digit is never supported. One that holds a denial itself ("gluten free oats") is supported by its words.
-Scripts without spaces are searched for the phrase as a piece of text (`unspaced`).
+Scripts without spaces are searched for the phrase as a piece of text (`words`).
 
 **A dietary tag** is supported where the text claims it in a phrase of the lexicon's, or denies the substance that it is free from ("no
 gluten", "dairy-free"), and does not take that back: "not vegan", "isn't vegan", "not suitable for vegans", "not yet certified organic",

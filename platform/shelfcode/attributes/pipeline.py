@@ -2,9 +2,11 @@
 
     texts without attributes -> prompts -> vLLM -> answers held against the texts -> rows, stored -> whatever comes next
 
-A round ends with every product stored whose answer could be used. The others, those whose engine died among them, are
-missing still, so the next round finds them: first the model again with more room for its answer, then the rules.
+A round stores every product whose answer could be used. The others, including those whose engine died, are still missing, so the
+next round finds them: first the model again with more room for its answer, then the rules.
 """
+
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -59,7 +61,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Round:
-    """One try at the texts that have no attributes yet; without `output_tokens` it is the rules' turn.
+    """One try at the texts that have no attributes yet; a round without `output_tokens` is the rules'.
 
     Attributes:
         last: what fails now is left to the rules.

@@ -1,4 +1,4 @@
-"""What an LLM is asked: one prompt a version, so that a change of wording is a change of extractor."""
+"""What an LLM is asked. Each wording is a version of its own, because another wording makes another extractor."""
 
 from typing import TYPE_CHECKING
 

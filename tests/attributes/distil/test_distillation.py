@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from shelfcode.attributes.distil import distillation
 from shelfcode.attributes.distil.distillation import (
     BATCHES_SORTED_TOGETHER,
     IGNORED,
@@ -107,21 +106,20 @@ def test_fewer_pairs_than_a_batch_takes_are_repeated_in_it() -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_workers_share_out_the_same_batches(
-    taught: list[Lesson], tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch, workers: int
+    taught: list[Lesson], tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast, workers: int
 ) -> None:
     """What each worker is given, with nothing between them that would want a network."""
-    monkeypatch.setattr(distillation, "DistributedDataParallel", lambda module: module)
-    recipe, seen = tiny_recipe.model_copy(update={"steps": 3}), list[list[list[int]]]()
+    recipe, seen = tiny_recipe.model_copy(update={"steps": 2}), list[list[list[int]]]()
     for rank in range(workers):
         state = start(recipe, tiny_tokenizer)
         with torch.nn.modules.module.register_module_forward_pre_hook(
             lambda module, given: seen[-1].extend(given[0].tolist()) if isinstance(module, AnswerLoss) else None
         ):
             seen.append([])
-            list(teach(recipe, taught, state, Worker(rank, workers)))
+            list(teach(recipe, taught, state, Worker(rank, workers), distribute=lambda module: module))
     share = 16 // workers
-    dealt = [row for step in range(3) for given in seen for row in given[step * share : (step + 1) * share]]
-    expected = [taught[row].tokens_T[:-1].tolist() for step in range(3) for row in batch_rows(taught, 16, recipe.seed, step)]
+    dealt = [row for step in range(2) for given in seen for row in given[step * share : (step + 1) * share]]
+    expected = [taught[row].tokens_T[:-1].tolist() for step in range(2) for row in batch_rows(taught, 16, recipe.seed, step)]
     assert [row[: len(tokens)] for row, tokens in zip(dealt, expected, strict=True)] == expected
 
 
@@ -150,41 +148,42 @@ def test_padding_does_not_change_the_loss(
 # Training
 
 
+@pytest.mark.live  # it trains
 def test_a_student_answers_what_it_was_taught(
     short_pairs: list[tuple[str, str]], taught: list[Lesson], tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    recipe = tiny_recipe.model_copy(update={"steps": 150})
-    state, told = start(recipe, tiny_tokenizer), list[int]()
-    losses = [loss for _, loss in teach(recipe, taught, state, Worker())]
+    few, recipe = taught[:8], tiny_recipe.model_copy(update={"steps": 60, "batch_size": 8})
+    state, progress = start(recipe, tiny_tokenizer), list[int]()
+    losses = [loss for _, loss in teach(recipe, few, state, Worker())]
     assert losses[-1] < 0.05 < 1 < losses[0]
-    found = answer_all(state.model, tiny_tokenizer, [text for text, _ in short_pairs], {}, told.append)
-    assert found == [parse_answer(answer, {}) for _, answer in short_pairs]
-    assert told == [32]
+    found = answer_all(state.model, tiny_tokenizer, [text for text, _ in short_pairs[:8]], {}, progress.append)
+    assert found == [parse_answer(answer, {}) for _, answer in short_pairs[:8]]
+    assert progress == [8]
 
 
 def test_an_answer_that_cannot_be_read_counts_as_empty(tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast) -> None:
     untaught = start(tiny_recipe, tiny_tokenizer).model
-    assert [found.columns() for found in answer_all(untaught, tiny_tokenizer, ["title: oat milk"], {}, lambda _: None)] == [
-        {"product_type": "", "key_ingredients": [], "dietary_tags": [], "format": ""}
-    ]
+    assert [
+        found.columns() for found in answer_all(untaught, tiny_tokenizer, ["title: oat milk"], {}, lambda _: None, answer_tokens=8)
+    ] == [{"product_type": "", "key_ingredients": [], "dietary_tags": [], "format": ""}]
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(
     taught: list[Lesson], tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    recipe = tiny_recipe.model_copy(update={"steps": 12, "weight_decay": 0.1})
+    recipe = tiny_recipe.model_copy(update={"steps": 8, "weight_decay": 0.1})
     whole = start(recipe, tiny_tokenizer)
     steps = [step for step, _ in teach(recipe, taught, whole, Worker())]
-    assert (steps, whole.step) == (list(range(1, 13)), 12)
+    assert (steps, whole.step) == (list(range(1, 9)), 8)
 
     broken_off = start(recipe, tiny_tokenizer)
     for step, _ in teach(recipe, taught, broken_off, Worker()):
-        if step == 5:
+        if step == 3:
             break
     checkpoint = tmp_path_factory.mktemp("checkpoint") / "state.pt"
     torch.save(broken_off.state(), checkpoint)
     resumed = start(recipe.model_copy(update={"seed": 9}), tiny_tokenizer)  # its own weights are overwritten
     resumed.load(torch.load(checkpoint, weights_only=True))
-    assert [step for step, _ in teach(recipe, taught, resumed, Worker())] == list(range(6, 13))
+    assert [step for step, _ in teach(recipe, taught, resumed, Worker())] == list(range(4, 9))
     for name, weight in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], weight, rtol=0, atol=0, msg=name)

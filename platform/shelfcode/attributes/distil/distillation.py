@@ -4,7 +4,7 @@ The loss is the cross-entropy of the answer's tokens given the product's text (s
 the teacher's words are the target, so any teacher will do, even one that is only known by its output.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class Teaching:
 def lessons(
     pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, extra: ExtraAttributes, max_tokens: int
 ) -> tuple[list[Lesson], int]:
-    """Pairs as tokens, and how many were left out since prompt and answer are longer than `max_tokens`."""
+    """Pairs as tokens, and how many were left out because prompt and answer are longer than `max_tokens`."""
     prompts = [prompt_text(tokenizer, messages(text, extra)) for text, _ in pairs]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
     answer_ids = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
@@ -91,11 +91,21 @@ def start_teaching(recipe: StudentRecipe, model: PreTrainedModel, device: torch.
     return Teaching(model, optimizer)
 
 
-def teach(recipe: StudentRecipe, taught: Sequence[Lesson], state: Teaching, worker: Worker) -> Iterator[tuple[int, float]]:
-    """Train from `state.step` on, in place; yields step and loss after every batch. The batches do not depend on the number of workers."""
+def teach(
+    recipe: StudentRecipe,
+    taught: Sequence[Lesson],
+    state: Teaching,
+    worker: Worker,
+    distribute: Callable[[nn.Module], nn.Module] = DistributedDataParallel,
+) -> Iterator[tuple[int, float]]:
+    """Train from `state.step` on, in place; yields step and loss after every batch. The batches do not depend on the number of workers.
+
+    Args:
+        distribute: makes several workers average their gradients.
+    """
     module: nn.Module = AnswerLoss(state.model)
     if worker.world_size > 1:
-        module = DistributedDataParallel(module)
+        module = distribute(module)
     state.model.train()
     share, device = worker.share(recipe.batch_size), worker.device
     for step in range(state.step, recipe.steps):
@@ -110,7 +120,7 @@ def teach(recipe: StudentRecipe, taught: Sequence[Lesson], state: Teaching, work
 
 
 def batch_rows(taught: Sequence[Lesson], batch_size: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Which pairs make up a batch: every pair once an epoch, pairs of like length together."""
+    """Which pairs make up a batch: every pair once per epoch, pairs of similar length together."""
     window = min(BATCHES_SORTED_TOGETHER, max(1, len(taught) // batch_size)) * batch_size
     first = step * batch_size
     begin = first - first % window

@@ -1,8 +1,8 @@
 """A small causal language model that extracts attributes: the student of a larger teacher.
 
-It reads a product's text and writes the attributes as JSON, like any LLM, but without being told how: the instructions are
-what it was trained on, so its chat template leaves them out and its prompts are short. From scratch it has a vocabulary of
-its own, in which the scaffolding of the JSON is a token a piece.
+It reads a product's text and writes the attributes as JSON, like any LLM, but needs no instructions: following them is what it
+was trained on, so its chat template leaves them out and its prompts are short. A student made from scratch has its own
+vocabulary, in which each piece of the JSON's scaffolding is one token.
 """
 
 import json
@@ -62,16 +62,16 @@ class StudentRecipe(Settings):
     seed: int = Field(0, ge=0, description="of weights and batches")
     held_out: Positive = Field(500, description="pairs kept back to measure the student on")
     steps: Positive = Field(3000, description="batches in all")
-    batch_size: Positive = Field(64, description="pairs a batch, over all workers")
+    batch_size: Positive = Field(64, description="pairs per batch, over all workers")
     learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     warmup_steps: int = Field(100, ge=0, description="until the learning rate is at its height")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     checkpoint_every: Positive = Field(500, description="steps; a killed run goes on from the last checkpoint")
     workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, a worker")
-    use_gpu: bool = Field(False, description="one GPU a worker")
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
+    use_gpu: bool = Field(False, description="one GPU per worker")
     precision: str = Field("float32", pattern="^(float32|bfloat16)$", description="of the forward pass")
-    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
+    max_failures: int = Field(3, ge=-1, description="how often Ray Train starts again after a worker died; -1: for ever")
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "StudentRecipe":
@@ -151,6 +151,7 @@ def answer_all(
     texts: Sequence[str],
     extra: ExtraAttributes,
     progress: Progress,
+    answer_tokens: int = ANSWER_TOKENS,
 ) -> list[Attributes]:
     """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty."""
     model.eval()
@@ -160,7 +161,7 @@ def answer_all(
         prompts = [prompt_text(tokenizer, messages(text, extra)) for text in texts[first : first + ANSWERED_TOGETHER]]
         inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
         made_BT = model.generate(
-            **inputs.to(model.device), max_new_tokens=ANSWER_TOKENS, do_sample=False, pad_token_id=tokenizer.pad_token_id
+            **inputs.to(model.device), max_new_tokens=answer_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id
         )
         answers = tokenizer.batch_decode(made_BT[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         answered += [_read_answer(answer, extra) for answer in answers]

@@ -24,7 +24,7 @@ class Pairs:
     """Product texts and what is to be answered, side by side.
 
     Attributes:
-        texts, answers: one a product that the teacher speaks of.
+        texts, answers: one per product that the teacher speaks of.
         known: the answers as attributes.
         silent: products of which the teacher says nothing.
         dropped: ingredients and tags of the teacher's that a product's own text does not support, and that are not taught.
@@ -38,10 +38,10 @@ class Pairs:
 
 
 def read_teacher(url: str, extra: ExtraAttributes) -> pa.Table:
-    """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are left alone.
+    """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are ignored.
 
     Raises:
-        ShelfcodeError: nothing is there, or a column is missing or no list of texts where it should be one.
+        ShelfcodeError: there is nothing, a column is missing, or one that should hold lists of texts does not.
     """
     fs, path = open_filesystem(url)
     try:

@@ -1,6 +1,6 @@
 """What a product's own text supports: the ingredients and dietary tags that it states, however they are spelled.
 
-The rule stands in `grounding`. An `Evidence` is prepared once a product and asked any number of times.
+The rule is written out in `grounding`. An `Evidence` is prepared once per product and asked any number of times.
 """
 
 from collections.abc import Iterator, Sequence
@@ -116,8 +116,8 @@ def trimmed(phrase: str) -> list[str]:
 
 def _words_of(name: str, prose: str, brand: Sequence[str]) -> list[str]:
     """Words of title and description without the brand. A brand of one word stays in the description, where it may be just that word."""
-    told = split_words(prose)
-    return [*_without_brand(split_words(name), brand), SENTENCE, *(_without_brand(told, brand) if len(brand) > 1 else told)]
+    described = split_words(prose)
+    return [*_without_brand(split_words(name), brand), SENTENCE, *(_without_brand(described, brand) if len(brand) > 1 else described)]
 
 
 def _without_brand(words: list[str], brand: Sequence[str]) -> list[str]:
@@ -128,10 +128,10 @@ def _without_brand(words: list[str], brand: Sequence[str]) -> list[str]:
 
 
 def _unspaced_text(name: str, prose: str, brand: str) -> str:
-    title, told = unspaced(name), unspaced(prose)
+    title, described = unspaced(name), unspaced(prose)
     if title and is_unspaced(brand):
         title = title.replace(unspaced(brand), CLAUSE)
-    return f"{title}{SENTENCE}{told}" if title or told else ""
+    return f"{title}{SENTENCE}{described}" if title or described else ""
 
 
 def _tags(words: Sequence[str], substances: Sequence[Match[str]], denied: set[int], aside: set[int], lexicon: Lexicon) -> set[str]:

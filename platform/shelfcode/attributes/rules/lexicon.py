@@ -185,5 +185,5 @@ def load_lexicon(path: Path) -> Lexicon:
 
 @cache
 def shipped_lexicon() -> Lexicon:
-    """The lexicon beside this module, read once a process."""
+    """The lexicon beside this module, read once per process."""
     return load_lexicon(LEXICON_PATH)
