@@ -13,7 +13,7 @@ from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 
-ADVICE = "Use a larger cluster, or leave RAY_ADDRESS out: the job then starts a Ray of its own, which fits on a small machine"
+ADVICE = "Ask for less, or use a larger cluster; without RAY_ADDRESS a job starts a Ray of its own, of 4 CPUs or more"
 
 
 @dataclass(frozen=True)
