@@ -168,6 +168,7 @@ def test_an_answer_that_cannot_be_read_counts_as_empty(tiny_recipe: StudentRecip
     ] == [{"product_type": "", "key_ingredients": [], "dietary_tags": [], "format": ""}]
 
 
+@pytest.mark.live
 def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(
     taught: list[Lesson], tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -215,6 +215,7 @@ def measured(state: Tuning, shop: RelevanceSet) -> np.ndarray:
     return concordance(similarity_R, shop.query_R, shop.label_R, GAINS)
 
 
+@pytest.mark.live
 def test_training_lowers_the_loss_and_raises_the_concordance_on_what_it_learns(base: str, shop: RelevanceSet) -> None:
     recipe = a_recipe(training={"epochs": 10, "frozen_layers": 0, "learning_rate": 0.005})
     state = start_tuning(recipe, base, CPU)
@@ -234,6 +235,7 @@ def test_steps_are_counted_on_from_where_the_state_is(base: str, shop: Relevance
     assert list(run(recipe, shop, state)) == []
 
 
+@pytest.mark.live
 def test_measuring_in_between_changes_nothing(base: str, shop: RelevanceSet) -> None:
     recipe = a_recipe(training={"epochs": 1})
     measured_often, never = start_tuning(recipe, base, CPU), start_tuning(recipe, base, CPU)
@@ -244,6 +246,7 @@ def test_measuring_in_between_changes_nothing(base: str, shop: RelevanceSet) -> 
     assert all(torch.equal(weight, never.weights()[name]) for name, weight in measured_often.weights().items())
 
 
+@pytest.mark.live
 def test_a_run_that_goes_on_from_a_checkpoint_ends_with_the_same_weights(base: str, shop: RelevanceSet, tmp_path: Path) -> None:
     recipe = a_recipe()
     whole = start_tuning(recipe, base, CPU)
