@@ -45,7 +45,7 @@ def test_free_takes_nothing_over_and_says_nothing(parent: Manifest) -> None:
 def test_training_starts_from_a_release_of_the_same_shape_and_keeps_its_codes(parent: Manifest, stability: str) -> None:
     start = chosen(recipe_with(stability), parent)
     assert (start.weights, start.codes) == (FOLDER, FOLDER)
-    assert start.told == f"stability {stability}: training starts from small@v0003"
+    assert start.message == f"stability {stability}: training starts from small@v0003"
 
 
 def test_settings_that_leave_the_shape_alone_may_change(parent: Manifest) -> None:
@@ -66,7 +66,7 @@ CHANGES = [
 def test_another_shape_or_encoder_starts_afresh_and_keeps_the_names(parent: Manifest, change: dict, named: str) -> None:
     start = chosen(recipe_with("warm", **change), parent)
     assert (start.weights, start.codes) == (None, FOLDER)
-    assert f"{named} changed since small@v0003; training starts afresh" in start.told
+    assert f"{named} changed since small@v0003; training starts afresh" in start.message
 
 
 @pytest.mark.parametrize(("change", "named"), CHANGES)
@@ -78,13 +78,13 @@ def test_frozen_levels_are_refused_where_the_release_has_other_settings(parent: 
 
 
 def test_all_that_differs_is_named(parent: Manifest) -> None:
-    told = chosen(recipe_with("warm", latent_size=9, hidden_sizes=[17], encoder={"dimensions": 100}), parent).told
+    told = chosen(recipe_with("warm", latent_size=9, hidden_sizes=[17], encoder={"dimensions": 100}), parent).message
     assert "quantizer.hidden_sizes, quantizer.latent_size, the encoder or the text view changed" in told
 
 
 def test_without_a_release_warm_starts_afresh_and_frozen_levels_are_refused() -> None:
     start = chosen(recipe_with("warm"), None)
     assert (start.weights, start.codes) == (None, None)
-    assert "no release to start from; training starts afresh" in start.told
+    assert "no release to start from; training starts afresh" in start.message
     with pytest.raises(ShelfcodeError, match="small has no current release whose first levels could be kept"):
         chosen(recipe_with("frozen_coarse"), None)

@@ -49,11 +49,11 @@ class EncoderSettings(Settings):
     dimensions: Positive | None = Field(None, description="keep the first ones only (Matryoshka models), then unit norm again")
     max_tokens: Positive = Field(128, description="a longer text is cut")
     tokens_per_batch: Positive = Field(16384, description="padded tokens in one forward pass; the batch size follows from it")
-    rows_per_part: Positive = Field(2048, description="products a part file; a crash loses at most this many an actor")
-    actors_min: Positive = Field(1, description="embedding actors kept")
-    actors_max: Positive = Field(8, description="embedding actors at the most, as the cluster has room")
-    cpus_per_actor: Positive = Field(2, description="CPU cores, and torch threads, an actor")
-    gpus_per_actor: float = Field(0, ge=0, description="GPUs an actor; a fraction shares one")
+    rows_per_part: Positive = Field(2048, description="products per part file; a crash loses at most this many per actor")
+    actors_min: Positive = Field(1, description="embedding actors that are always kept")
+    actors_max: Positive = Field(8, description="the most embedding actors, as the cluster has room")
+    cpus_per_actor: Positive = Field(2, description="CPU cores, and torch threads, per actor")
+    gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one")
 
     @property
     def chosen_backend(self) -> Literal["torch", "int8"]:

@@ -103,8 +103,8 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
 def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool) -> TrainedFlavor:
     parent = current_release(workspace, recipe.name)
     start = choose_start(recipe, embeddings_folder(recipe), parent)
-    if start.told:
-        say(start.told)
+    if start.message:
+        say(start.message)
 
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)

@@ -15,7 +15,7 @@ class ContrastiveSettings(Settings):
     sibling_leaf: float = Field(0.4, ge=0, le=1, description="strength of a pair in sibling leaves")
     temperature: float = Field(0.2, gt=0, description="of the softmax over a product's pairs")
     level_weights: list[Annotated[float, Field(ge=0)]] = Field(
-        [1.0, 0.5, 0.25], description="one a level above the last; the coarse levels weigh more"
+        [1.0, 0.5, 0.25], description="one per level above the last; the coarse levels weigh more"
     )
 
 
@@ -24,7 +24,7 @@ class NeighbourhoodSettings(Settings):
 
     neighbours: Positive = Field(20, description="nearest products by cosine that a product is averaged with")
     rounds: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
-        [30, 6, 1], description="times a product is averaged, one a level above the last, which sees the product itself"
+        [30, 6, 1], description="rounds of averaging, one entry per level above the last, which sees the product itself"
     )
     width: float = Field(0.25, gt=0, description="how fast a neighbour's weight falls, in units of the median distance to the last one")
     same_leaf: float = Field(1.0, ge=0, le=1, description="weight of a neighbour in the same leaf")
@@ -36,7 +36,7 @@ class QuantizerSettings(Settings):
     """Embedding -> semantic ID."""
 
     codebook_sizes: list[Annotated[int, Field(ge=2, le=65536)]] = Field(
-        [24, 640, 640, 744], min_length=2, max_length=8, description="codewords a level, coarse to fine; about 2,000 in all"
+        [24, 640, 640, 744], min_length=2, max_length=8, description="codewords per level, coarse to fine; about 2,000 in all"
     )
     hidden_sizes: list[Positive] = Field([512, 256], description="layers of the encoder, reversed in the decoder")
     latent_size: Positive = Field(128, description="dimensions in which the codewords lie")
@@ -47,8 +47,8 @@ class QuantizerSettings(Settings):
     )
     contrastive_weight: float = Field(0.01, ge=0, description="lambda; 0 turns the contrastive term off")
     contrastive: ContrastiveSettings = ContrastiveSettings()
-    kmeans_sample: Positive = Field(65536, description="products, at the most, that k-means sees when codebooks are set up")
-    kmeans_iterations: Positive = Field(20, description="of k-means, at the most")
+    kmeans_sample: Positive = Field(65536, description="the most products that k-means sees when it sets up the codebooks")
+    kmeans_iterations: Positive = Field(20, description="the most iterations of k-means")
 
     @model_validator(mode="after")
     def _one_entry_a_level(self) -> "QuantizerSettings":
@@ -76,15 +76,15 @@ class TrainingSettings(Settings):
 
     seed: int = Field(0, ge=0, description="of the sampler, the weights and k-means")
     workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, a worker")
-    use_gpu: bool = Field(False, description="one GPU a worker")
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
+    use_gpu: bool = Field(False, description="one GPU per worker")
     backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 wants a GPU")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 needs a GPU")
     steps: Positive = Field(1000, description="batches in all")
-    batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products a batch, over all workers")
+    batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products per batch, over all workers")
     parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
-    anchor_every: Positive = Field(16, description="every so many products of a batch is decoded, and contrasted with all others of it")
+    anchor_every: Positive = Field(16, description="one product in this many is decoded, and contrasted with all others of its batch")
     products_max: Positive = Field(
         1_000_000, description="of a larger catalog, train on a random sample; the rest is coded like new products"
     )
@@ -92,7 +92,7 @@ class TrainingSettings(Settings):
     warmup_steps: int = Field(50, ge=0, description="until the learning rate is at its height")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint")
-    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
+    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: without end")
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "TrainingSettings":

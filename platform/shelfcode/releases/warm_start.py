@@ -14,12 +14,12 @@ class Start:
     Attributes:
         weights: folder of the release whose model it starts from; None to start afresh.
         codes: folder of the release whose codes are to be kept, as far as renaming codewords can; None to keep none.
-        told: the same for people; empty where nothing was asked for.
+        message: the same in words; empty where the recipe asks for nothing.
     """
 
     weights: str | None
     codes: str | None
-    told: str
+    message: str
 
 
 def choose_start(recipe: Recipe, embeddings: str, parent: Manifest | None) -> Start:
