@@ -409,6 +409,7 @@ def train_half_of_every_batch(rank: int, folder: Path) -> dict[str, torch.Tensor
 
 
 @pytest.mark.live
+@pytest.mark.live
 def test_two_workers_train_the_model_of_one(in_two_workers, tmp_path, planted, targets, recipe):
     recipe = changed(recipe, steps=40, workers=2, contrastive_weight=0.5)
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
@@ -443,6 +444,7 @@ def train_frozen_levels(rank: int, folder: Path) -> dict[str, torch.Tensor]:
     return {**state.model.state_dict(), "codes": state.model.encode(torch.from_numpy(x_NE))}
 
 
+@pytest.mark.live
 @pytest.mark.live
 def test_frozen_levels_stay_frozen_with_two_workers(in_two_workers, tmp_path, planted, trained):
     recipe = with_stability(trained[0], "frozen_coarse", steps=10, workers=2, weight_decay=0.1, learning_rate=3e-3)

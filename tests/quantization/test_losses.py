@@ -193,6 +193,7 @@ def gradient_of_half_a_batch(rank: int, _folder: Path) -> torch.Tensor:
 
 
 @pytest.mark.live
+@pytest.mark.live
 def test_two_workers_get_the_gradient_of_the_whole_batch(in_two_workers):
     """Beside a mean over a worker's own products, as reconstruction is: the two are averaged alike."""
     x_BE, taxonomy = batch()

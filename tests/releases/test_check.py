@@ -1,6 +1,7 @@
 """A release whose files are not what its manifest says is told from one that is whole, and the file is named."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -18,8 +19,8 @@ Damage = Callable[[Workspace, str], None]
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """CURRENT moves to a release that is whole, and stays where it is when anything is wrong."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +12,8 @@ from shelfcode.workspace import Workspace
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def whys(workspace: Workspace) -> list[str]:
     return [f"{move.why} {move.version}" for move in release_history(workspace, "small")]
 
 
-def test_a_release_is_promoted_and_rolled_back(workspace: Workspace, three: list[Manifest]) -> None:
+def test_a_release_is_promoted_and_rolled_back(workspace_url: str, publish_small: Callable[..., Manifest]) -> None:
+    workspace = Workspace(workspace_url)
+    three = [publish_small(workspace, make_current) for make_current in (True, True, False)]
     assert current(workspace) == ("v0002", "v0001")
     assert promote(workspace, "small@v0003") == three[2]
     assert current(workspace) == ("v0003", "v0002")

@@ -3,6 +3,7 @@
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ FILES = {"model.safetensors": b"weights", "semantic_ids/part-000000.parquet": b"
 
 
 @pytest.fixture
-def workspace(workspace_url: str) -> Workspace:
-    return Workspace(workspace_url)
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
 
 
 def a_manifest(flavor: str = "precision", parent: str | None = None, recall: float = 0.5) -> Manifest:
@@ -90,7 +91,8 @@ def test_the_extractor_of_a_raw_view_may_be_any() -> None:
     assert release_recipe(a_manifest(), ["extractor.engine=vllm"]).extractor.engine == "vllm"
 
 
-def test_releases_are_numbered_and_current_points_to_the_last(workspace: Workspace) -> None:
+def test_releases_are_numbered_and_current_points_to_the_last(workspace_url: str) -> None:
+    workspace = Workspace(workspace_url)
     assert versions(workspace, "precision") == []
     assert current_name(workspace, "precision") is None
     for number in (1, 2, 3):
@@ -208,7 +210,8 @@ def test_no_reader_ever_finds_a_release_that_is_not_whole(workspace_url: str) ->
     assert workspace.seen[-1] == ("releases/precision/CURRENT", ("v0001", "v0002"))
 
 
-def test_two_publishers_at_once_get_two_versions_and_lose_no_file(workspace: Workspace) -> None:
+def test_two_publishers_at_once_get_two_versions_and_lose_no_file(workspace_url: str) -> None:
+    workspace = Workspace(workspace_url)
     count = 4
     drafts = [a_draft(workspace, f"run{number}", str(number).encode()) for number in range(count)]
     start = threading.Barrier(count)
