@@ -66,6 +66,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if asked:
             item.add_marker(pytest.mark.live)
             item.add_marker(pytest.mark.xdist_group("endpoint" if "endpoint" in asked else "ray"))
+        elif item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))  # what a file starts, it starts once
 
 
 @pytest.hookimpl(wrapper=True)
