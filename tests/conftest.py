@@ -58,6 +58,7 @@ NOT_AT_HAND = "SHELFCODE_DATA"
 """What the reason of the one skip begins with that is no failure in CI: the real catalogs are not in the repository."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark live tests, and keep those that share a fixture in one process."""
     for item in items:
