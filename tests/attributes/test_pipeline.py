@@ -207,7 +207,7 @@ def answering(limits: list[int]) -> Ask:
     return ask
 
 
-MODEL = {"engine": "vllm", "max_output_tokens": 100, "retry_output_tokens": 150}
+MODEL = {"engine": "vllm", "max_output_tokens": 100, "retry_output_tokens": 140}
 
 
 def test_what_was_cut_off_is_asked_for_again_with_more_room_and_then_left_to_the_rules(
@@ -218,7 +218,7 @@ def test_what_was_cut_off_is_asked_for_again_with_more_room_and_then_left_to_the
     limits: list[int] = []
     found = run(products_of(titles), answering(limits), **settings)
     rows = current_rows(workspace, found)
-    assert limits == [100, 150]
+    assert limits == [100, 140]
     assert {item: row["product_type"] for item, row in rows.items() if not row["failure"]} == {
         "p0": "oat milk", "p1": "oat milk", "p2": "rye bread, text cut", "p3": " ".join(["long"] * 8),
     }  # fmt: skip
@@ -236,9 +236,9 @@ def test_an_unchanged_second_run_asks_the_model_nothing(run: Run, untaught: Call
     products = [{**product, "description": None} for product in products_of(["Oat milk", "Oat milk", "Soap error"])]
     limits: list[int] = []
     first = run(products, answering(limits), model=untaught(), **MODEL)
-    assert (first.extracted, first.shared, first.calls, limits) == (2, 1, 3, [100, 150])
+    assert (first.extracted, first.shared, first.calls, limits) == (2, 1, 3, [100, 140])
     again = run(products, answering(limits), model=untaught(), **MODEL)
-    assert (again.extracted, again.shared, again.reused, again.calls, limits) == (0, 0, 3, 0, [100, 150])
+    assert (again.extracted, again.shared, again.reused, again.calls, limits) == (0, 0, 3, 0, [100, 140])
 
 
 def test_an_actor_that_is_killed_in_mid_run_loses_no_product(
@@ -264,7 +264,8 @@ def test_an_actor_that_is_killed_in_mid_run_loses_no_product(
 
     found = run(PRODUCTS, ask, model=untaught(), **MODEL)
     assert killed.exists()
-    assert (found.extracted, found.calls, found.failures) == (16, 16, {})
+    assert (found.extracted, found.failures) == (16, {})
+    assert 16 <= found.calls <= 20, "more was asked for again than the batch that died"
     assert {item: row["product_type"] for item, row in current_rows(workspace, found).items()} == {
         product["item_id"]: product["title"].lower() for product in PRODUCTS
     }

@@ -1,14 +1,18 @@
-"""The discovery flavor's extraction as on a GPU cluster, in miniature: the small extractor in a real vLLM engine, started once.
+"""The discovery flavor's extraction as on a GPU cluster, in miniature: the small extractor in a real vLLM engine, in one run.
 
-That one run meets what a nightly one does: some products are far too long, some texts hold instructions, some are in no language that
-the extractor was taught, and some come from real catalogs. How often a model is asked is held in test_pipeline.py, without an engine.
+That run meets what a nightly one does: its engine is killed under it, some products are far too long, some texts hold instructions,
+some are in no language that the extractor was taught, and some come from real catalogs. How often a model is asked is held in
+test_pipeline.py, without an engine.
 """
 
 import os
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -49,10 +53,11 @@ ODD: dict[str, tuple[str, str | None]] = {
 
 @dataclass(frozen=True)
 class Run:
-    """What the extraction left behind."""
+    """What the extraction left behind; `killed` are the processes of engines that were killed under it."""
 
     recipe: Recipe
     extracted: ExtractedCatalog
+    killed: list[int]
     folder: Path
     truth: dict[str, dict[str, Any]]
     products: dict[str, dict[str, Any]]
@@ -70,10 +75,14 @@ def run(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     pq.write_table(table, folder / "catalog.parquet")
     recipe, workspace = load_recipe("discovery", FLAVORS, ENGINE), Workspace(str(folder / "workspace"))
     snapshot = take_snapshot(str(folder / "catalog.parquet"), recipe.catalog, workspace, "extract", lambda _: None)
+    killed: list[int] = []
+    killer = threading.Thread(target=_kill_engine_once, args=(killed,), daemon=True)
+    killer.start()
     extracted = extract_attributes(snapshot, recipe.extractor, workspace, count_rows(lambda _: None))
+    killer.join(timeout=60)
     stored = folder / "workspace" / "attributes" / extractor_name(recipe.extractor)
     return Run(
-        recipe, extracted, stored,
+        recipe, extracted, killed, stored,
         truth={row["item_id"]: row for row in sample.facts["attributes"].to_pylist()},
         products={row["item_id"]: row for row in table.to_pylist()},
         rows={row["item_id"]: row for row in ds.dataset(stored).to_table().to_pylist()},
@@ -91,11 +100,28 @@ def _real_products() -> list[dict[str, Any]]:
     return [{**row, "item_id": f"real {row['item_id']}"} for row in (*esci, *instacart)]
 
 
-def test_the_engine_answers_every_product(run: Run) -> None:
+def _kill_engine_once(killed: list[int]) -> None:
+    """Kill the engine's own process, not the actor around it, a moment after it has got its first products."""
+    deadline = time.monotonic() + 300
+    while not killed and time.monotonic() < deadline:
+        time.sleep(0.05)
+        names = {process.pid: (process.info["cmdline"] or [""])[0] for process in psutil.process_iter(["cmdline"])}
+        if any("vLLMEngineStage" in name and name.endswith(".submit") for name in names.values()):
+            time.sleep(0.5)
+            engines = [pid for pid, name in names.items() if name.startswith("VLLM::EngineCore")]
+            for pid in [
+                pid for pid in engines if "vLLMEngineStage" in names.get(psutil.Process(pid).ppid(), "")
+            ]:  # others run engines, too
+                psutil.Process(pid).kill()
+                killed.append(pid)
+
+
+def test_an_engine_that_dies_in_mid_run_loses_no_product(run: Run) -> None:
+    assert run.killed
     assert set(run.rows) == set(run.products)
     assert {row["failure"] for row in run.rows.values()} == {None}
     assert {row["extractor"] for row in run.rows.values()} == {run.folder.name}
-    assert run.extracted.calls == run.extracted.extracted == len(run.products)
+    assert run.extracted.extracted == len(run.products)
 
 
 def test_the_attributes_of_unseen_products_are_right_and_far_better_than_the_rules(run: Run) -> None:
@@ -147,7 +173,7 @@ def test_what_the_model_invents_of_real_products_is_dropped_and_counted(run: Run
     assert run.extracted.unsupported == sum(len(row["unsupported"]) for row in run.rows.values())
     for name, row in real.items():
         text = f"{run.products[name]['title']} {run.products[name]['description'] or ''}".lower()
-        assert all(word[:4] in text for ingredient in row["key_ingredients"] for word in ingredient.split()), name
+        assert all(word[:3] in text for ingredient in row["key_ingredients"] for word in ingredient.split()), name
 
 
 def test_the_shipped_weights_are_small_safetensors() -> None:
