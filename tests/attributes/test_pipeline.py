@@ -1,13 +1,21 @@
-"""Each text goes through the extractor once, and each product's attributes are found again by its own text."""
+"""Each text goes through the extractor once, and what a model cannot answer is asked for again, then left to the rules.
 
+The model here is a function; a real engine runs in test_small_extractor.py.
+"""
+
+import json
+import os
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray.data
 
-from shelfcode.attributes.pipeline import count_rows, extract_attributes
+from shelfcode.attributes.extractor import extractor_name
+from shelfcode.attributes.pipeline import Ask, ask_model, count_rows, extract_attributes
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
 from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.attributes.table import ExtractedCatalog, attributes_schema
@@ -37,15 +45,15 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 class Run:
-    """Extracts, by rules, and adds up what it is told on the way."""
+    """Extracts, by rules unless the settings name a model, and keeps what progress was reported on the way."""
 
     def __init__(self, workspace: Workspace, snap: Callable[..., Snapshot]) -> None:
         self.workspace, self.snap = workspace, snap
-        self.told: list[int] = []
+        self.progress: list[int] = []
 
-    def __call__(self, products: Sequence[Product], **settings: Any) -> ExtractedCatalog:
-        snapshot, self.told = self.snap(self.workspace, products), []
-        return extract_attributes(snapshot, ExtractorSettings(**settings), self.workspace, count_rows(self.told.append))
+    def __call__(self, products: Sequence[Product], ask: Ask = ask_model, **settings: Any) -> ExtractedCatalog:
+        snapshot, self.progress = self.snap(self.workspace, products), []
+        return extract_attributes(snapshot, ExtractorSettings(**settings), self.workspace, count_rows(self.progress.append), ask)
 
 
 @pytest.fixture
@@ -87,23 +95,23 @@ def tally(found: ExtractedCatalog) -> tuple[int, int, int]:
 
 def test_attributes_are_extracted_once_and_a_changed_title_alone_again(workspace: Workspace, run: Run) -> None:
     first = run(PRODUCTS)
-    assert (tally(first), sum(run.told)) == ((16, 0, 0), 16)
+    assert (tally(first), sum(run.progress)) == ((16, 0, 0), 16)
     assert without_hash(current_rows(workspace, first)) == expected(PRODUCTS)
 
     again = run(PRODUCTS)
-    assert (tally(again), sum(run.told)) == ((0, 0, 16), 0)
+    assert (tally(again), sum(run.progress)) == ((0, 0, 16), 0)
     assert again.parts == first.parts
 
     changed = [*PRODUCTS[:5], {**PRODUCTS[5], "title": "Whole milk jug"}, *PRODUCTS[6:]]
     second = run(changed)
-    assert (tally(second), sum(run.told)) == ((1, 0, 15), 1)
+    assert (tally(second), sum(run.progress)) == ((1, 0, 15), 1)
     assert without_hash(current_rows(workspace, second)) == expected(changed)
 
 
 def test_products_with_the_same_text_are_extracted_once(workspace: Workspace, run: Run) -> None:
     products = [{"item_id": f"p{number}", "title": KINDS[number % 2], "brand": None, "description": None} for number in range(12)]
     found = run(products)
-    assert (tally(found), sum(run.told)) == ((2, 10, 0), 2)
+    assert (tally(found), sum(run.progress)) == ((2, 10, 0), 2)
     assert without_hash(current_rows(workspace, found)) == expected(products)
     again = run(products)
     assert (tally(again), again.parts) == ((0, 0, 12), found.parts)
@@ -119,7 +127,7 @@ def test_a_relisted_product_is_not_extracted_again(workspace: Workspace, run: Ru
     run(PRODUCTS)
     relisted = [{**product, "item_id": f"new-{product['item_id']}"} for product in PRODUCTS]
     found = run([*PRODUCTS[:4], *relisted, {**PRODUCTS[0], "item_id": "x", "title": "Dish soap"}])
-    assert (tally(found), sum(run.told)) == ((1, 16, 4), 1)
+    assert (tally(found), sum(run.progress)) == ((1, 16, 4), 1)
     rows = without_hash(current_rows(workspace, found))
     assert {item: rows[f"new-{item}"] for item in expected(PRODUCTS)} == expected(PRODUCTS)
 
@@ -169,3 +177,95 @@ def test_own_attributes_have_a_table_of_their_own(workspace: Workspace, run: Run
     assert tally(found) == (16, 0, 0)
     meals = {item: row["meal"] for item, row in current_rows(workspace, found, MEALS).items()}
     assert meals == {product["item_id"]: ["breakfast"] if number == 0 else [] for number, product in enumerate(products)}
+
+
+# A model's answers
+
+
+def answering(limits: list[int]) -> Ask:
+    """A model that answers each product with its title as the product type, and an error where the title says so.
+
+    An answer is cut off after as many characters as it may have tokens; the limits of the rounds are kept in `limits`.
+    """
+
+    def ask(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+        limits.append(output_tokens)
+
+        def answer(batch: pa.Table) -> pa.Table:
+            titles = batch["title"].to_pylist()
+            answers = [{"product_type": title, "key_ingredients": [], "dietary_tags": [], "format": ""} for title in titles]
+            texts = [None if "error" in title else json.dumps(text)[:output_tokens] for title, text in zip(titles, answers, strict=True)]
+            errors = ["EngineError: out of luck" if "error" in title else None for title in titles]
+            columns = {"answer": pa.array(texts, pa.string()), "error": pa.array(errors, pa.string())}
+            columns["truncated"] = pa.array(["cut" in title for title in titles])
+            for name, values in columns.items():
+                batch = batch.append_column(name, values)
+            return batch
+
+        return products.map_batches(answer, batch_size=4, batch_format="pyarrow")
+
+    return ask
+
+
+MODEL = {"engine": "vllm", "max_output_tokens": 100, "retry_output_tokens": 140}
+
+
+def test_what_was_cut_off_is_asked_for_again_with_more_room_and_then_left_to_the_rules(
+    workspace: Workspace, run: Run, untaught: Callable[..., str]
+) -> None:
+    titles = ["Oat milk", "Oat milk", "Rye bread, text cut", "Long " * 8, "Too long " * 8, "Soap error"]
+    settings: dict[str, Any] = {**MODEL, "model": untaught()}
+    limits: list[int] = []
+    found = run(products_of(titles), answering(limits), **settings)
+    rows = current_rows(workspace, found)
+    assert limits == [100, 140]
+    assert {item: row["product_type"] for item, row in rows.items() if not row["failure"]} == {
+        "p0": "oat milk", "p1": "oat milk", "p2": "rye bread, text cut", "p3": " ".join(["long"] * 8),
+    }  # fmt: skip
+    assert {item: (row["failure"], row["extractor"]) for item, row in rows.items() if row["failure"]} == {
+        "p4": ("invalid answer: cut off at the limit of tokens", RULES_EXTRACTOR),
+        "p5": ("engine error: EngineError: out of luck", RULES_EXTRACTOR),
+    }
+    assert {row["extractor"] for row in rows.values() if not row["failure"]} == {extractor_name(ExtractorSettings(**settings))}
+    assert [item for item, row in rows.items() if row["truncated"]] == ["p2"]
+    assert (found.extracted, found.shared, found.calls, found.truncated) == (6, 0, 6 + 3, 1)
+    assert found.failures == {"invalid answer": 1, "engine error": 1}
+
+
+def test_an_unchanged_second_run_asks_the_model_nothing(run: Run, untaught: Callable[..., str]) -> None:
+    products = [{**product, "description": None} for product in products_of(["Oat milk", "Oat milk", "Soap error"])]
+    limits: list[int] = []
+    first = run(products, answering(limits), model=untaught(), **MODEL)
+    assert (first.extracted, first.shared, first.calls, limits) == (2, 1, 3, [100, 140])
+    again = run(products, answering(limits), model=untaught(), **MODEL)
+    assert (again.extracted, again.shared, again.reused, again.calls, limits) == (0, 0, 3, 0, [100, 140])
+
+
+def test_an_actor_that_is_killed_in_mid_run_loses_no_product(
+    workspace: Workspace, run: Run, untaught: Callable[..., str], tmp_path: Path
+) -> None:
+    """vLLM's actor ends its own process when its engine is dead; so does this one, once, after a first batch was answered."""
+    killed = tmp_path / "killed"
+
+    class Mortal:
+        def __init__(self) -> None:
+            self.batches = 0
+
+        def __call__(self, batch: pa.Table) -> pa.Table:
+            self.batches += 1
+            if self.batches > 1 and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return batch
+
+    def ask(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+        mortal = products.map_batches(Mortal, batch_size=2, batch_format="pyarrow", compute=ray.data.ActorPoolStrategy(size=1))
+        return answering([])(mortal, settings, output_tokens)
+
+    found = run(PRODUCTS, ask, model=untaught(), **MODEL)
+    assert killed.exists()
+    assert (found.extracted, found.failures) == (16, {})
+    assert 16 <= found.calls <= 20, "more was asked for again than the batch that died"
+    assert {item: row["product_type"] for item, row in current_rows(workspace, found).items()} == {
+        product["item_id"]: product["title"].lower() for product in PRODUCTS
+    }
