@@ -6,6 +6,7 @@ A test is *live* when it starts a Ray, a server, an engine or a training, or ask
 tests out. All tests of one such fixture run in the same process of pytest-xdist, so that it is made once.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -54,6 +55,9 @@ os.environ.update({
 LIVE = {"local_ray": "ray", "s3": "ray", "endpoint": "endpoint"}
 """Fixtures that make a test live, and the group of tests that shares them."""
 
+SERVING = pytest.StashKey[contextlib.ExitStack]()
+"""What ends the endpoint."""
+
 NOT_AT_HAND = "SHELFCODE_DATA"
 """What the reason of the one skip begins with that is no failure in CI: the real catalogs are not in the repository."""
 
@@ -69,6 +73,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("endpoint" if "endpoint" in asked else "ray"))
         elif item.get_closest_marker("live"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))  # what a file starts, it starts once
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the endpoint after the last test of its group: idle, its cluster takes half a core from all others."""
+    grouped = "PYTEST_XDIST_WORKER" in os.environ
+    if grouped and nextitem is not None and SERVING in item.config.stash and "endpoint" not in nextitem.fixturenames:  # type: ignore[attr-defined]
+        item.config.stash[SERVING].close()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -182,7 +194,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
 
 
 @pytest.fixture(scope="session")
-def endpoint(shop: "Shop", tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
+def endpoint(shop: "Shop", request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
     """The shop's endpoint on this machine, for callers with a key; retailer 7 has every third product."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -191,5 +203,7 @@ def endpoint(shop: "Shop", tmp_path_factory: pytest.TempPathFactory) -> "Iterato
     folder = tmp_path_factory.mktemp("served")
     stocked = shop.products["item_id"].to_pylist()[::3]
     pq.write_table(pa.table({"item_id": stocked, "retailer_id": [7] * len(stocked)}), folder / "availability.parquet")
-    with serve_shop(shop, folder, {**SURFACES, "availability": str(folder / "availability.parquet")}, KEYS["all"]) as served:
-        yield served
+    surfaces = {**SURFACES, "availability": str(folder / "availability.parquet")}
+    with contextlib.ExitStack() as serving:
+        request.config.stash[SERVING] = serving
+        yield serving.enter_context(serve_shop(shop, folder, surfaces, KEYS["all"]))

@@ -168,7 +168,6 @@ def nine_queries(columns: dict[str, list[str]]) -> None:
         (nine_queries, (), "10"),
         (None, ("encoder.model=package:no-such-model",), "the package no-such-model is not installed"),
         (None, ("encoder.model=workspace:encoders/none@current",), "no such encoder"),
-        (None, ("training.frozen_layers=6",), "training.frozen_layers 6"),
         (None, ("training.frozn_layers=6",), "training.frozen_layers"),
     ],
 )
