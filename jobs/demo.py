@@ -56,9 +56,9 @@ def main(
         "how much likelier than chance two products share a first codeword when they are",
         [("", *names, "ratio [95% interval]", "more"), *rows],
     )
-    show_lines(
-        "reports", [*((each.release.name, each.report) for each in trained), ("both, against the planted facts", compared["comparison"])]
-    )
+    # A path is a line of its own, however long: in a table it would be broken in two.
+    for name, report in [*((each.release.name, each.report) for each in trained), ("both, side by side", compared["comparison"])]:
+        say(f"report of {name}: {report}")
     say("next: make serve" if out == Path("demo") else f"next: python jobs/serve_surfaces.py --workspace {workspace}")
     return {"sample": sample, "releases": [each.result() for each in trained], "comparison": compared["comparison"]}
 
