@@ -102,7 +102,7 @@ def _real_products() -> list[dict[str, Any]]:
 
 def _kill_engine_once(killed: list[int]) -> None:
     """Kill the engine's own process, not the actor around it, a moment after it has got its first products."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not killed and time.monotonic() < deadline:
         time.sleep(0.05)
         names = {process.pid: (process.info["cmdline"] or [""])[0] for process in psutil.process_iter(["cmdline"])}

@@ -116,7 +116,7 @@ def test_a_run_killed_in_training_goes_on_to_the_same_weights(
     flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(tmp_path), "--name", "shop")
     settings = (*QUICK, "training.checkpoint_every=2")
     job = start_job("train_encoder", *flags, settings=settings)
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while len(list(tmp_path.glob("runs/*/train/checkpoint_*/state.pt"))) < 2:
         assert job.poll() is None, f"training ended before it could be killed: {job.communicate()[1]}"
         assert time.monotonic() < deadline

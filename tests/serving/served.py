@@ -147,7 +147,7 @@ def serve_deploy(running: Endpoint, folder: Path, surfaces: dict[str, Any], name
     config["applications"][0]["args"] = {"workspace": running.shop.workspace.url, "surfaces": str(path)}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     _serve("deploy", "--address", running.cluster.dashboard, str(folder / "config.yaml"))
-    end = time.monotonic() + 300
+    end = time.monotonic() + 900
     while not all(_deployments(running.cluster, name).get(part) == "HEALTHY" for part in wait_for):
         assert time.monotonic() < end, _deployments(running.cluster, name)
         time.sleep(0.2)
