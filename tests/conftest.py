@@ -75,6 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))  # what a file starts, it starts once
 
 
+@pytest.hookimpl(tryfirst=True)  # before the fixtures of the test are made
+def pytest_runtest_setup() -> None:
+    """One thread for torch in each test: two processes share two cores, and the number of threads decides the last digit of a product."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End the endpoint after the last test of its group: idle, its cluster takes half a core from all others."""

@@ -45,15 +45,6 @@ def base(tiny_model: Callable[..., str]) -> str:
     return tiny_model("base", layers=LAYERS)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """More only get in each other's way on so small a model."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def a_recipe(**parts: dict[str, Any]) -> RelevanceRecipe:
     training = {"frozen_layers": 1, "queries_per_batch": 4, "products_per_query": 4, "epochs": 3, **parts.pop("training", {})}
     return RelevanceRecipe.model_validate({"training": training, "encoder": {"max_tokens": 16}, **parts})

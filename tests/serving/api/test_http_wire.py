@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -122,6 +123,17 @@ def test_a_problem_is_told_with_what_its_status_wants(kind: str, name: str, valu
 
 
 @pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the endpoint logs, also in a process where Ray Serve has taken its log over and passes nothing on."""
+    log = logging.getLogger("ray.serve")
+    log.addHandler(caplog.handler)
+    propagate, log.propagate = log.propagate, False
+    yield caplog
+    log.propagate = propagate
+    log.removeHandler(caplog.handler)
+
+
+@pytest.fixture
 def client() -> TestClient:
     api = FastAPI()
     api.add_middleware(RequestLog)
@@ -137,34 +149,34 @@ def client() -> TestClient:
     return TestClient(api, raise_server_exceptions=False)
 
 
-def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "ray.serve"]
+def lines(logged: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in logged.records if record.name == "ray.serve"]
 
 
-def test_a_request_is_one_line_of_ids_and_sizes(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "ray.serve"):
+def test_a_request_is_one_line_of_ids_and_sizes(client: TestClient, logged: pytest.LogCaptureFixture) -> None:
+    with logged.at_level(logging.INFO, "ray.serve"):
         client.post(
             "/v1/items/secret?name=secret", json={"title": "secret"}, headers={"X-Request-Id": "r1", "Authorization": "Bearer secret"}
         )
-    (line,) = lines(caplog)
+    (line,) = lines(logged)
     assert "secret" not in line
     for told in ("method=POST", "status=200", "route=/v1/items/{item_id}", "request_id=r1", "caller=team", "bytes_out=20"):
         assert told in line
 
 
-def test_a_request_that_fails_and_one_that_goes_nowhere_are_logged_too(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "ray.serve"):
+def test_a_request_that_fails_and_one_that_goes_nowhere_are_logged_too(client: TestClient, logged: pytest.LogCaptureFixture) -> None:
+    with logged.at_level(logging.INFO, "ray.serve"):
         client.post("/v1/items/broken")
         client.get("/secret")
-    failed, nowhere = lines(caplog)
+    failed, nowhere = lines(logged)
     assert "route=/v1/items/{item_id}" in failed
     assert "status=404" in nowhere
     assert "secret" not in nowhere
 
 
-def test_what_shall_not_be_logged_is_not(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "ray.serve"):
+def test_what_shall_not_be_logged_is_not(client: TestClient, logged: pytest.LogCaptureFixture) -> None:
+    with logged.at_level(logging.INFO, "ray.serve"):
         client.post("/v1/items/unlogged")
-    with caplog.at_level(logging.WARNING, "ray.serve"):
+    with logged.at_level(logging.WARNING, "ray.serve"):
         client.post("/v1/items/secret")
-    assert lines(caplog) == []
+    assert lines(logged) == []
