@@ -28,6 +28,7 @@ class VllmEncoder:
         if cpu:
             os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the actor is a process of its own already
             os.environ.setdefault("OMP_NUM_THREADS", str(settings.cpus_per_actor))
         try:
             from vllm import LLM  # half a minute of imports and an engine, for those who ask for it

@@ -40,6 +40,7 @@ def engine_environment(settings: ModelSettings) -> dict[str, str]:
         defaults |= {
             "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else a process more per engine, which only passes on what it is given
             "OMP_NUM_THREADS": str(settings.cpus_per_replica),
         }
     return defaults | settings.environment

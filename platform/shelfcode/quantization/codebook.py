@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.cluster import kmeans_plusplus
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -60,6 +59,8 @@ def mean_squared_distance(x_ND: Tensor, codewords_KD: Tensor) -> float:
 
 
 def _spread_start(x_ND: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+    from sklearn.cluster import kmeans_plusplus  # seconds to import: only those who train pay for it, not every actor that codes
+
     rows = min(len(x_ND), max(START_ROWS, START_ROWS_PER_CODEWORD * clusters))
     sample_SD = x_ND[torch.randperm(len(x_ND), generator=generator)[:rows].to(x_ND.device)]
     seed = int(torch.randint(2**31, (1,), generator=generator))
