@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from shelfcode.releases.release import Manifest
     from shelfcode.workspace import Workspace
 
-SCRATCH = tempfile.mkdtemp(prefix="shelfcode-tests-")
+# One for all processes of a run: the first conftest to be imported makes it, those of pytest-xdist's workers inherit it.
+OWN_SCRATCH = "SHELFCODE_TESTS_SCRATCH" not in os.environ
+SCRATCH = os.environ.setdefault("SHELFCODE_TESTS_SCRATCH", tempfile.mkdtemp(prefix="shelfcode-tests-") if OWN_SCRATCH else "")
 S3_PORT = free_ports(1)[0]
 S3_ENDPOINT = f"http://127.0.0.1:{S3_PORT}"
 
@@ -101,10 +103,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _scratch() -> Iterator[None]:
-    yield
-    shutil.rmtree(SCRATCH, ignore_errors=True)
+def pytest_unconfigure() -> None:
+    """Remove what all processes of the run shared."""
+    if OWN_SCRATCH:
+        shutil.rmtree(SCRATCH, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
-from running import ROOT, job_command, ray_cluster
 
 from shelfcode import store
 from shelfcode.errors import ShelfcodeError
@@ -107,15 +107,27 @@ def started(cpus: float = 0, **environment: str) -> Iterator[tuple[str, float]]:
         process.communicate("\n")
 
 
-def test_without_an_address_every_job_has_a_ray_of_its_own_and_with_one_it_joins(local_ray: None) -> None:
-    """Two at the same time, beside the tests' Ray, which a job would have joined that looks around on its machine."""
-    there = ray.get_runtime_context().gcs_address
+def test_without_an_address_a_job_has_a_ray_of_its_own_and_with_one_it_joins(local_ray: None) -> None:
+    """Beside the tests' Ray, which a job would have joined that looks around on its machine."""
     least = max(4, os.cpu_count() or 1)
-    with started() as (first, first_cpus), started(cpus=least + 1.5, RAY_ADDRESS="local") as (second, second_cpus):
-        assert len({there, first, second}) == 3
-        assert (first_cpus, second_cpus) == (least, least + 2)
-        with started(RAY_ADDRESS=first) as (joined, joined_cpus):
-            assert (joined, joined_cpus) == (first, first_cpus)
+    with started(cpus=least + 1.5) as (own, own_cpus):
+        assert own != ray.get_runtime_context().gcs_address
+        assert own_cpus == least + 2
+        with started(RAY_ADDRESS=own) as (joined, joined_cpus):
+            assert (joined, joined_cpus) == (own, own_cpus)
+
+
+@pytest.mark.parametrize("address", [None, "", "local"])
+def test_local_is_a_ray_of_the_jobs_own_with_room_for_ray_data(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **given: options.update(given))
+    start_ray()
+    assert options["address"] == "local"
+    assert options["num_cpus"] == max(4, os.cpu_count() or 1)
 
 
 def test_an_address_where_no_ray_answers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,19 +139,3 @@ def test_an_address_where_no_ray_answers_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(ShelfcodeError, match=re.escape("RAY_ADDRESS=10.0.0.1:6379: no Ray answers there")):
         start_ray()
-
-
-@pytest.mark.live
-def test_a_cluster_that_is_too_small_is_refused_at_once(tmp_path: Path) -> None:
-    """A training on one CPU would wait for ever: embedding alone takes one, and Ray Data's tasks another."""
-    (tmp_path / "shop.csv").write_text("item_id,title\n1,oat milk\n")
-    flags = ("--flavor", "precision", "--catalog", str(tmp_path / "shop.csv"), "--workspace", str(tmp_path / "ws"))
-    with ray_cluster(cpus=1) as cluster:
-        environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-        done = subprocess.run(
-            job_command("train_flavor", *flags), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
-        )
-    assert done.returncode == 2, done.stderr
-    assert "embedding asks for 2 CPUs" in done.stderr
-    assert "encoder.cpus_per_actor" in done.stderr
-    assert not (tmp_path / "ws").exists()

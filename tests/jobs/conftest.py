@@ -6,12 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
-from running import ROOT, SMALL, Done, Trained, job_command, ray_cluster
+from running import ROOT, SMALL, Done, Trained, job_command
 
 from shelfcode.job.command import run_job as run_as_command
 from shelfcode.sample.catalog import write_sample
@@ -52,13 +52,6 @@ def start_job(job_environment: dict[str, str]) -> Callable[..., "subprocess.Pope
         return subprocess.Popen(command, cwd=ROOT, env=job_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[str]:
-    """Address of the dashboard of a cluster of the test's own."""
-    with ray_cluster() as cluster:
-        yield cluster.dashboard
 
 
 @pytest.fixture(scope="session")

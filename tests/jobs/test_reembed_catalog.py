@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,8 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from flaky_store import CUTS, ERRORS, FlakyStore
-from running import ROOT, SMALL, Done, Trained, codes_of, job_command
+from running import SMALL, Done, Trained, codes_of
 from tiny_model import make_tiny_model
 
 from shelfcode.embedding.encoder import encoder_name
@@ -214,40 +211,3 @@ def test_killed_workers_and_a_killed_driver_leave_exactly_the_right_rows(
     table = ds.dataset(nightly / "releases/precision/v0002/semantic_ids").to_table()
     assert len(table) == len(set(table["item_id"].to_pylist())) == 2000
     assert codes_of(nightly / "releases/precision/v0002") == old | {f"new {item_id}": code for item_id, code in old.items()}
-
-
-def test_a_bucket_whose_store_fails_now_and_then_gives_the_same_codes_and_the_failures_are_counted(
-    s3: str, trained: Trained, products: pa.Table, tmp_path: Path
-) -> None:
-    """One request in 20 gets 500, 503, or no answer at all, or half of one."""
-    import boto3
-
-    workspace, bucket = f"{s3}/flaky", boto3.client("s3")
-    for path in [
-        path for folder in ("catalog", "embeddings", "releases/precision/v0001") for path in (trained.workspace / folder).rglob("*.*")
-    ]:
-        bucket.upload_file(str(path), "shelf", f"flaky/{path.relative_to(trained.workspace)}")
-    bucket.put_object(Bucket="shelf", Key="flaky/releases/precision/CURRENT", Body=b'{"version": "v0001", "previous": null}')
-    rows = products.to_pylist()
-    added = [{**row, "item_id": f"new {row['item_id']}"} for row in rows[:300]]
-    catalog = write_catalog(tmp_path / "catalog.parquet", [*rows, *added], products.schema)
-    store = FlakyStore(os.environ["AWS_ENDPOINT_URL"], [*ERRORS, *CUTS], 1 / 20, seed=3)
-    try:
-        # A Ray of the job's own: its workers inherit where the store is.
-        command = job_command("reembed_catalog", "--flavor", "precision", "--catalog", catalog, "--workspace", workspace)
-        environment = {**os.environ, "AWS_ENDPOINT_URL": store.url}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1100, check=False)
-    finally:
-        store.close()
-    assert done.returncode == 0, done.stderr
-    result = json.loads(done.stdout.splitlines()[-1])
-    assert result["changes"] == {"added": 300, "changed": 0, "removed": 0, "unchanged": 1000, "rejected": 0}
-    told = re.search(r"the object store failed to answer ([\d,]+) requests", done.stderr)
-    assert told, done.stderr
-    failures = sum(store.failures.values())
-    assert failures > 10
-    assert 0.5 * failures <= int(told[1].replace(",", "")) <= failures, "not counted, or counted twice"
-    table = ds.dataset("shelf/flaky/releases/precision/v0002/semantic_ids", filesystem=Workspace(workspace).arrow_filesystem).to_table()
-    codes, old = dict(zip(*(table[name].to_pylist() for name in ("item_id", "semantic_id")), strict=True)), codes_of(trained.release)
-    assert len(table) == 1300
-    assert codes == old | {f"new {row['item_id']}": old[row["item_id"]] for row in rows[:300]}

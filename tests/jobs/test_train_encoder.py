@@ -2,13 +2,13 @@
 
 import json
 import re
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -16,6 +16,8 @@ import pytest
 from running import SMALL, Done
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
+
+from shelfcode.workspace import Workspace
 
 QUICK = (
     "encoder.max_tokens=16", "encoder.cpus_per_actor=1", "encoder.actors_max=1", "encoder.rows_per_part=256", "encoder.backend=torch",
@@ -78,16 +80,30 @@ def test_only_the_layers_that_are_not_frozen_have_changed(encoder: tuple[Path, D
     assert all(".layer.4." in name or ".layer.5." in name for name in changed), changed
 
 
-def test_a_flavor_names_the_encoder_and_its_release_says_which_version(
-    encoder: tuple[Path, Done], sample: Path, run_job: Callable[..., Done]
+def test_a_catalog_of_one_leaf_is_coded_by_an_encoder_of_the_workspace(
+    encoder: tuple[Path, Done], run_job: Callable[..., Done], tmp_path: Path
 ) -> None:
-    workspace = str(encoder[0])
-    settings = (*SMALL, "encoder.model=workspace:encoders/shop@current")
-    job = run_job("train_flavor", "--flavor", "precision", "--catalog", str(sample), "--workspace", workspace, settings=settings)
+    """The release says which version of the encoder it is, the job that there was nothing to contrast and which rows were rejected."""
+    rng = np.random.default_rng(0)
+    words = ["oat", "rice", "soy", "almond", "milk", "bread", "cake", "soup", "tea", "salt", "red", "green", "large", "small"]
+    rows: list[dict[str, object]] = [
+        {"item_id": f"p{i}", "title": " ".join(rng.choice(words, 4, replace=False)), "category_path": ["All"] if i % 3 else None}
+        for i in range(300)
+    ]
+    rows += [{"item_id": "p7", "title": "again", "category_path": ["All"]}, {"item_id": "p301", "title": "  ", "category_path": None}]
+    schema = pa.schema([("item_id", pa.string()), ("title", pa.string()), ("category_path", pa.list_(pa.string()))])
+    pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "one_leaf.parquet")
+    settings = (*SMALL, "encoder.model=workspace:encoders/shop@current", "quantizer.codebook_sizes=[8, 8]", "training.steps=5")
+    flags = ("--flavor", "precision", "--catalog", str(tmp_path / "one_leaf.parquet"), "--workspace", str(encoder[0]))
+    job = run_job("train_flavor", *flags, settings=settings)
     assert job.code == 0, job.told
     manifest = json.loads((Path(job.result["path"]) / "manifest.json").read_text())
     assert manifest["recipe"]["encoder"]["model"] == "workspace:encoders/shop@v0001"
     assert manifest["embeddings"].startswith("embeddings/shop-v0001-raw-")
+    assert "the contrastive term is off" in job.told
+    assert job.result["rows"] == {"read": 302, "coded": 300, "rejected": 2}
+    rejected = ds.dataset(next((encoder[0] / "rejected").iterdir())).to_table().to_pylist()
+    assert sorted(row["reason"].split(":")[0] for row in rejected) == ["item_id occurs twice", "title is blank"]
 
 
 def test_an_encoder_is_measured_beside_another(
@@ -107,37 +123,35 @@ def test_an_encoder_is_measured_beside_another(
     assert alone.result["metrics"] == job.result["metrics"]
 
 
-def test_a_run_killed_in_training_goes_on_to_the_same_weights(
-    encoder: tuple[Path, Done], sample: Path, judgments: Path, start_job: Callable[..., "subprocess.Popen[str]"],
-    run_job: Callable[..., Done], tmp_path: Path,
-) -> None:  # fmt: skip
-    for folder in ("catalog", "embeddings"):
-        shutil.copytree(encoder[0] / folder, tmp_path / folder)
-    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", str(tmp_path), "--name", "shop")
-    settings = (*QUICK, "training.checkpoint_every=2")
+def test_two_workers_and_a_bucket_and_a_job_killed_in_training(
+    sample: Path, judgments: Path, s3: str, start_job: Callable[..., "subprocess.Popen[str]"], run_job: Callable[..., Done]
+) -> None:
+    import boto3
+
+    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", f"{s3}/encoders", "--name", "shop")
+    flags = (*flags, "--test", str(judgments))
+    settings = (*QUICK, "training.workers=2", "training.epochs=1", "training.checkpoint_every=1")
+
+    def checkpoints() -> int:
+        objects = boto3.client("s3").list_objects_v2(Bucket="shelf", Prefix="encoders/runs/").get("Contents", [])
+        return sum(entry["Key"].endswith("/state.pt") for entry in objects)
+
     job = start_job("train_encoder", *flags, settings=settings)
     deadline = time.monotonic() + 900
-    while len(list(tmp_path.glob("runs/*/train/checkpoint_*/state.pt"))) < 2:
+    while checkpoints() < 2:
         assert job.poll() is None, f"training ended before it could be killed: {job.communicate()[1]}"
         assert time.monotonic() < deadline
         time.sleep(0.05)
     job.send_signal(signal.SIGKILL)
     job.communicate()
-    assert not (tmp_path / "encoders").exists(), "half an encoder is visible"
+    assert not Workspace(f"{s3}/encoders").exists("encoders"), "half an encoder is visible"
+
     resumed = run_job("train_encoder", *flags, settings=settings)
     assert resumed.code == 0, resumed.told
     assert "going on from its last checkpoint" in resumed.told
-    whole, again = (weights_of(workspace / "encoders/shop/v0001/model") for workspace in (encoder[0], tmp_path))
-    assert all((whole[name] == again[name]).all() for name in whole)
-
-
-def test_two_workers_and_a_bucket(sample: Path, judgments: Path, s3: str, run_job: Callable[..., Done]) -> None:
-    flags = ("--catalog", str(sample), "--judgments", str(judgments), "--workspace", f"{s3}/encoders", "--name", "shop")
-    job = run_job("train_encoder", *flags, "--test", str(judgments), settings=(*QUICK, "training.workers=2", "training.epochs=1"))
-    assert job.code == 0, job.told
-    assert job.result["path"] == f"{s3}/encoders/encoders/shop/v0001"
-    assert set(job.result["metrics"]) == {"validation", "test"}
-    assert job.result["metrics"]["test"]["ndcg_at_10"]["difference"] > 0
+    assert resumed.result["path"] == f"{s3}/encoders/encoders/shop/v0001"
+    assert set(resumed.result["metrics"]) == {"validation", "test"}
+    assert resumed.result["metrics"]["test"]["ndcg_at_10"]["difference"] > 0
 
 
 def edited(judgments: Path, target: Path, change: Callable[[dict[str, list[str]]], None]) -> str:
