@@ -57,6 +57,9 @@ os.environ.update({
 LIVE = {"local_ray": "ray", "s3": "ray", "endpoint": "endpoint"}
 """Fixtures that make a test live, and the group of tests that shares them."""
 
+LONGEST_FIRST = ("jobs", "ray", "endpoint")
+"""Groups of tests. Jobs have a Ray of their own, so that one process runs jobs while the other uses Ray otherwise."""
+
 SERVING = pytest.StashKey[contextlib.ExitStack]()
 """What ends the endpoint."""
 
@@ -66,15 +69,21 @@ NOT_AT_HAND = "SHELFCODE_DATA"
 
 @pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark live tests, and keep those that share a fixture in one process."""
+    """Mark live tests, keep those that share a fixture in one process, and start with the groups that take longest."""
+    places: dict[pytest.Item, int] = {}
     for item in items:
         by_name = item.callspec.params.get("workspace_url") if hasattr(item, "callspec") else None
-        asked = [group for fixture, group in LIVE.items() if fixture in (*item.fixturenames, by_name)]  # type: ignore[attr-defined]
+        asked = {group for fixture, group in LIVE.items() if fixture in (*item.fixturenames, by_name)}  # type: ignore[attr-defined]
+        group = next((name for name in LONGEST_FIRST if name in asked), item.path.name)  # what a file alone starts, it starts once
+        if group == "ray" and item.path.parent.name == "jobs":
+            group = "jobs"
         if asked:
             item.add_marker(pytest.mark.live)
-            item.add_marker(pytest.mark.xdist_group("endpoint" if "endpoint" in asked else "ray"))
-        elif item.get_closest_marker("live"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))  # what a file starts, it starts once
+        live = item.get_closest_marker("live") is not None
+        if live:
+            item.add_marker(pytest.mark.xdist_group(group))
+        places[item] = LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST) + (not live)
+    items.sort(key=places.__getitem__)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of the test are made
@@ -115,7 +124,10 @@ def local_ray() -> Iterator[None]:
     import ray
     import ray.data
 
-    ray.init(address="local", num_cpus=4, include_dashboard=False, logging_level=logging.WARNING, object_store_memory=512 * 2**20)
+    ray.init(
+        address="local", num_cpus=4, include_dashboard=False, logging_level=logging.WARNING, object_store_memory=512 * 2**20,
+        _system_config={"enable_metrics_collection": False},
+    )  # fmt: skip
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

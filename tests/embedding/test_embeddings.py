@@ -19,7 +19,9 @@ FOLDER = "embeddings/m"
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace, on a node whose scratch folder is empty."""
+    monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / "scratch"))
     return Workspace(str(tmp_path / "workspace"))
 
 

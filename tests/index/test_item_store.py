@@ -59,7 +59,9 @@ def store_of(workspace: Workspace, *parts: pa.Table) -> ItemStore:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace, on a node whose scratch folder is empty."""
+    monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / "scratch"))
     return Workspace(str(tmp_path / "workspace"))
 
 

@@ -1,19 +1,15 @@
-"""The Ray that a job runs on, and the one count of retries that all processes of the job share."""
+"""The Ray that a job runs on: joined or started, and what it has room for."""
 
-import contextlib
 import json
 import logging
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import ray
 import ray.data
 import ray.experimental.internal_kv
-from ray.actor import ActorHandle
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.job.capacity import Node, Stage, fewer_cpus, lowered_settings
@@ -105,36 +101,3 @@ def _scales_by_itself() -> bool:
     report = ray.experimental.internal_kv._internal_kv_get(ray._private.ray_constants.DEBUG_AUTOSCALING_STATUS)
     types = (json.loads(report).get("autoscaler_report") or {}).get("active_nodes", {}) if report else {}
     return any(not name.startswith("node_") for name in types)
-
-
-@dataclass(frozen=True)
-class RetryCount:
-    """Called once a retry, from any process of the job; `read` on the driver."""
-
-    counter: ActorHandle
-
-    def __call__(self) -> None:
-        self.counter.add.remote()
-
-    def read(self) -> int | None:
-        """The number so far; None where the counter was lost."""
-        with contextlib.suppress(ray.exceptions.RayActorError):
-            return int(ray.get(self.counter.read.remote()))
-        return None
-
-
-def count_retries() -> RetryCount:
-    """A count that lives on the driver's node, as long as the driver."""
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    return RetryCount(ray.remote(num_cpus=0, max_restarts=3)(_Counter).options(scheduling_strategy=here).remote())
-
-
-class _Counter:
-    def __init__(self) -> None:
-        self.number = 0
-
-    def add(self) -> None:
-        self.number += 1
-
-    def read(self) -> int:
-        return self.number

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from shelfcode.job.cluster import count_retries
+from shelfcode.job.retry_count import count_retries
 from shelfcode.job.screen import say
 from shelfcode.lease import Lease, hold_lease
 from shelfcode.workspace import Workspace, check_layout
