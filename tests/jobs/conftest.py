@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,10 +73,13 @@ def trained(sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="session")
-def two_workers(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> Done:
-    """A release of another flavor in the same workspace, trained by two workers and held."""
-    settings = (*SMALL, "name=two_workers", "training.workers=2")
-    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(trained.workspace), "--hold")
+def warm(trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A copy of the workspace in which two workers trained precision@v0002 from precision@v0001; it is held."""
+    workspace = tmp_path_factory.mktemp("warm")
+    for folder in ("catalog", "embeddings", "releases"):
+        shutil.copytree(trained.workspace / folder, workspace / folder)
+    settings = (*SMALL, "stability=warm", "training.seed=7", "training.workers=2")
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), "--hold")
     job = run_job("train_flavor", *flags, settings=settings)
     assert job.code == 0, job.told
-    return job
+    return Trained(workspace, job)

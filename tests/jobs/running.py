@@ -51,7 +51,7 @@ class RayCluster:
 
 @dataclass(frozen=True)
 class Trained:
-    """A workspace with one release of precision, and the job that made it."""
+    """A workspace whose first release is precision@v0001, and the job that made its last one."""
 
     workspace: Path
     job: Done

@@ -22,22 +22,22 @@ def lifts(job: Done, side: str) -> list[float]:
     return [depth["lift"] for depth in relation["depths"]]
 
 
-def test_two_releases_side_by_side(trained: Trained, two_workers: Done, sample: Path, run_job: Callable[..., Done]) -> None:
-    flags = ("--release", "precision@v0001", "--against", "two_workers@v0001", "--workspace", str(trained.workspace))
+def test_two_releases_side_by_side(trained: Trained, warm: Trained, sample: Path, run_job: Callable[..., Done]) -> None:
+    flags = ("--release", "precision@v0001", "--against", "precision@v0002", "--workspace", str(warm.workspace))
     job = run_job("evaluate_flavor", *flags, "--pairs", str(sample.parent / "facts/substitutes"))
     assert job.code == 0, job.told
     assert job.result["metrics"] == trained.job.result["metrics"]
-    assert job.result["metrics_against"] == two_workers.result["metrics"]
+    assert job.result["metrics_against"] == warm.job.result["metrics"]
     page = Path(job.result["comparison"]).read_text()
     assert "precision@v0001" in page
-    assert "two_workers@v0001" in page
+    assert "precision@v0002" in page
     (ratio,) = job.result["lift_ratio"]
     assert [depth["depth"] for depth in ratio["depths"]] == [1, 2, 3, 4]
     for depth, a, b in zip(ratio["depths"], *(lifts(job, side) for side in ("", "_against")), strict=False):
         assert (depth["lift_a"], depth["lift_b"]) == (a, b)
         assert depth["ratio_low"] <= depth["ratio"] <= depth["ratio_high"]
     assert f"substitute</td><td>L{len(ratio['depths'])}</td>" in page
-    assert "Behavioural alignment" not in (trained.release / "report.html").read_text()
+    assert "Behavioural alignment" not in (warm.release / "report.html").read_text()
 
 
 def test_a_release_is_held_against_pairs_that_belong_together(trained: Trained, sample: Path, run_job: Callable[..., Done]) -> None:

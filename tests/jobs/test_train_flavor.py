@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -48,22 +47,38 @@ def test_nothing_of_a_finished_run_is_left_behind(trained: Trained) -> None:
     assert not list(trained.workspace.rglob(".*"))
 
 
-def test_two_workers_give_codes_as_good_as_one(trained: Trained, two_workers: Done) -> None:
-    one, two = trained.job.result["metrics"], two_workers.result["metrics"]
+def test_two_workers_give_codes_as_good_as_one(trained: Trained, warm: Trained) -> None:
+    one, two = trained.job.result["metrics"], warm.job.result["metrics"]
     for figure in ("similarity_depth_spearman", "purity_l2_leaf", "distinct_share", "codewords_used_share"):
         assert two[figure] > one[figure] - 0.03, (figure, one[figure], two[figure])
 
 
-def test_a_release_that_is_held_is_published_and_not_current(trained: Trained, two_workers: Done, run_job: Callable[..., Done]) -> None:
-    folder, workspace = trained.workspace / "releases/two_workers", str(trained.workspace)
-    assert two_workers.result["release"] == "two_workers@v0001"
-    assert {path.name for path in folder.iterdir()} == {"v0001"}
-    assert "two_workers@v0001 is held: no release is current" in two_workers.told
-    command = next(line for line in two_workers.told.splitlines() if "jobs/promote_release.py" in line).split()
-    assert command == f"python jobs/promote_release.py promote --release two_workers@v0001 --workspace {workspace}".split()
+def test_trained_warm_most_products_keep_their_code_and_the_release_says_which_did_not(warm: Trained) -> None:
+    assert "training starts from precision@v0001" in warm.job.told
+    second = warm.workspace / "releases/precision/v0002"
+    old, new = codes_of(warm.release), codes_of(second)
+    changed = {depth: sum(old[i].split("_")[:depth] != new[i].split("_")[:depth] for i in old) / len(old) for depth in (1, 4)}
+    assert 0 < changed[4] < 0.5, "a free retraining changes nearly all"
+    assert changed[1] < 0.1
+    manifest = json.loads((second / "manifest.json").read_text())
+    assert manifest["churn"]["against"] == "precision@v0001"
+    assert [manifest["churn"]["changed"][depth - 1] for depth in (1, 4)] == pytest.approx([changed[1], changed[4]])
+    assert warm.job.result["churn"]["changed"] == manifest["churn"]["changed"]
+    moved = pq.read_table(second / "migration.parquet").to_pylist()
+    assert {row["item_id"]: (row["old"], row["new"]) for row in moved} == {i: (old[i], new[i]) for i in old}
+    assert "Stability" in (second / "report.html").read_text()
+
+
+def test_a_release_that_is_held_is_published_and_not_current(warm: Trained, run_job: Callable[..., Done]) -> None:
+    current = warm.workspace / "releases/precision/CURRENT"
+    assert warm.job.result["release"] == "precision@v0002"
+    assert json.loads(current.read_text()) == {"version": "v0001", "previous": None}
+    assert "precision@v0002 is held: precision@v0001 is current" in warm.job.told
+    command = next(line for line in warm.job.told.splitlines() if "jobs/promote_release.py" in line).split()
+    assert command == f"python jobs/promote_release.py promote --release precision@v0002 --workspace {warm.workspace}".split()
     promoted = run_job("promote_release", *command[2:])
     assert promoted.code == 0, promoted.told
-    assert json.loads((folder / "CURRENT").read_text()) == {"version": "v0001", "previous": None}
+    assert json.loads(current.read_text()) == {"version": "v0002", "previous": "v0001"}
 
 
 def test_after_a_full_disk_and_a_kill_in_training_the_codes_are_those_of_an_undisturbed_run(
@@ -105,30 +120,6 @@ def test_after_a_full_disk_and_a_kill_in_training_the_codes_are_those_of_an_undi
         assert codes_of(Path(resumed.result["path"])) == codes_of(trained.release)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def test_trained_warm_most_products_keep_their_code_and_the_release_says_which_did_not(
-    trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path: Path
-) -> None:
-    for folder in ("catalog", "embeddings", "releases/precision/v0001"):
-        shutil.copytree(trained.workspace / folder, tmp_path / folder)
-    (tmp_path / "releases/precision/CURRENT").write_text('{"version": "v0001", "previous": null}')
-    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
-    job = run_job("train_flavor", *flags, settings=(*SMALL, "stability=warm", "training.seed=7"))
-    assert job.code == 0, job.told
-    assert "training starts from precision@v0001" in job.told
-    old, new = codes_of(trained.release), codes_of(tmp_path / "releases/precision/v0002")
-    changed = {depth: sum(old[i].split("_")[:depth] != new[i].split("_")[:depth] for i in old) / len(old) for depth in (1, 4)}
-    assert 0 < changed[4] < 0.5, "a free retraining changes nearly all"
-    assert changed[1] < 0.1
-    manifest = json.loads((tmp_path / "releases/precision/v0002/manifest.json").read_text())
-    assert manifest["churn"]["against"] == "precision@v0001"
-    assert [manifest["churn"]["changed"][depth - 1] for depth in (1, 4)] == pytest.approx([changed[1], changed[4]])
-    assert job.result["churn"]["changed"] == manifest["churn"]["changed"]
-    moved = pq.read_table(tmp_path / "releases/precision/v0002/migration.parquet").to_pylist()
-    assert {row["item_id"]: (row["old"], row["new"]) for row in moved} == {i: (old[i], new[i]) for i in old}
-    assert "Stability" in (tmp_path / "releases/precision/v0002/report.html").read_text()
-    assert json.loads((tmp_path / "releases/precision/CURRENT").read_text()) == {"version": "v0002", "previous": "v0001"}
 
 
 def test_submitted_to_a_cluster_of_its_own_with_all_in_a_bucket_whose_store_fails_now_and_then(
