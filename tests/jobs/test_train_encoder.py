@@ -48,10 +48,10 @@ def encoder(
         "--test",
         str(judgments),
     )
-    settings = (*QUICK, "training.workers=2", "training.checkpoint_every=2")
+    settings = (*QUICK, "training.workers=2", "training.checkpoint_every=6")
     killed = start_job("train_encoder", *flags, settings=settings)
     deadline = time.monotonic() + 900
-    while len(list(workspace.glob("runs/*/train/checkpoint_*/state.pt"))) < 2:
+    while not list(workspace.glob("runs/*/train/checkpoint_*/state.pt")):
         assert killed.poll() is None, f"training ended before it could be killed: {killed.communicate()[1]}"
         assert time.monotonic() < deadline
         time.sleep(0.05)
