@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # One for all processes of a run: the first conftest to be imported makes it, those of pytest-xdist's workers inherit it.
 OWN_SCRATCH = "SHELFCODE_TESTS_SCRATCH" not in os.environ
-SCRATCH = os.environ.setdefault("SHELFCODE_TESTS_SCRATCH", tempfile.mkdtemp(prefix="shelfcode-tests-") if OWN_SCRATCH else "")
+SCRATCH = tempfile.mkdtemp(prefix="shelfcode-tests-") if OWN_SCRATCH else os.environ["SHELFCODE_TESTS_SCRATCH"]
 S3_PORT = free_ports(1)[0]
 S3_ENDPOINT = f"http://127.0.0.1:{S3_PORT}"
 
@@ -45,6 +45,7 @@ os.environ.update({
     "OPENBLAS_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "SHELFCODE_SCRATCH": SCRATCH,
+    "SHELFCODE_TESTS_SCRATCH": SCRATCH,
     "AWS_ENDPOINT_URL": S3_ENDPOINT,
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
@@ -54,11 +55,11 @@ os.environ.update({
 })  # fmt: skip
 
 
-LIVE = {"local_ray": "ray", "s3": "ray", "endpoint": "endpoint"}
-"""Fixtures that make a test live, and the group of tests that shares them."""
+LIVE = {"local_ray", "s3", "endpoint"}
+"""Fixtures that make a test live."""
 
 LONGEST_FIRST = ("jobs", "ray", "endpoint")
-"""Groups of tests. Jobs have a Ray of their own, so that one process runs jobs while the other uses Ray otherwise."""
+"""Groups of live tests. Jobs have a Ray of their own, so that one process runs jobs while the other uses Ray otherwise."""
 
 SERVING = pytest.StashKey[contextlib.ExitStack]()
 """What ends the endpoint."""
@@ -72,18 +73,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark live tests, keep those that share a fixture in one process, and start with the groups that take longest."""
     places: dict[pytest.Item, int] = {}
     for item in items:
-        by_name = item.callspec.params.get("workspace_url") if hasattr(item, "callspec") else None
-        asked = {group for fixture, group in LIVE.items() if fixture in (*item.fixturenames, by_name)}  # type: ignore[attr-defined]
-        group = next((name for name in LONGEST_FIRST if name in asked), item.path.name)  # what a file alone starts, it starts once
-        if group == "ray" and item.path.parent.name == "jobs":
-            group = "jobs"
-        if asked:
+        group = _group(item)
+        if group:
             item.add_marker(pytest.mark.live)
-        live = item.get_closest_marker("live") is not None
-        if live:
             item.add_marker(pytest.mark.xdist_group(group))
-        places[item] = LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST) + (not live)
+        places[item] = LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST) + (group is None)
     items.sort(key=places.__getitem__)
+
+
+def _group(item: pytest.Item) -> str | None:
+    """Of a live test: those that share a Ray, an S3 server or the endpoint, or a file that starts something alone; None of any other."""
+    by_name = item.callspec.params.get("workspace_url") if hasattr(item, "callspec") else None
+    asked = LIVE.intersection((*item.fixturenames, by_name))  # type: ignore[attr-defined]
+    if "endpoint" in asked:
+        return "endpoint"
+    if asked:
+        return "jobs" if item.path.parent.name == "jobs" else "ray"
+    return item.path.name if item.get_closest_marker("live") else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures of the test are made

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,6 +61,17 @@ class Trained:
     @property
     def release(self) -> Path:
         return self.workspace / "releases/precision/v0001"
+
+
+def kill_in_training(job: "subprocess.Popen[str]", workspace: Path, checkpoints: int) -> None:
+    """Kill a job with `kill -9` as soon as its training has left so many checkpoints."""
+    deadline = time.monotonic() + 900
+    while len(list(workspace.glob("runs/*/train/checkpoint_*/state.pt"))) < checkpoints:
+        assert job.poll() is None, f"training ended before it could be killed: {job.communicate()[1]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    job.send_signal(signal.SIGKILL)
+    job.communicate()
 
 
 def codes_of(folder: Path) -> dict[str, str]:

@@ -2,9 +2,7 @@
 
 import json
 import re
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from running import SMALL, Done
+from running import SMALL, Done, kill_in_training
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
@@ -50,13 +48,7 @@ def encoder(
     )
     settings = (*QUICK, "training.workers=2", "training.checkpoint_every=6")
     killed = start_job("train_encoder", *flags, settings=settings)
-    deadline = time.monotonic() + 900
-    while not list(workspace.glob("runs/*/train/checkpoint_*/state.pt")):
-        assert killed.poll() is None, f"training ended before it could be killed: {killed.communicate()[1]}"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    kill_in_training(killed, workspace, checkpoints=1)
     assert not (workspace / "encoders").exists(), "half an encoder is visible"
     job = run_job("train_encoder", *flags, settings=settings)
     assert job.code == 0, job.told

@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from flaky_store import CUTS, ERRORS, FlakyStore
-from running import ROOT, SMALL, Done, Trained, codes_of, ray_cluster
+from running import ROOT, SMALL, Done, Trained, codes_of, kill_in_training, ray_cluster
 
 
 def test_a_release_is_what_the_contract_says(trained: Trained) -> None:
@@ -102,13 +100,7 @@ def test_after_a_full_disk_and_a_kill_in_training_the_codes_are_those_of_an_undi
 
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
         job = start_job("train_flavor", *flags, settings=settings)
-        deadline = time.monotonic() + 900
-        while len(list((workspace / "runs").glob("*/train/checkpoint_*/state.pt"))) < 2:
-            assert job.poll() is None, "training ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        job.send_signal(signal.SIGKILL)
-        job.communicate()
+        kill_in_training(job, workspace, checkpoints=2)
         assert not (workspace / "releases").exists(), "half a release is visible"
         there = {path.name: path.stat().st_mtime_ns for path in (workspace / "embeddings").rglob("*.parquet")}
         assert parts.items() < there.items(), "what was embedded before the disk was full is embedded again"
@@ -166,14 +158,32 @@ def test_submitted_to_a_cluster_of_its_own_with_all_in_a_bucket_whose_store_fail
         ("quantizer.codebok_sizes=[16]", "quantizer.codebook_sizes"),
         ("encoder.model=package:no-such-model", "the package no-such-model is not installed"),
         ("quantizer.codebook_sizes=[16, 32, 64, 5000]", "5000 codewords for a catalog of 1000 products"),
-        ("training.workers=16", "training asks for 16 CPUs (16 x training worker (training.cpus_per_worker) of 1), and the cluster has 4"),
     ],
 )
-def test_a_wrong_setting_or_a_cluster_that_is_too_small_is_named(
-    setting: str, told: str, sample: Path, run_job: Callable[..., Done], tmp_path: Path
-) -> None:
+def test_a_wrong_setting_is_named(setting: str, told: str, sample: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
     flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path))
     job = run_job("train_flavor", *flags, settings=(*SMALL, setting))
     assert job.code == 2
     assert told in " ".join(job.told.split())
     assert "Traceback" not in job.told
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (
+            ("training.workers=16",),
+            "training asks for 16 CPUs (16 x training worker (training.cpus_per_worker) of 1), and the cluster has 4",
+        ),
+        (("encoder.actors_min=4", "encoder.actors_max=4"), "embedding asks for 5 CPUs (4 x embedding actor (encoder.cpus_per_actor) of 1"),
+    ],
+)
+def test_a_cluster_that_is_too_small_is_refused_at_once(
+    settings: tuple[str, ...], told: str, sample: Path, run_job: Callable[..., Done], tmp_path: Path
+) -> None:
+    """Ray would wait for ever, without a word."""
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(tmp_path / "ws"))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, *settings))
+    assert job.code == 2
+    assert told in " ".join(job.told.split())
+    assert not (tmp_path / "ws").exists()

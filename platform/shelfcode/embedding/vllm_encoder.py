@@ -12,6 +12,7 @@ from shelfcode.embedding.encoder import document_prompt, longer_than, unit_rows
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.engine import cpu_environment
 from shelfcode.workspace import Workspace
 
 
@@ -26,10 +27,8 @@ class VllmEncoder:
         """
         cpu = settings.gpus_per_actor == 0
         if cpu:
-            os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the actor is a process of its own already
-            os.environ.setdefault("OMP_NUM_THREADS", str(settings.cpus_per_actor))
+            for name, value in cpu_environment(settings.cpus_per_actor).items():
+                os.environ.setdefault(name, value)
         try:
             from vllm import LLM  # half a minute of imports and an engine, for those who ask for it
         except ImportError as error:

@@ -37,13 +37,18 @@ def engine_environment(settings: ModelSettings) -> dict[str, str]:
     """Environment variables of an engine: defaults for the CPU, overridden by what the recipe says."""
     defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
     if settings.gpus_per_replica == 0:
-        defaults |= {
-            "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else a process more per engine, which only passes on what it is given
-            "OMP_NUM_THREADS": str(settings.cpus_per_replica),
-        }
+        defaults |= cpu_environment(settings.cpus_per_replica)
     return defaults | settings.environment
+
+
+def cpu_environment(threads: int) -> dict[str, str]:
+    """Environment variables of any engine of vLLM without a GPU."""
+    return {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else a process more per engine, which only passes on what it is given
+        "OMP_NUM_THREADS": str(threads),
+    }
 
 
 def sampling_parameters(schema: JsonSchema, output_tokens: int) -> dict[str, Any]:
