@@ -42,6 +42,7 @@ def main(
 ) -> dict[str, Any]:
     """Publish a release with the current one's model and the catalog's products. --set reaches catalog.* and how the models run."""
     list_source(catalog)
+    release_recipe(load_manifest(Workspace(workspace), f"{flavor}@current"), set_ or [])  # a slip of the pen need not wait for a Ray
     start_ray()
     run = new_run(f"reembed-{flavor}")
     with open_workspace(workspace, flavor, run, wait) as (opened, lease):

@@ -32,3 +32,11 @@ def test_imports_go_one_way_and_the_maths_knows_no_ray() -> None:
     done = subprocess.run([lint, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 broken" in done.stdout
+
+
+def test_a_python_without_the_libraries_is_told_which_one_it_is_and_what_to_do() -> None:
+    command = [sys.executable, "-S", "-c", "import shelfcode"]  # -S: without what is installed beside it
+    done = subprocess.run(command, cwd=LIBRARY.parent, capture_output=True, text=True, check=False, env={})
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ImportError: {sys.executable} has none of the libraries that Shelfcode needs")
+    assert "PATH" in last

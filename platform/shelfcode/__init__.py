@@ -1,5 +1,7 @@
 """Shelfcode: semantic IDs for product catalogs, on Ray."""
 
+import importlib.util
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -7,6 +9,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["Release", "encode", "load_release", "train_flavor"]
+
+if importlib.util.find_spec("pyarrow") is None:
+    # A bare "No module named pyarrow" would not say which python it is: under `ray job submit` the first on the PATH of the head.
+    raise ImportError(
+        f"{sys.executable} has none of the libraries that Shelfcode needs (pyarrow is missing). Run the python of the environment that "
+        "Shelfcode is installed in: .venv/bin/python in a checkout. Under `ray job submit` that environment must come first on the PATH of "
+        "the cluster's nodes, or be named by its path: docs/deploy.md"
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -29,31 +29,39 @@ import sys, ray
 from shelfcode.job.cluster import start_ray
 start_ray(cpus=float(sys.argv[1]))
 print(ray.get_runtime_context().gcs_address, ray.cluster_resources()["CPU"], flush=True)
+if sys.stdin.readline():
+    print(ray.get(ray.remote(lambda: "still here").remote()), flush=True)
 sys.stdin.readline()
 """
 
 
 @contextlib.contextmanager
-def started(cpus: float = 0, **environment: str) -> Iterator[tuple[str, float]]:
-    """Address and CPUs of the Ray that a job in a process of its own is on."""
+def started(cpus: float = 0, **environment: str) -> Iterator[tuple[str, float, "subprocess.Popen[str]"]]:
+    """Address and CPUs of the Ray that a job in a process of its own is on, and that process."""
     surroundings = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | environment
     command = [sys.executable, "-c", REPORT, str(cpus)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=LIBRARY, env=surroundings)
     try:
         address, cpus_there = process.stdout.readline().split()  # type: ignore[union-attr]
-        yield address, float(cpus_there)
+        yield address, float(cpus_there), process
     finally:
-        process.communicate("\n")
+        if process.poll() is None:
+            process.communicate()
 
 
 def test_without_an_address_a_job_has_a_ray_of_its_own_and_with_one_it_joins(local_ray: None) -> None:
     """Beside the tests' Ray, which a job would have joined that looks around on its machine."""
     least = max(4, os.cpu_count() or 1)
-    with started(cpus=least + 1.5) as (own, own_cpus):
-        assert own != ray.get_runtime_context().gcs_address
+    with started(cpus=least + 1.5) as (own, own_cpus, first), started() as (other, _, second):
+        assert len({own, other, ray.get_runtime_context().gcs_address}) == 3
         assert own_cpus == least + 2
-        with started(RAY_ADDRESS=own) as (joined, joined_cpus):
-            assert (joined, joined_cpus) == (own, own_cpus)
+        with started(RAY_ADDRESS=other) as (joined, joined_cpus, _):
+            assert (joined, joined_cpus) == (other, least)
+        first.kill()
+        first.wait()
+        second.stdin.write("go on\n")  # type: ignore[union-attr]
+        second.stdin.flush()  # type: ignore[union-attr]
+        assert second.stdout.readline() == "still here\n"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("address", [None, "", "local"])
@@ -64,7 +72,9 @@ def test_local_is_a_ray_of_the_jobs_own_with_room_for_ray_data(address: str | No
         monkeypatch.setenv("RAY_ADDRESS", address)
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda **given: options.update(given))
+    monkeypatch.delenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", raising=False)
     start_ray()
+    assert os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] == "0"
     assert options["address"] == "local"
     assert options["num_cpus"] == max(4, os.cpu_count() or 1)
 

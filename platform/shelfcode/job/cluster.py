@@ -20,6 +20,13 @@ UNBOUNDED = 2**31
 """Where an autoscaler knows no bound."""
 OWN = "local"
 """What RAY_ADDRESS says for a Ray of the job's own, which is also what a job starts without it."""
+SOON = "0.5"
+"""Seconds between two looks of Ray Train at its workers: with its own 2 a short training seems to go on for seconds after its end."""
+OF_OWN_RAY = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that asks a cloud whether it takes a node back
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+"""Set for a Ray of the job's own: each would start a process that does nothing on a single machine."""
 LOGICAL_CPUS = 4
 """Of a Ray of the job's own, at the least. The number is logical: with fewer, actors take all, and Ray Data waits for ever for one."""
 
@@ -34,11 +41,14 @@ def start_ray(cpus: float = 0) -> None:
         ShelfcodeError: no Ray answers at RAY_ADDRESS.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", SOON)
     if not ray.is_initialized():
         say_log()
         address = os.environ.get("RAY_ADDRESS") or OWN
         options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
         if address == OWN:
+            for name, value in OF_OWN_RAY.items():
+                os.environ.setdefault(name, value)
             options["num_cpus"] = max(LOGICAL_CPUS, os.cpu_count() or 1, math.ceil(cpus))
         try:
             ray.init(address=address, **options)
