@@ -166,7 +166,7 @@ def test_the_fingerprint_is_of_the_products_not_of_their_files(tmp_path: Path) -
 
 def test_a_missing_column_is_told_with_those_found_before_anything_is_written(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "shop", "sku,name\n1,Milk\n")
-    with pytest.raises(ShelfcodeError, match=r"no column 'item_id'.*Columns found: sku, name.*--set catalog\.columns\.item_id=THEIR_NAME"):
+    with pytest.raises(ShelfcodeError, match=r"'item_id'.*Columns found: 'sku', 'name'.*--set catalog\.columns\.item_id=THEIR_NAME"):
         snap(source, Workspace(str(tmp_path / "ws")))
     assert not (tmp_path / "ws").exists()
 

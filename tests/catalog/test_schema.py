@@ -16,7 +16,7 @@ SEPARATED = CatalogSettings(category_separator=" > ")
 
 
 def brought(columns: dict[str, Any], settings: CatalogSettings = PLAIN) -> tuple[list[dict[str, Any]], list[str]]:
-    table, rejected = normalise(pa.table(columns), settings, "shop.parquet", 100)
+    table, rejected = normalise(pa.table(columns), settings, lambda row: f"row {row + 101} of shop.parquet")
     for name, kind in CATALOG_COLUMNS.items():
         assert table.schema.field(name).type == kind
     assert len(table) + len(rejected) == len(next(iter(columns.values())))
@@ -40,9 +40,9 @@ def test_white_space_is_trimmed_and_blank_is_missing() -> None:
     rows, reasons = brought({"item_id": [" 1 ", "2", " ", None], "title": titles, "brand": ["  ", "b", "c", "d"]})
     assert [(row["item_id"], row["title"], row["brand"]) for row in rows] == [("1", "Milk", None)]
     assert reasons == [
-        "title is blank: near row 101 of shop.parquet",
-        "item_id is blank: near row 102 of shop.parquet",
-        "item_id is missing: near row 103 of shop.parquet",
+        "title is blank: row 102 of shop.parquet",
+        "item_id is blank: row 103 of shop.parquet",
+        "item_id is missing: row 104 of shop.parquet",
     ]
 
 
@@ -66,11 +66,12 @@ def test_text_that_is_not_utf8_costs_its_own_row_only() -> None:
     for values in (titles, titles.view(pa.string())):  # Parquet says text and does not look
         rows, reasons = brought({"item_id": ["1", "2", "3"], "title": values})
         assert [row["title"] for row in rows] == ["Milk", "Bread"]
-        assert reasons == ["title is not UTF-8: near row 101 of shop.parquet"]
+        assert reasons == ["title is not UTF-8: row 102 of shop.parquet"]
 
 
 def test_a_rejected_row_keeps_what_it_said_as_json() -> None:
-    _, rejected = normalise(pa.table({"item_id": ["1"], "title": pa.array([b"Caf\xe9"], pa.binary()), "size": [3]}), PLAIN, "f", 0)
+    raw = pa.table({"item_id": ["1"], "title": pa.array([b"Caf\xe9"], pa.binary()), "size": [3]})
+    _, rejected = normalise(raw, PLAIN, "row {} of f".format)
     row = rejected_table(rejected).to_pylist()[0]
     assert (row["item_id"], row["stage"]) == ("1", "catalog")
     assert json.loads(row["row"]) == {"item_id": "1", "title": "Caf\ufffd", "size": 3}
@@ -80,8 +81,8 @@ def test_a_title_that_is_a_list_rejects_its_row() -> None:
     rows, reasons = brought({"item_id": ["1", "2"], "title": [["Milk"], None]})
     assert rows == []
     assert reasons == [
-        "title is a list<string>, expected text: near row 100 of shop.parquet",
-        "title is missing: near row 101 of shop.parquet",
+        "title is a list<string>, expected text: row 101 of shop.parquet",
+        "title is missing: row 102 of shop.parquet",
     ]
 
 
@@ -116,8 +117,8 @@ def test_a_price_is_read_from_numbers_and_from_text() -> None:
     rows, reasons = brought({"item_id": list("abcde"), "title": list("abcde"), "price": ["1.50", " 2 ", "cheap", None, "1,5"]})
     assert [(row["item_id"], row["price"]) for row in rows] == [("a", 1.5), ("b", 2.0), ("d", None)]
     assert reasons == [
-        "price is not a number: 'cheap', near row 102 of shop.parquet",
-        "price is not a number: '1,5', near row 104 of shop.parquet",
+        "price is not a number: 'cheap', row 103 of shop.parquet",
+        "price is not a number: '1,5', row 105 of shop.parquet",
     ]
     assert [row["price"] for row in brought({"item_id": ["1"], "title": ["a"], "price": [3]})[0]] == [3.0]
 

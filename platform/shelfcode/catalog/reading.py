@@ -7,6 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, wri
 from shelfcode.catalog.schema import CATALOG_COLUMNS, check_columns, normalise
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
-from shelfcode.catalog.source import SourceFile, list_source, read_file, source_digest, source_schema
+from shelfcode.catalog.source import RowBatch, SourceFile, list_source, read_file, source_digest, source_schema
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
 from shelfcode.parts import part_name, part_path
@@ -107,7 +108,7 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
     """
     for batch_number, batch in enumerate(read_file(file)):
         name = f"{number:06d}-{batch_number:06d}"
-        table, rejected = normalise(batch.table, draft.settings, file.url, batch.first_row)
+        table, rejected = normalise(batch.table, draft.settings, partial(_place, file, batch))
         rejected = [*batch.unreadable, *rejected]
         write_rejected(draft.workspace, draft.run, f"catalog-{name}", rejected)
         path = part_path(draft.folder, name)
@@ -115,6 +116,10 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
             draft.workspace.write_table(path, table)
         keys_N = item_keys(table["item_id"]) if len(table) else np.empty(0, np.uint64)
         yield StoredBatch(path, len(table), len(rejected), _content(table), dict(count_reasons(rejected)), keys_N)
+
+
+def _place(file: SourceFile, batch: RowBatch, row: int) -> str:
+    return f"row {batch.first_row + row + 1} of {file.url}"
 
 
 def _content(table: pa.Table) -> int:

@@ -1,6 +1,7 @@
 """The catalog's columns, and the conversion of a source's rows to them; a row that cannot be converted is rejected with a reason."""
 
 import re
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pyarrow as pa
@@ -32,8 +33,9 @@ def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str) -> 
     for column in [*REQUIRED, *settings.columns]:
         name = settings.columns.get(column, column)  # type: ignore[call-overload]
         if name not in schema.names:
+            found = ", ".join(map(repr, schema.names)) or "none"
             raise ShelfcodeError(
-                f"{source} has no column {name!r} for {column}. Columns found: {', '.join(schema.names) or 'none'}. Name the right one "
+                f"{source} has no column {name!r} for {column}. Columns found: {found}. Name the right one "
                 f"in the recipe, catalog.columns: {{{column}: THEIR_NAME}}, or with --set catalog.columns.{column}=THEIR_NAME"
             )
     name = settings.columns.get("category_path", "category_path")
@@ -43,12 +45,12 @@ def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str) -> 
             raise ShelfcodeError(f"{source}: {problem}")
 
 
-def normalise(raw: pa.Table, settings: CatalogSettings, file: str, first_row: int) -> tuple[pa.Table, list[RejectedRow]]:
+def normalise(raw: pa.Table, settings: CatalogSettings, place: Callable[[int], str]) -> tuple[pa.Table, list[RejectedRow]]:
     """Convert a source's rows to the catalog's columns. Other columns ride along under their own name.
 
     Args:
         raw: rows of a source. Text may be binary (CSV); a row with bytes that are not UTF-8 is rejected.
-        file, first_row: where the rows come from, for the reasons.
+        place: says where a row of `raw` stands in its source, for the reasons: `line 7 of products.csv`.
 
     Returns:
         The rows that can be used, in order, and those that cannot.
@@ -68,9 +70,9 @@ def normalise(raw: pa.Table, settings: CatalogSettings, file: str, first_row: in
     if not reasons:
         return table, []
     bad = pa.array(sorted(reasons))
-    places = (f"near row {first_row + i} of {file}" for i in sorted(reasons))
+    places = (place(i) for i in sorted(reasons))
     stated = (f"{reasons[i]}, " if ":" in reasons[i] else f"{reasons[i]}: " for i in sorted(reasons))
-    rejected = [_rejected_row(row, reason + place) for row, reason, place in zip(raw.take(bad).to_pylist(), stated, places, strict=True)]
+    rejected = [_rejected_row(row, reason + where) for row, reason, where in zip(raw.take(bad).to_pylist(), stated, places, strict=True)]
     keep = pc.invert(pc.is_in(pa.array(range(len(table))), bad))
     return table.filter(keep), rejected
 
