@@ -20,6 +20,7 @@ from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
 from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
 from shelfcode.attributes.table import ExtractedCatalog, attributes_schema
 from shelfcode.catalog.snapshot import Snapshot
+from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import first_copies, row_keys
 from shelfcode.workspace import Workspace
 
@@ -182,7 +183,7 @@ def test_own_attributes_have_a_table_of_their_own(workspace: Workspace, run: Run
 # A model's answers
 
 
-def answering(limits: list[int]) -> Ask:
+def answering(limits: list[int], broken: str = "error") -> Ask:
     """A model that answers each product with its title as the product type, and an error where the title says so.
 
     An answer is cut off after as many characters as it may have tokens; the limits of the rounds are kept in `limits`.
@@ -194,8 +195,8 @@ def answering(limits: list[int]) -> Ask:
         def answer(batch: pa.Table) -> pa.Table:
             titles = batch["title"].to_pylist()
             answers = [{"product_type": title, "key_ingredients": [], "dietary_tags": [], "format": ""} for title in titles]
-            texts = [None if "error" in title else json.dumps(text)[:output_tokens] for title, text in zip(titles, answers, strict=True)]
-            errors = ["EngineError: out of luck" if "error" in title else None for title in titles]
+            texts = [None if broken in title else json.dumps(text)[:output_tokens] for title, text in zip(titles, answers, strict=True)]
+            errors = ["EngineError: out of luck" if broken in title else None for title in titles]
             columns = {"answer": pa.array(texts, pa.string()), "error": pa.array(errors, pa.string())}
             columns["truncated"] = pa.array(["cut" in title for title in titles])
             for name, values in columns.items():
@@ -214,7 +215,7 @@ def test_what_was_cut_off_is_asked_for_again_with_more_room_and_then_left_to_the
     workspace: Workspace, run: Run, untaught: Callable[..., str]
 ) -> None:
     titles = ["Oat milk", "Oat milk", "Rye bread, text cut", "Long " * 8, "Too long " * 8, "Soap error"]
-    settings: dict[str, Any] = {**MODEL, "model": untaught()}
+    settings: dict[str, Any] = {**MODEL, "model": untaught(), "max_failed_share": 0.5}
     limits: list[int] = []
     found = run(products_of(titles), answering(limits), **settings)
     rows = current_rows(workspace, found)
@@ -230,15 +231,72 @@ def test_what_was_cut_off_is_asked_for_again_with_more_room_and_then_left_to_the
     assert [item for item, row in rows.items() if row["truncated"]] == ["p2"]
     assert (found.extracted, found.shared, found.calls, found.truncated) == (6, 0, 6 + 3, 1)
     assert found.failures == {"invalid answer": 1, "engine error": 1}
+    assert found.by_rules == 2
+
+
+def test_a_model_that_fails_too_often_stops_the_job_and_the_next_run_asks_for_nothing_but_what_is_missing(
+    workspace: Workspace, run: Run, untaught: Callable[..., str]
+) -> None:
+    """As with a model that cannot hold to the schema: for three of eight products there is no answer that can be used."""
+    titles = ["Oat milk", "Rye bread", "Bar soap", "Apple juice", "Tea", "Soap error", "Soap error", "Tofu error"]
+    products = [{**product, "description": None} for product in products_of(titles)]
+    model, limits = untaught(), []
+    with pytest.raises(ShelfcodeError, match=r"3 of 8 products of the catalog \(37\.5%\) have no usable answer") as stopped:
+        run(products, answering(limits), model=model, **MODEL)
+    assert "2 x engine error: EngineError: out of luck" in str(stopped.value)  # texts: two products say the same
+    assert "--set extractor.max_failed_share=0.375" in str(stopped.value)
+
+    half = run(products, answering(limits), model=model, max_failed_share=0.4, **MODEL)
+    assert (half.extracted, half.calls, half.by_rules) == (2, 4, 3), "what was extracted is asked for again, or what failed is not"
+    assert limits == [100, 140] * 2
+    failed = {item for item, row in current_rows(workspace, half).items() if row["failure"]}
+    assert failed == {"p5", "p6", "p7"}
+
+    def mended(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+        return answering(limits, broken="Tofu error")(products, settings, output_tokens)
+
+    better = run(products, mended, model=model, max_failed_share=0.4, **MODEL)
+    assert (better.extracted, better.shared, better.reused, better.by_rules) == (2, 1, 5, 1)
+    rows = current_rows(workspace, better)
+    assert {item for item, row in rows.items() if row["failure"]} == {"p7"}
+    assert {rows["p5"]["product_type"], rows["p6"]["product_type"]} == {"soap error"}, "the rules' row is taken before the model's answer"
+    again = run(products, mended, model=model, max_failed_share=0.4, **MODEL)
+    assert again.parts == better.parts, "a product that fails every night gets a row every night"
 
 
 def test_an_unchanged_second_run_asks_the_model_nothing(run: Run, untaught: Callable[..., str]) -> None:
-    products = [{**product, "description": None} for product in products_of(["Oat milk", "Oat milk", "Soap error"])]
+    products = [{**product, "description": None} for product in products_of(["Oat milk", "Oat milk", "Soap"])]
     limits: list[int] = []
     first = run(products, answering(limits), model=untaught(), **MODEL)
-    assert (first.extracted, first.shared, first.calls, limits) == (2, 1, 3, [100, 140])
+    assert (first.extracted, first.shared, first.calls, limits) == (2, 1, 2, [100])
     again = run(products, answering(limits), model=untaught(), **MODEL)
-    assert (again.extracted, again.shared, again.reused, again.calls, limits) == (0, 0, 3, 0, [100, 140])
+    assert (again.extracted, again.shared, again.reused, again.calls, limits) == (0, 0, 3, 0, [100])
+
+
+def test_sharing_reads_each_part_of_the_table_about_once_however_many_there_are(
+    workspace: Workspace, snap: Callable[..., Snapshot], tmp_path: Path
+) -> None:
+    """Twice the parts, twice the reads: every product of one catalog comes back under two new item_ids, and each part is shared from."""
+
+    class Counting(Workspace):
+        def read_table(self, relative: str, columns: list[str] | None = None) -> pa.Table:
+            if columns is None and relative.startswith("attributes/"):
+                with (tmp_path / "reads").open("a") as file:
+                    file.write(f"{relative}\n")
+            return super().read_table(relative, columns)
+
+    reads = {}
+    for size in (6, 12):
+        counting = Counting(f"{workspace.url}-{size}")
+        products = products_of([f"{KINDS[number % 4]} {number}" for number in range(size)])
+        again = [{**product, "item_id": f"{product['item_id']}-{copy}"} for product in products for copy in "ab"]
+        settings = ExtractorSettings(rows_per_part=1)
+        extract_attributes(snap(counting, products), settings, counting, count_rows(lambda _: None))
+        (tmp_path / "reads").write_text("")
+        found = extract_attributes(snap(counting, [*products, *again]), settings, counting, count_rows(lambda _: None))
+        assert (found.extracted, found.shared, found.reused) == (0, 2 * size, size)
+        reads[size] = len((tmp_path / "reads").read_text().splitlines())
+    assert reads == {6: 6, 12: 12}
 
 
 def test_an_actor_that_is_killed_in_mid_run_loses_no_product(

@@ -47,6 +47,11 @@ def test_two_hundred_small_parts_become_one_and_large_ones_stay_below_the_limit(
     assert len(groups) == 10
 
 
+def test_what_the_rules_filled_in_place_of_a_model_is_not_joined_with_the_models_answers() -> None:
+    table = [Part(number, f"t/part-{name}.parquet", 5, 5) for number, name in enumerate(["00", "ff", "rules-00", "rules-ff"])]
+    assert [sorted(part.number for part in group) for group in group_parts(table)] == [[0, 1], [2, 3]]
+
+
 def keys(*values: int) -> np.ndarray:
     return np.array(values, np.uint64)
 

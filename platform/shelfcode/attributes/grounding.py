@@ -29,13 +29,16 @@ English.
 Product type, format and a recipe's own attributes are left as they are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shelfcode.attributes.rules.evidence import Evidence, read_evidence, supports_phrase, supports_tag, trimmed
 from shelfcode.attributes.rules.words import stem
 from shelfcode.attributes.schema import Attributes
+from shelfcode.attributes.settings import Grounding
 
-__all__ = ["Evidence", "Grounded", "ground", "read_evidence", "supports_phrase", "supports_tag"]
+__all__ = ["Evidence", "Grounded", "ground", "ground_product", "read_evidence", "supports_phrase", "supports_tag"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,13 @@ def ground(attributes: Attributes, evidence: Evidence) -> Grounded:
     unsupported = [f"ingredient: {ingredient}" for ingredient in ingredients if ingredient not in stated]
     unsupported += [f"tag: {tag}" for tag in tags if tag not in claimed]
     return Grounded(attributes.model_copy(update={"key_ingredients": stated, "dietary_tags": claimed}), tuple(unsupported))
+
+
+def ground_product(attributes: Attributes, product: Mapping[str, Any], grounding: Grounding) -> Grounded:
+    """The same by a product's title, description and brand; nothing is dropped where `grounding` is off."""
+    if grounding == "off":
+        return Grounded(attributes, ())
+    return ground(attributes, read_evidence(product["title"] or "", product["description"], product["brand"]))
 
 
 def _distinct(ingredients: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,14 +2,15 @@
 
     texts without attributes -> prompts -> vLLM -> answers held against the texts -> rows, stored -> whatever comes next
 
-A round stores every product whose answer could be used. The others, including those whose engine died, are still missing, so the
-next round finds them: first the model again with more room for its answer, then the rules.
+A round stores every product whose answer could be used. The others are still missing, so the next round finds them: first the model
+again with more room for its answer, then the rules. What the rules filled is tried again by the next run (`stored_texts`), and where they
+filled too much the run fails (`failed_share`).
 """
 
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -19,14 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import ray
 import ray.data
+from numpy.typing import NDArray
 
 from shelfcode.attributes.extractor import check_extractor, extractor_name
+from shelfcode.attributes.failed_share import LeftToRules, check_failed_share
 from shelfcode.attributes.prompt import extraction_budget, product_prompt, text_hashes
 from shelfcode.attributes.schema import json_schema
 from shelfcode.attributes.settings import ExtractorSettings
-from shelfcode.attributes.table import FOLDER, ExtractedCatalog, Outcome, attributes_rows, read_outcome, write_part
+from shelfcode.attributes.stored_texts import StoredTexts, Texts, each_part, read_stored, texts_of
+from shelfcode.attributes.table import FOLDER, ExtractedCatalog, Outcome, attributes_rows, read_outcome, store_rows
 from shelfcode.catalog.snapshot import Snapshot
-from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys, stored_rows
+from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, row_keys
 from shelfcode.llm.pipeline import ask_all, engines
 from shelfcode.llm.prompt import TokenBudget, load_tokenizer
 from shelfcode.progress import Progress
@@ -39,24 +43,17 @@ EXTRACTED_COLUMNS = ["item_id", "title", "description", "brand"]
 KEPT_COLUMNS = ["item_id", "text_hash", "title", "description", "brand", "truncated"]
 ENGINE_HINT = "See extractor.engine_arguments and docs/attributes.md, or --set extractor.engine=rules"
 
+ROWS_SHARED_TOGETHER = 8192
+"""Copies of other products' attributes that one task writes."""
+
+MOST_PARTITIONS = 200
+"""Of the exchange of item_ids between the tasks that read them and those that write the copies."""
+
 Consumer = Callable[[ray.data.Dataset], None]
 """Is given the stored rows of attributes as a plan, adds to it what it likes, and runs it."""
 
 Ask = Callable[[ray.data.Dataset, ExtractorSettings, int], ray.data.Dataset]
 """Products -> the same with `answer`, `error` and `truncated`, within so many tokens of output."""
-
-
-@dataclass(frozen=True)
-class Texts:
-    """Products of a snapshot by what is extracted from them.
-
-    Attributes:
-        rows_N: row key of each product.
-        texts_N: key of its text alone, equal for products that say the same.
-    """
-
-    rows_N: Keys
-    texts_N: Keys
 
 
 @dataclass(frozen=True)
@@ -81,33 +78,48 @@ def ask_model(products: ray.data.Dataset, settings: ExtractorSettings, output_to
 def extract_attributes(
     snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer, ask: Ask = ask_model
 ) -> ExtractedCatalog:
-    """Attributes of every product of a snapshot; texts that are known already do not go through the extractor again.
+    """Attributes of every product of a snapshot; texts that the extractor has answered already do not go through it again.
 
     Args:
         consume: called with the rows of every round as they come; has to run the plan.
         ask: how a round gets its answers; not called where the settings ask for rules.
 
     Raises:
-        ShelfcodeError: the extractor's model or engine cannot be had.
+        ShelfcodeError: the extractor's model or engine cannot be had, an engine died too often, or more than `max_failed_share` was left to
+            the rules.
     """
     folder = FOLDER + extractor_name(settings)
     texts = snapshot_texts(snapshot, workspace)
-    before = workspace.parts(folder)
-    known = _stored_texts(workspace, before)
+    before = read_stored(workspace, folder)
+    part_of_text_N = before.part_of_text().get(texts.texts_N)
+    had_row_N = before.part_of_row().get(texts.rows_N) >= 0
     first_N = np.zeros(len(texts.rows_N), dtype=bool)
     first_N[np.unique(texts.texts_N, return_index=True)[1]] = True
-    wanted_N = first_N & (known.get(texts.texts_N) < 0)
-    reused_N = stored_rows(workspace, before).get(texts.rows_N) >= 0
-    calls = _run_rounds(snapshot, settings, workspace, folder, texts.rows_N[wanted_N], consume, ask)
-    shared = _share(snapshot, workspace, folder, texts)
-    parts = workspace.parts(folder)
-    owner = owners(workspace, parts, texts.rows_N)
+    wanted_N = first_N & ~_is_own(part_of_text_N, before)
+    calls = _run_rounds(snapshot, settings, workspace, folder, before, texts.rows_N[wanted_N], consume, ask)
+
+    stored = read_stored(workspace, folder, before)
+    failed_N = ~_is_own(stored.part_of_text().get(texts.texts_N), stored)
+    asked = _tally(workspace, stored, texts.rows_N[wanted_N])
+    new_N = wanted_N & (part_of_text_N < 0)
+    left = LeftToRules(int(failed_N.sum()), len(failed_N), int((new_N & failed_N).sum()), int(new_N.sum()))
+    check_failed_share(settings, left, asked.failures)
+
+    shared_N = _share(snapshot, workspace, folder, texts, stored)
+    stored = read_stored(workspace, folder, stored)
+    owner = stored.part_of_row().only(texts.rows_N)
     if len(owner) != len(texts.rows_N):
         raise RuntimeError(f"{len(texts.rows_N) - len(owner)} products have no attributes")
-    failures, truncated, unsupported = _tally(workspace, parts, owner.only(texts.rows_N[wanted_N]))
     return ExtractedCatalog(
-        tuple(parts), owner, int(wanted_N.sum()), shared, int(reused_N.sum()), calls, dict(failures), truncated, unsupported
-    )
+        stored.parts, owner, extracted=int(wanted_N.sum()), shared=int((shared_N & ~wanted_N).sum()),
+        reused=int((had_row_N & ~wanted_N & ~shared_N).sum()), calls=calls, failures=dict(asked.kinds), truncated=asked.truncated,
+        unsupported=asked.unsupported, by_rules=left.products,
+    )  # fmt: skip
+
+
+def _is_own(parts_N: NDArray[np.int64], stored: StoredTexts) -> NDArray[np.bool_]:
+    """Which of these parts' numbers, -1 for none, are of parts with the extractor's own answers."""
+    return (parts_N >= 0) & (parts_N < stored.own_parts)
 
 
 def count_rows(progress: Progress) -> Consumer:
@@ -121,8 +133,9 @@ def count_rows(progress: Progress) -> Consumer:
 
 
 def _run_rounds(
-    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, wanted: Keys, consume: Consumer, ask: Ask
-) -> int:
+    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, folder: str, stored: StoredTexts, wanted: Keys,
+    consume: Consumer, ask: Ask,
+) -> int:  # fmt: skip
     """Extract until nothing is missing; returns how often a model was asked."""
     if len(wanted):
         check_extractor(settings)
@@ -131,24 +144,32 @@ def _run_rounds(
         rounds = [Round(settings.max_output_tokens, last=False), Round(settings.retry_output_tokens, last=True), *rounds]
     calls, missing = 0, wanted
     for turn in rounds:
+        if not turn.output_tokens:  # whatever a model has not even failed at
+            missing = missing[stored.part_of_row().get(missing) < 0]
         if not len(missing):
             break
         calls += len(missing) if turn.output_tokens else 0
-        products = _products(snapshot, workspace, missing)
-        if turn.output_tokens:
-            products = ask(products, settings, turn.output_tokens)
-        arguments = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn}
         with engines(settings, ENGINE_HINT):
+            products = _products(snapshot, workspace, missing)
+            if turn.output_tokens:
+                products = ask(products, settings, turn.output_tokens)
+            known = ray.put(index_keys(missing[stored.part_of_row().get(missing) >= 0]))
+            arguments = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn, "known": known}
             consume(products.map_batches(_store, batch_size=settings.rows_per_part, batch_format="pyarrow", fn_kwargs=arguments))
-        missing = missing[stored_rows(workspace, workspace.parts(folder)).get(missing) < 0]
+        stored = read_stored(workspace, folder, stored)
+        missing = missing[~_is_own(stored.part_of_row().get(missing), stored)]
     return calls
 
 
 def _products(snapshot: Snapshot, workspace: Workspace, keys: Keys) -> ray.data.Dataset:
     """The products of a snapshot with these row keys."""
     arguments = {"workspace": workspace, "wanted": ray.put(index_keys(keys))}
-    parts = ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
-    return parts.map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+    return _each_part(snapshot).map_batches(_wanted_texts, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+
+
+def _each_part(snapshot: Snapshot) -> ray.data.Dataset:
+    """The paths of a snapshot's parts, in column `item`, each in a block of its own."""
+    return ray.data.from_items([part.path for part in snapshot.parts], override_num_blocks=len(snapshot.parts))
 
 
 def _wanted_texts(item: pa.Table, workspace: Workspace, wanted: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
@@ -177,20 +198,26 @@ def _tokenizer(settings: str) -> "PreTrainedTokenizerBase":
     return load_tokenizer(ExtractorSettings.model_validate_json(settings))
 
 
-def _store(products: pa.Table, settings: ExtractorSettings, workspace: Workspace, folder: str, turn: Round) -> pa.Table:
-    """Store the attributes of some products as one part, and pass them on. What failed is left out, unless this round is the last."""
+def _store(
+    products: pa.Table, settings: ExtractorSettings, workspace: Workspace, folder: str, turn: Round, known: "ray.ObjectRef[KeyIndex]"
+) -> pa.Table:
+    """Store the attributes of some products, and pass them on. What failed is left out, unless this round is the last.
+
+    Args:
+        known: row keys of products that have the rules' attributes already; where they fail again they keep these.
+    """
     rows = products.to_pylist()
     if turn.output_tokens:
         outcomes = [read_outcome(row["answer"], row["error"], row["truncated"], settings.attributes) for row in rows]
     else:
         failure = "the engine gave no answer" if settings.engine == "vllm" else None
         outcomes = [Outcome(None, failure)] * len(rows)
-    if not turn.last:
-        rows = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome.attributes]
-        outcomes = [outcome for outcome in outcomes if outcome.attributes]
-    table = attributes_rows(rows, outcomes, folder.removeprefix(FOLDER), settings.attributes)
-    if len(table):
-        write_part(workspace, folder, table)
+    kept_N = ray.get(known).get(row_keys(products["item_id"], products["text_hash"])) < 0 if turn.last else np.zeros(len(rows), dtype=bool)
+    taken = [(row, outcome) for row, outcome, kept in zip(rows, outcomes, kept_N.tolist(), strict=True) if outcome.attributes or kept]
+    table = attributes_rows(
+        [row for row, _ in taken], [outcome for _, outcome in taken], folder.removeprefix(FOLDER), settings.attributes, settings.grounding
+    )
+    store_rows(workspace, folder, table)
     return table
 
 
@@ -205,46 +232,88 @@ def snapshot_texts(snapshot: Snapshot, workspace: Workspace) -> Texts:
 
 
 def _text_keys(item: pa.Table, workspace: Workspace) -> pa.Table:
-    products = _hashed(workspace, item["path"][0].as_py())
-    keys = {"rows": row_keys(products["item_id"], products["text_hash"]), "texts": item_keys(products["text_hash"])}
-    columns = {name: pa.array([values.tobytes()], pa.large_binary()) for name, values in keys.items()}
+    keys = texts_of(_hashed(workspace, item["path"][0].as_py()))
+    columns = {name: pa.array([values.tobytes()], pa.large_binary()) for name, values in (("rows", keys.rows_N), ("texts", keys.texts_N))}
     return pa.table({"number": item["number"], **columns})
 
 
-def _stored_texts(workspace: Workspace, parts: Sequence[str]) -> KeyIndex:
-    """Keys of the texts that a table has attributes of; a key's value is the number of the first part that has it."""
-    keys = [item_keys(workspace.read_table(part, columns=["text_hash"])["text_hash"]) for part in parts]
-    part_of_row = np.repeat(np.arange(len(parts)), [len(batch) for batch in keys])
-    return index_keys(np.concatenate([np.empty(0, np.uint64), *keys]), part_of_row)
+def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts, stored: StoredTexts) -> NDArray[np.bool_]:
+    """Give products the attributes of others with the very same text; which products they were.
+
+    The driver handles keys alone. It sorts the copies that are missing by the part that they are taken from and cuts them into groups,
+    so that all groups together read each part of the table about once; item_ids go from the tasks that read the snapshot straight to
+    the tasks that write the groups.
+    """
+    part_of_row_N, part_of_text_N = stored.part_of_row().get(texts.rows_N), stored.part_of_text().get(texts.texts_N)
+    shared_N = (part_of_row_N < 0) | (~_is_own(part_of_row_N, stored) & _is_own(part_of_text_N, stored))
+    if not shared_N.any():
+        return shared_N
+    part_M = part_of_text_N[shared_N]
+    if (part_M < 0).any():
+        raise RuntimeError(f"{int((part_M < 0).sum())} products have texts without attributes")
+    group_M = np.empty(len(part_M), np.int64)
+    group_M[np.argsort(part_M, kind="stable")] = np.arange(len(part_M)) // ROWS_SHARED_TOGETHER
+    sources = index_keys(texts.rows_N[shared_N], group_M * len(stored.parts) + part_M)
+    arguments = {"workspace": workspace, "sources": ray.put(sources), "parts": len(stored.parts)}
+    wanted = _each_part(snapshot).map_batches(_wanted_copies, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
+    groups = wanted.groupby("group", num_partitions=min(MOST_PARTITIONS, int(group_M.max()) + 1))
+    copying = {"workspace": workspace, "folder": folder, "parts": ray.put(stored.parts)}
+    copies = groups.map_groups(_write_copies, batch_format="pyarrow", fn_kwargs=copying)
+    copied = sum(int(row["copies"]) for row in copies.iter_rows())
+    if copied != len(part_M):
+        raise RuntimeError(f"{copied} products were given the attributes of another, and {len(part_M)} should have been")
+    return shared_N
 
 
-def _share(snapshot: Snapshot, workspace: Workspace, folder: str, texts: Texts) -> int:
-    """Give products the attributes of others with the very same text; returns how many there were."""
-    parts = workspace.parts(folder)
-    missing_N = stored_rows(workspace, parts).get(texts.rows_N) < 0
-    if not missing_N.any():
-        return 0
-    products = _products(snapshot, workspace, texts.rows_N[missing_N])
-    items = pa.concat_tables([batch for batch in products.iter_batches(batch_size=None, batch_format="pyarrow") if len(batch)])
-    items = items.select(["item_id", "text_hash"])
-    holder_M = _stored_texts(workspace, parts).get(item_keys(items["text_hash"]))
-    for number in np.unique(holder_M):
-        wanted_here = items.filter(pa.array(holder_M == number))
-        stored = workspace.read_table(parts[number])
-        first = stored.take(np.unique(np.array(stored["text_hash"].to_pylist(), dtype=object), return_index=True)[1])
-        place = pc.index_in(wanted_here["text_hash"], first["text_hash"].combine_chunks())
-        rows = first.take(place)
-        write_part(workspace, folder, rows.set_column(rows.schema.get_field_index("item_id"), "item_id", wanted_here["item_id"]))
-    return len(items)
+def _wanted_copies(item: pa.Table, workspace: Workspace, sources: "ray.ObjectRef[KeyIndex]", parts: int) -> pa.Table:
+    products = _hashed(workspace, item["item"][0].as_py())
+    source_N = ray.get(sources).get(row_keys(products["item_id"], products["text_hash"]))
+    columns = {"group": pa.array(source_N // parts), "part": pa.array(source_N % parts)}
+    return pa.table({**columns, "item_id": products["item_id"], "text_hash": products["text_hash"]}).filter(pa.array(source_N >= 0))
 
 
-def _tally(workspace: Workspace, parts: Sequence[str], owner: KeyIndex) -> tuple[Counter[str], int, int]:
-    """Of the rows that an index picks out: why they were left to the rules, how many were cut, and what was dropped."""
+def _write_copies(wanted: pa.Table, workspace: Workspace, folder: str, parts: "ray.ObjectRef[tuple[str, ...]]") -> pa.Table:
+    """Store the attributes of a group's products, read part by part from those that have the same texts."""
+    copies = []
+    for number in np.unique(wanted["part"].to_numpy()).tolist():
+        here = wanted.filter(pc.equal(wanted["part"], number))
+        rows = workspace.read_table(ray.get(parts)[number])
+        rows = rows.take(pc.index_in(here["text_hash"].combine_chunks(), rows["text_hash"].combine_chunks()))  # of equal texts the first
+        copies.append(rows.set_column(rows.schema.get_field_index("item_id"), "item_id", here["item_id"]))
+    store_rows(workspace, folder, pa.concat_tables(copies).sort_by("item_id"))
+    return pa.table({"copies": [len(wanted)]})
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Of some rows: why they were left to the rules, how many texts were cut, and how many ingredients and tags were dropped."""
+
+    failures: Counter[str]
+    truncated: int
+    unsupported: int
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """The failures without what is special about each."""
+        kinds = Counter[str]()
+        for failure, count in self.failures.items():
+            kinds[failure.split(":")[0]] += count
+        return kinds
+
+
+def _tally(workspace: Workspace, stored: StoredTexts, rows: Keys) -> Tally:
+    """The account of the rows with these keys; reads the parts that have them, and keeps counts alone."""
+    owner = stored.part_of_row().only(rows)
+
+    def of_part(number: int) -> Tally:
+        table = workspace.read_table(stored.parts[number], columns=["item_id", "text_hash", "failure", "truncated", "unsupported"])
+        table = table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), owner, number)))
+        failures = Counter[str](value for value in table["failure"].to_pylist() if value)
+        return Tally(failures, pc.sum(table["truncated"]).as_py() or 0, pc.sum(pc.list_value_length(table["unsupported"])).as_py() or 0)
+
     failures, truncated, unsupported = Counter[str](), 0, 0
-    for number in np.unique(owner.values_K):
-        table = workspace.read_table(parts[number], columns=["item_id", "text_hash", "failure", "truncated", "unsupported"])
-        for row in table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), owner, int(number)))).to_pylist():
-            failures.update([row["failure"].split(":")[0]] if row["failure"] else [])
-            truncated += row["truncated"]
-            unsupported += len(row["unsupported"])
-    return failures, truncated, unsupported
+    for tally in each_part(of_part, np.unique(owner.values_K).tolist()):
+        failures.update(tally.failures)
+        truncated += tally.truncated
+        unsupported += tally.unsupported
+    return Tally(failures, truncated, unsupported)

@@ -13,6 +13,9 @@ ATTRIBUTE_COLUMNS = (
 )  # fmt: skip
 """Columns that every attributes table has."""
 
+Grounding = Literal["lexicon", "off"]
+"""Whether a product's attributes are held against its own text (grounding.py)."""
+
 
 class ExtraAttribute(Settings):
     """An attribute that a recipe adds to the four that every extractor fills."""
@@ -40,6 +43,17 @@ class ExtractorSettings(ModelSettings):
     prompt: Literal["v1"] = Field("v1", description="version of the instructions")
     attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own, beside the four, by names of lower-case letters, digits and _"
+    )
+    grounding: Grounding = Field(
+        "lexicon",
+        description="lexicon: ingredients and tags that the product's own English text does not support are dropped; off: answers are kept "
+        "as they are, for catalogs in other languages",
+    )
+    max_failed_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="share of the catalog that may be left to the rules where the model gives no usable answer; more is an error",
     )
     rows_per_part: Positive = Field(512, description="products per part file; a crash loses about this many per engine")
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from shelfcode.attributes.grounding import ground
-from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.grounding import ground_product
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
 from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
+from shelfcode.attributes.settings import Grounding
+from shelfcode.attributes.stored_texts import BY_RULES
 from shelfcode.keys import KeyIndex, row_keys
 from shelfcode.parts import name_of_rows, part_path
 from shelfcode.workspace import Workspace
@@ -67,7 +69,10 @@ def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: 
         return Outcome(None, f"invalid answer: {reason}", truncated)
 
 
-def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, extra: ExtraAttributes) -> pa.Table:
+def attributes_rows(
+    products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, extra: ExtraAttributes,
+    grounding: Grounding = "lexicon",
+) -> pa.Table:  # fmt: skip
     """Rows of an attributes table: every outcome held against its product's text; one without attributes is left to the rules.
 
     Args:
@@ -76,8 +81,7 @@ def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Ou
     """
     rows = []
     for product, outcome in zip(products, outcomes, strict=True):
-        evidence = read_evidence(product["title"], product["description"], product["brand"])
-        grounded = ground(outcome.attributes or by_rules(product, extra), evidence)
+        grounded = ground_product(outcome.attributes or by_rules(product, extra), product, grounding)
         rows.append({
             "item_id": product["item_id"], "text_hash": product["text_hash"], **grounded.attributes.columns(),
             "extractor": extractor if outcome.attributes else RULES_EXTRACTOR, "failure": outcome.failure,
@@ -86,9 +90,17 @@ def attributes_rows(products: Sequence[Mapping[str, Any]], outcomes: Sequence[Ou
     return pa.Table.from_pylist(rows, attributes_schema(extra))
 
 
-def write_part(workspace: Workspace, folder: str, table: pa.Table) -> None:
-    """Store rows under a name that is the same when the same rows are stored again."""
-    workspace.write_table(part_path(folder, name_of_rows(row_keys(table["item_id"], table["text_hash"]))), table)
+def write_part(workspace: Workspace, folder: str, table: pa.Table, prefix: str = "") -> None:
+    """Store rows under a name that is the same when the same rows are stored again; `prefix` begins it."""
+    workspace.write_table(part_path(folder, prefix + name_of_rows(row_keys(table["item_id"], table["text_hash"]))), table)
+
+
+def store_rows(workspace: Workspace, folder: str, table: pa.Table) -> None:
+    """Store rows of an attributes table; those that the rules filled because of a `failure` go into a part of their own."""
+    failed_N = pc.is_valid(table["failure"])
+    for prefix, rows in (("", table.filter(pc.invert(failed_N))), (BY_RULES, table.filter(failed_N))):
+        if len(rows):
+            write_part(workspace, folder, rows, prefix)
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,7 @@ class ExtractedCatalog:
         failures: why products were left to the rules -> how many.
         truncated: of the extracted ones, those whose text was too long for the model.
         unsupported: ingredients and tags of the extracted ones that their text does not support, dropped.
+        by_rules: products that the rules filled in place of the extractor, now or in earlier runs.
     """
 
     parts: tuple[str, ...]
@@ -115,6 +128,7 @@ class ExtractedCatalog:
     failures: dict[str, int]
     truncated: int
     unsupported: int
+    by_rules: int = 0
 
     def account(self) -> list[str]:
         """What happened, in lines for people."""
@@ -125,6 +139,10 @@ class ExtractedCatalog:
             else f"{self.extracted:,} texts extracted by rules, {self.shared:,} products share another's text, {self.reused:,} unchanged"
         ]
         lines += [f"left to the rules: {count:,} x {reason}" for reason, count in self.failures.items() if self.calls]
+        if self.by_rules:
+            lines.append(
+                f"{self.by_rules:,} of {len(self.owner):,} products have the rules' attributes for now: the next run tries them again"
+            )
         if self.truncated:
             lines.append(f"{self.truncated:,} texts were longer than the model's context and were cut at a word")
         if self.extracted:

@@ -1,7 +1,9 @@
 """A language model asked in bulk: vLLM in Ray Data, on as many engines as the settings allow and the cluster has room for."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -16,6 +18,9 @@ from shelfcode.model_source import model_path
 
 ENGINE_STAGE = "vLLMEngineStageUDF"
 """The name under which Ray Data runs the engine."""
+
+ERROR_LINE = re.compile(r"(?:^|[\s\]])([A-Za-z_.]*(?:Error|Exception|Interrupt|Exit)\b: .*)$", re.MULTILINE)
+LOG_BYTES_READ = 65_536
 
 
 def ask_all(
@@ -48,13 +53,81 @@ def ask_all(
         return {**{name: row[name] for name in kept}, "answer": None if error else answer, "error": error or None}
 
     processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=with_answer)
+    stage = processor.get_stage_by_name(ENGINE_STAGE.removesuffix("UDF"))
+    stage.map_batches_kwargs |= {"max_restarts": settings.restarts_per_engine}
+    # Not by assignment: the stage would check its fields anew, and take its own placement group for the user's.
+    object.__setattr__(stage, "fn", watched(stage.fn, settings))
     # A row that failed bypasses the processor's own last step: hence once more after it.
     return processor(rows.repartition(target_num_rows_per_block=settings.rows_per_batch)).map(with_answer)
 
 
+class EngineDeaths:
+    """Counts how often engines were started again, and keeps what the last one said. An actor, since engines run on many nodes."""
+
+    def __init__(self) -> None:
+        self.restarts, self.words = 0, ""
+
+    def note(self, words: str) -> None:
+        self.words = words
+
+    def restart(self) -> int:
+        self.restarts += 1
+        return self.restarts
+
+    def story(self) -> tuple[int, str]:
+        return self.restarts, self.words
+
+
+_deaths: dict[str, ray.actor.ActorHandle] = {}
+"""The count of the plan that this driver runs now, by the id of its job."""
+
+
+def watched(engine: type[Any], settings: ModelSettings) -> type[Any]:
+    """The class of Ray's engine actors, which Ray starts again whenever one dies; this one counts that, and stops where it is too often.
+
+    An engine's process that dies leaves an error in the actor around it, which then ends itself. The error is kept before it does.
+    """
+    job = ray.get_runtime_context().get_job_id()
+    deaths = _deaths.setdefault(job, ray.remote(EngineDeaths).options(num_cpus=0).remote())
+
+    class Watched(engine):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            again = ray.get_runtime_context().was_current_actor_reconstructed
+            if again and ray.get(deaths.restart.remote()) > settings.restarts_in_all:
+                raise RuntimeError(f"engines were started again more than {settings.restarts_in_all} times")
+            super().__init__(*arguments, **options)
+            generate = self.llm.generate_async
+
+            async def noting_its_death(row: dict[str, Any]) -> Any:
+                try:
+                    return await generate(row)
+                except Exception as error:
+                    if type(error).__name__ == "EngineDeadError":
+                        await deaths.note.remote(_last_error() or str(error))
+                    raise
+
+            self.llm.generate_async = noting_its_death
+
+    Watched.__name__ = Watched.__qualname__ = engine.__name__  # by which the actor, and an error about it, are known
+    return Watched
+
+
+def _last_error() -> str:
+    """The last error in this process's own log, where the engine's process writes too; empty where there is none."""
+    log = Path("/proc/self/fd/2")
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - LOG_BYTES_READ))
+            text = file.read().decode(errors="replace")
+    except OSError:  # no file, or no /proc
+        return ""
+    errors = [found[1] for found in ERROR_LINE.finditer(text) if "EngineDeadError" not in found[1]]
+    return errors[-1][:600] if errors else ""
+
+
 @contextmanager
 def engines(settings: ModelSettings, hint: str) -> Iterator[None]:
-    """Around the run of a plan with `ask_all`: frees what its engines held, and says why an engine did not start.
+    """Around the making and the run of a plan with `ask_all`: frees what its engines held, and says why an engine did not start or live.
 
     An engine over several GPUs reserves a placement group, and Ray Data leaves it behind.
 
@@ -62,7 +135,7 @@ def engines(settings: ModelSettings, hint: str) -> Iterator[None]:
         hint: a sentence that ends the message, on what the user can do.
 
     Raises:
-        ShelfcodeError: an engine does not start.
+        ShelfcodeError: an engine does not start, or engines died more often than the settings allow.
     """
     earlier = _placement_groups()
     try:
@@ -70,10 +143,23 @@ def engines(settings: ModelSettings, hint: str) -> Iterator[None]:
     except ray.exceptions.ActorDiedError as error:
         if ENGINE_STAGE not in str(error):
             raise
-        raise ShelfcodeError(f"the {settings.section}'s engine does not start: {_cause(str(error))}. {hint}") from error
+        raise ShelfcodeError(f"{_what_happened(settings, str(error))} {hint}") from error
     finally:
+        _deaths.pop(ray.get_runtime_context().get_job_id(), None)
         for name in _placement_groups() - earlier:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID.from_hex(name)))
+
+
+def _what_happened(settings: ModelSettings, traceback: str) -> str:
+    deaths = _deaths.get(ray.get_runtime_context().get_job_id())
+    restarts, words = ray.get(deaths.story.remote()) if deaths else (0, "")
+    if not restarts and not words:
+        return f"the {settings.section}'s engine does not start: {_cause(traceback)}."
+    return (
+        f"the {settings.section}'s engines died {restarts + 1} times, and {settings.section}.restarts_per_engine "
+        f"{settings.restarts_per_engine} and restarts_in_all {settings.restarts_in_all} allow no more. The last one said: "
+        f"{words or _cause(traceback)}. What was extracted is kept."
+    )
 
 
 def _bundles(settings: ModelSettings) -> list[dict[str, float]]:

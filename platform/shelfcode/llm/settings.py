@@ -34,6 +34,8 @@ class ModelSettings(Settings):
     retry_output_tokens: Positive = Field(768, description="of the second try, where the first answer could not be used")
     rows_per_batch: Positive = Field(64, description="prompts handed to an engine together")
     batches_at_once: Positive = Field(8, description="batches that an engine works on")
+    restarts_per_engine: int = Field(3, ge=0, description="how often one engine is started again after it died, before the job fails")
+    restarts_in_all: int = Field(20, ge=0, description="the same of all engines together")
     engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
     environment: dict[str, str] = Field({}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE")
 

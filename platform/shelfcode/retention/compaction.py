@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shelfcode.attributes.stored_texts import is_by_rules
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys
 
 
@@ -105,16 +106,20 @@ def plan_table(
 
 
 def group_parts(parts: Iterable[Part], sizes: PartSizes = SIZES) -> tuple[tuple[Part, ...], ...]:
-    """The parts that are rewritten, in groups that become one part each. Small ones come first, so that they end up together."""
+    """The parts that are rewritten, in groups that become one part each. Small ones come first, so that they end up together.
+
+    Attributes that the rules filled in place of another extractor stay in parts of their own: readers go by the names of parts.
+    """
     worth = [part for part in parts if part.live and (sizes.is_mostly_dead(part) or part.rows < sizes.small)]
     groups: list[list[Part]] = []
-    rows = sizes.largest
-    for part in sorted(worth, key=lambda part: (part.live, part.path)):
-        if rows + part.live > sizes.largest:
-            groups.append([])
-            rows = 0
-        groups[-1].append(part)
-        rows += part.live
+    for kind in (False, True):
+        rows = sizes.largest
+        for part in sorted((part for part in worth if is_by_rules(part.path) == kind), key=lambda part: (part.live, part.path)):
+            if rows + part.live > sizes.largest:
+                groups.append([])
+                rows = 0
+            groups[-1].append(part)
+            rows += part.live
     return tuple(tuple(group) for group in groups if len(group) > 1 or sizes.is_mostly_dead(group[0]))
 
 

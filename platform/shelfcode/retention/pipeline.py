@@ -9,6 +9,7 @@ import ray
 import ray.data
 
 from shelfcode.attributes.pipeline import snapshot_texts
+from shelfcode.attributes.stored_texts import BY_RULES, is_by_rules
 from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
 from shelfcode.parts import is_part, name_of_rows, part_path
 from shelfcode.progress import Progress
@@ -137,6 +138,7 @@ def _gather(item: pa.Table, workspace: Workspace, owner: "ray.ObjectRef[KeyIndex
         table = workspace.read_table(path)
         kept.append(table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), known, number))))
     rows = pa.concat_tables(kept)
-    path = part_path(group["folder"], name_of_rows(row_keys(rows["item_id"], rows["text_hash"])))
+    prefix = BY_RULES if is_by_rules(group["paths"][0]) else ""
+    path = part_path(group["folder"], prefix + name_of_rows(row_keys(rows["item_id"], rows["text_hash"])))
     workspace.write_table(path, rows)
     return pa.table({"path": [path], "rows": [len(rows)]})
