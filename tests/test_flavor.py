@@ -257,9 +257,9 @@ def test_fewer_levels_need_no_shorter_lists(sizes: str) -> None:
         "quantizer.codebook_sizes=64", "quantizer.codebook_sizes=[64]",
         "quantizer.commitment_weight=0", "quantizer.commitment_temperature=0", "quantizer.neighbourhood.neighbours=0",
         "quantizer.neighbourhood.width=0", "quantizer.neighbourhood.other=1.5", "training.anchor_every=0",
-        "training.products_max=0",
+        "training.products_max=0", "training.epochs=0",
         "training.batch_size=2", "training.workers=0", "training.seed=-1", "training.parent_share=1.5", "training.learning_rate=0",
-        "encoder.device=tpu", "encoder.max_tokens=many", "text_view.kind=both", "text_view.columns=[]", "training.steps=null",
+        "encoder.device=tpu", "encoder.max_tokens=many", "text_view.kind=both", "text_view.columns=[]", "training.batch_size=null",
         "stability=frozen",
     ],
 )  # fmt: skip

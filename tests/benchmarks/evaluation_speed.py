@@ -18,7 +18,7 @@ from rich.table import Table
 from shelfcode.catalog.taxonomy import Taxonomy, build_taxonomy
 from shelfcode.evaluation.prefixes import prefix_numbers
 from shelfcode.evaluation.quality.codebook_health import codebook_health
-from shelfcode.evaluation.quality.collisions import collisions
+from shelfcode.evaluation.quality.collisions import collisions, draw_compared
 from shelfcode.evaluation.quality.evaluate import evaluate, headline
 from shelfcode.evaluation.quality.pairs import draw_pairs
 from shelfcode.evaluation.quality.similarity_depth import similarity_depth
@@ -75,7 +75,7 @@ def main(
             clock.append(time.perf_counter())
             codebook_health(codes_NL, SIZES)
             clock.append(time.perf_counter())
-            collisions(x_ND, codes_NL, prefixes[-1], rng)
+            collisions(x_ND, codes_NL, draw_compared(prefixes[-1], rng))
             clock.append(time.perf_counter())
             evaluation = evaluate(x_ND, codes_NL, SIZES, taxonomy)
             clock.append(time.perf_counter())

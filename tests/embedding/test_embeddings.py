@@ -50,6 +50,16 @@ def test_every_row_of_the_matrix_is_the_vector_of_its_key(workspace_url: str) ->
     np.testing.assert_array_equal(x_ND, np.stack([vector_of(**row) for row in wanted.to_pylist()]))
 
 
+def test_products_with_one_text_have_one_vector_whatever_batch_each_was_embedded_in(workspace: Workspace) -> None:
+    texts = pa.table({"item_id": [f"i{row}" for row in range(6)], "text_hash": ["same", "own", "same", "other", "same", "own"]})
+    x_ND = np.eye(6, 8, dtype=np.float32)
+    for part in range(2):
+        workspace.write_table(f"{FOLDER}/part-{part}.parquet", embeddings_table(texts.take(list(range(part, 6, 2))), x_ND[part::2]))
+    keys_N = row_keys(texts["item_id"], texts["text_hash"])
+    found_ND = embedding_matrix(workspace, FOLDER, keys_N)
+    np.testing.assert_array_equal(found_ND, x_ND[[0, 1, 0, 3, 0, 1]])
+
+
 def test_the_matrix_is_mapped_and_cannot_be_written_to(workspace: Workspace) -> None:
     store(workspace, "0", texts_of(range(10)))
     texts = texts_of(range(10))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from shelfcode.embedding.neighbours import EXACT_UP_TO, Neighbours, nearest_neighbours, nearest_to, search_in_torch
+from shelfcode.embedding.neighbours import EXACT_UP_TO, Neighbours, first_copies, nearest_neighbours, nearest_to, search_in_torch
 
 
 def clustered(products: int = 2000, clusters: int = 60, spread: float = 0.3, dimensions: int = 16) -> NDArray[np.float32]:
@@ -60,14 +60,29 @@ def test_embeddings_may_stay_on_disk(tmp_path):
 
 
 @pytest.mark.parametrize("exact_up_to", [10**6, 0], ids=["exact", "inverted file"])
-@pytest.mark.parametrize("copies", [5, 50])
-def test_a_product_among_its_copies_is_no_neighbour_of_its_own(exact_up_to, copies):
-    """More copies than neighbours push the product itself out of its own list."""
-    x_NE = np.repeat(clustered(20, clusters=20), copies, axis=0)
-    found = neighbours_of(x_NE, 4, exact_up_to)
-    assert (found.index_NK != np.arange(len(x_NE))[:, None]).all()
-    np.testing.assert_array_equal(found.index_NK // copies, np.arange(len(x_NE))[:, None] // copies * np.ones(4))
-    assert all(len(set(row)) == 4 for row in found.index_NK.tolist())
+@pytest.mark.parametrize("copies", [2, 30])
+def test_the_neighbours_of_copies_are_those_of_the_one_vector_that_they_share(exact_up_to, copies):
+    """Searched among products, thirty copies would have nothing but each other for neighbours."""
+    x_UE = clustered(60, clusters=20)
+    x_NE = np.tile(x_UE, (copies, 1))
+    found, alone = neighbours_of(x_NE, 4, exact_up_to, cells_probed=100), by_brute_force(x_UE, 4)
+    assert_same(found, Neighbours(np.tile(alone.index_NK, (copies, 1)), np.tile(alone.cosine_NK, (copies, 1))))
+
+
+def test_of_a_neighbours_copies_the_one_of_the_products_own_kind_is_named():
+    x_NE = clustered(3)[[0, 1, 1, 1, 2]]
+    found = nearest_neighbours(x_NE, 2, CPU, threads=1, seed=0, kind_N=np.array([4, -1, 4, 7, 5]))
+    assert [sorted(row) for row in found.index_NK.tolist()] == [[2, 4], [0, 4], [0, 4], [0, 4], [0, 1]]
+
+
+def test_copies_of_one_vector_have_no_neighbours():
+    found = neighbours_of(np.repeat(clustered(1), 40, axis=0), 10)
+    assert found.index_NK.shape == found.cosine_NK.shape == (40, 0)
+
+
+def test_a_row_is_a_copy_of_the_first_with_its_vector_however_many_are_read_at_a_time(monkeypatch):
+    monkeypatch.setattr("shelfcode.embedding.neighbours.ROWS_AT_ONCE", 3)
+    assert first_copies(clustered(4)[[2, 0, 2, 1, 0, 0, 3, 2]]).tolist() == [0, 1, 0, 3, 1, 1, 6, 0]
 
 
 @pytest.mark.parametrize("products", [1, 2, 4])
@@ -121,3 +136,11 @@ def test_copies_come_in_the_order_of_the_catalog_without_the_one_that_is_asked_o
     x_NE = np.repeat(clustered(1, clusters=1), 40, axis=0)
     found = nearest_to(x_NE, x_NE, 39, np.arange(40))
     assert found.index_NK.tolist() == [[other for other in range(40) if other != own] for own in range(40)]
+
+
+@pytest.mark.parametrize("count", [1, 7, 39])
+def test_a_search_among_some_products_is_one_in_a_catalog_of_these(monkeypatch, count):
+    x_NE, query_QE, among_M = clustered(400, clusters=10), clustered(5, clusters=5), np.arange(3, 400, 10)
+    monkeypatch.setattr("shelfcode.embedding.neighbours.ROWS_AT_ONCE", 16)
+    found, alone = nearest_to(query_QE, x_NE, count, among_M=among_M), nearest_to(query_QE, x_NE[among_M], count)
+    assert_same(found, Neighbours(among_M[alone.index_NK], alone.cosine_NK))

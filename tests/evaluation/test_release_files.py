@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shelfcode.embedding.embeddings import embeddings_table
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.quality.evaluate import headline
 from shelfcode.evaluation.release_files import CodedCatalog, compare_behavioural_alignment, measure_behavioural_alignment, read_evaluation
 from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.keys import item_keys
-from shelfcode.quantization.semantic_ids import read_coded_texts
+from shelfcode.quantization.semantic_ids import read_coded_texts, semantic_ids_table
 from shelfcode.releases.release import publish
 from shelfcode.workspace import Workspace
 
@@ -112,3 +113,23 @@ def test_a_draft_of_other_products_is_refused(shelf) -> None:
     with pytest.raises(KeyError, match="has no semantic ID for 1 products"):
         shelf.evaluate()
     assert not shelf.workspace.exists(f"{shelf.draft}/evaluation.json")
+
+
+@pytest.mark.parametrize("texts", [1, 2, 3])
+def test_a_catalog_of_very_few_texts_gets_a_release_and_a_report_that_says_what_it_cannot_measure(shelf, texts: int) -> None:
+    """All products of a text have its vector, and its code: most codewords of the first level have no products."""
+    coded = len(shelf.item_ids)
+    x_ND = np.eye(12, dtype=np.float32)[np.arange(coded) % texts]
+    stored = shelf.workspace.read_table(f"{shelf.embedded.folder}/part-0.parquet")
+    shelf.workspace.write_table(f"{shelf.embedded.folder}/part-0.parquet", embeddings_table(stored, x_ND))
+    codes_NL = np.stack([np.arange(coded) % texts, np.zeros(coded, np.int64)], axis=1)
+    shelf.workspace.remove(shelf.parts[1])
+    shelf.workspace.write_table(shelf.parts[0], semantic_ids_table(pa.chunked_array([shelf.item_ids]), codes_NL))
+    evaluated = shelf.evaluate()
+    assert [len(titles) for _, titles in evaluated.prefixes] == [4] * texts
+    similarity = read_evaluation(shelf.workspace, shelf.draft).similarity_depth
+    if texts == 1:
+        assert similarity.spearman is None
+        assert "every pair shares the same depth, 2" in shelf.workspace.read_bytes(f"{shelf.draft}/report.html").decode()
+    else:
+        assert similarity.spearman == pytest.approx(1)

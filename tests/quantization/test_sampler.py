@@ -7,9 +7,19 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import SAME_LEAF, UNRELATED, Taxonomy, build_taxonomy, taxonomy_from_paths
-from shelfcode.quantization.sampler import SAMPLE, SETUP, HierarchicalSampler, UniformSampler, build_sampler, numpy_stream, torch_stream
+from shelfcode.quantization.sampler import (
+    SAMPLE,
+    SETUP,
+    HierarchicalSampler,
+    UniformSampler,
+    build_sampler,
+    numpy_stream,
+    sample_keys,
+    torch_stream,
+)
 
 BATCH = 64
 
@@ -217,3 +227,35 @@ def test_a_stream_leaves_torchs_own_numbers_alone():
     torch.manual_seed(5)
     torch.rand(3, generator=torch_stream(0, SETUP))
     assert torch.equal(torch.rand(3), expected)
+
+
+def keys_of(names: int, seed: int = 0) -> NDArray[np.uint64]:
+    return np.random.default_rng(seed).integers(0, 2**63, names).astype(np.uint64)
+
+
+def test_a_catalog_that_is_no_larger_than_a_sample_is_taken_as_it_is():
+    assert sample_keys(keys_of(50), 50, seed=1).tolist() == list(range(50))
+
+
+def test_a_sample_of_keys_follows_them_and_not_their_order():
+    keys_N = keys_of(2000)
+    shuffled = np.random.default_rng(1).permutation(2000)
+    sample, again = sample_keys(keys_N, 300, seed=1), sample_keys(keys_N[shuffled], 300, seed=1)
+    assert len(sample) == 300
+    assert (np.diff(sample) > 0).all()
+    assert set(keys_N[sample]) == set(keys_N[shuffled][again])
+    assert set(sample) != set(sample_keys(keys_N, 300, seed=2))
+    assert 100 < (sample < 1000).sum() < 200, "as many from one half as from the other"
+
+
+def test_a_catalog_that_has_grown_keeps_most_of_its_sample():
+    keys_N = keys_of(2200)
+    before, after = (set(keys_N[sample_keys(keys_N[:products], 300, seed=1)]) for products in (2000, 2200))
+    assert len(before & after) > 240
+
+
+def test_neighbouring_keys_and_seeds_give_samples_that_have_nothing_to_do_with_each_other():
+    keys_N = np.arange(10_000, dtype=np.uint64)
+    one, other = (sample_keys(keys_N, 1000, seed) for seed in (1, 2))
+    assert 50 < len(np.intersect1d(one, other)) < 160
+    assert 400 < (one < 5000).sum() < 600

@@ -121,6 +121,21 @@ def test_a_catalog_of_copies_stays_what_it_is():
     torch.testing.assert_close(smooth(z_ND, graph, weight_NK, [30])[0], z_ND)
 
 
+def test_thirty_copies_meet_the_thirty_copies_of_their_near_twin():
+    """Among products, as many copies as that are each other's only neighbours, and nothing ever draws the two groups together."""
+    rng = np.random.default_rng(0)
+    x_NE = rng.standard_normal((200, 8)).astype(np.float32)
+    x_NE[1] = x_NE[0] + 0.2 * rng.standard_normal(8)
+    x_NE /= np.linalg.norm(x_NE, axis=1, keepdims=True)
+    x_NE = np.concatenate([x_NE, np.repeat(x_NE[:2], 29, axis=0)])
+    graph = graph_of(x_NE, 20)
+    weight_NK = neighbour_weights(graph, taxonomy_from_paths([["a"]] * len(x_NE)), NeighbourhoodSettings())
+    (after_ND,) = smooth(torch.from_numpy(x_NE), graph, weight_NK, [10])
+    copies, twins = after_ND[[0, *range(200, 229)]], after_ND[[1, *range(229, 258)]]
+    assert (copies - copies[0]).abs().max() < 1e-5, "copies stay together"
+    assert float((copies[0] - twins[0]).norm()) < 0.2 * float(np.linalg.norm(x_NE[0] - x_NE[1]))
+
+
 def recipe_with(recipe: Recipe, rounds: list[int] | None = None, **changes) -> Recipe:
     """The recipe with other rounds of smoothing, and other fields of `quantizer` or `training`."""
     parts = {name: getattr(recipe, name).model_dump() for name in ("quantizer", "training")}
@@ -156,8 +171,7 @@ def families_together(code_N: NDArray[np.uint16], members: int = 5) -> float:
 
 
 def test_they_have_the_shapes_and_types_of_their_docstring(planted, targets):
-    assert (targets.rows_M.dtype, targets.codes_ML.dtype, targets.spread_L.dtype) == (np.int64, np.uint16, np.float32)
-    assert targets.rows_M.tolist() == list(range(len(planted.x_NE)))
+    assert (targets.codes_ML.dtype, targets.spread_L.dtype) == (np.uint16, np.float32)
     assert targets.codes_ML.shape == (len(planted.x_NE), 3)
     assert [codewords_KD.shape for codewords_KD in targets.codewords] == [(size, 16) for size in SIZES]
     assert [len(np.unique(targets.codes_ML[:, level])) for level in range(3)] == list(SIZES)
@@ -214,23 +228,21 @@ def test_smoothing_follows_the_taxonomy(recipe):
     assert families_together(known) < families_together(unknown)
 
 
-def test_a_sample_of_the_catalog_is_trained_on_as_if_it_were_the_catalog(planted, recipe):
-    found = targets_of(recipe_with(recipe, products_max=500), planted.x_NE, planted.taxonomy)
-    assert len(found.rows_M) == len(found.codes_ML) == 500
-    assert (np.diff(found.rows_M) > 0).all()
-    assert 0 <= found.rows_M[0] < 100
-    assert 1500 < found.rows_M[-1] < 1600
-    assert_equal(found, targets_of(recipe, planted.x_NE[found.rows_M], planted.taxonomy.of(found.rows_M)), besides=("rows_M",))
-
-
 def test_products_outside_the_sample_are_coded_by_the_model(planted, recipe):
-    recipe = recipe_with(recipe, products_max=500)
-    found = targets_of(recipe, planted.x_NE, planted.taxonomy)
+    sampled_M = np.sort(np.random.default_rng(0).choice(len(planted.x_NE), 500, replace=False))
+    found = targets_of(recipe, planted.x_NE[sampled_M], planted.taxonomy.of(sampled_M))
     codes_NL = start(recipe, found, Worker()).model.encode(torch.from_numpy(planted.x_NE)).numpy()
     assert (codes_NL.max(axis=0) < SIZES).all()
-    left_out = np.setdiff1d(np.arange(len(planted.x_NE)), found.rows_M)
-    usual = {leaf: np.bincount(found.codes_ML[planted.leaf_N[found.rows_M] == leaf, 0]).argmax() for leaf in range(36)}
+    left_out = np.setdiff1d(np.arange(len(planted.x_NE)), sampled_M)
+    usual = {leaf: np.bincount(found.codes_ML[planted.leaf_N[sampled_M] == leaf, 0]).argmax() for leaf in range(36)}
     assert np.mean([codes_NL[n, 0] == usual[planted.leaf_N[n]] for n in left_out]) > 0.9
+
+
+def test_weights_are_the_same_whatever_the_number_of_rows_at_a_time(monkeypatch, planted):
+    graph = graph_of(planted.x_NE[:100], 5)
+    whole_NK = neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS)
+    monkeypatch.setattr("shelfcode.quantization.targets.ROWS_READ", 7)
+    np.testing.assert_array_equal(neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS), whole_NK)
 
 
 def test_the_same_seed_gives_the_same_targets_and_another_seed_others(planted, recipe, targets):

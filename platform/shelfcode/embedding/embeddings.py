@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.errors import ShelfcodeError
-from shelfcode.keys import Keys, index_keys, row_keys
+from shelfcode.keys import Keys, index_keys, item_keys, row_keys
 from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
+
+ROWS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ def embeddings_table(texts: pa.Table, x_ND: NDArray[np.float32]) -> pa.Table:
 def embedding_matrix(workspace: Workspace, folder: str, keys_N: Keys) -> NDArray[np.float32]:
     """Embeddings of the rows with these keys, in their order: float32[N, d], memory-mapped, read only.
 
-    Built once per node and kept under `scratch_folder()`; workers that ask at the same time wait for the first.
+    Rows with one text have one vector, that of the first of them: in another batch an encoder gives a text a vector whose last digits
+    differ. Only the rows asked for lie on disk. Built once per node and kept under `scratch_folder()`; workers that ask at the same time
+    wait for the first.
 
     Raises:
         ShelfcodeError: the table lacks a row, or its embeddings differ in dimension.
@@ -74,6 +78,7 @@ def embedding_matrix(workspace: Workspace, folder: str, keys_N: Keys) -> NDArray
 def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
     position_of = index_keys(keys_N)
     filled_N = np.zeros(len(keys_N), dtype=bool)
+    text_N = np.zeros(len(keys_N), dtype=np.uint64)
     x_ND: np.memmap[tuple[int, int], np.dtype[np.float32]] | None = None
     for part in workspace.parts(folder):
         table = workspace.read_table(part, columns=["item_id", "text_hash", "embedding"])
@@ -90,6 +95,12 @@ def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
             raise ShelfcodeError(f"{part}: the embedding of item_id {broken} is not finite; delete this part and run the embedding again")
         x_ND[position_B[asked_B]] = part_BD[asked_B]
         filled_N[position_B[asked_B]] = True
+        text_N[position_B[asked_B]] = item_keys(table["text_hash"].filter(pa.array(asked_B)))
     if x_ND is None or not filled_N.all():
         raise ShelfcodeError(f"{folder} lacks the embeddings of {int((~filled_N).sum())} products; run the embedding again")
+    first_U, group_N = np.unique(text_N, return_index=True, return_inverse=True)[1:]
+    copies_C = np.flatnonzero(first_U[group_N] != np.arange(len(text_N)))
+    for first in range(0, len(copies_C), ROWS_AT_ONCE):
+        rows = copies_C[first : first + ROWS_AT_ONCE]
+        x_ND[rows] = x_ND[first_U[group_N[rows]]]
     x_ND.flush()

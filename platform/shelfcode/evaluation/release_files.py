@@ -14,7 +14,7 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxo
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
-from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline, products_read
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
 from shelfcode.evaluation.stability.churn import Churn
 from shelfcode.evaluation.stability.migration import churn_of, read_migration, write_migration
@@ -63,10 +63,12 @@ def read_coded_catalog(workspace: Workspace, snapshot: Snapshot, embedded: Embed
 
 
 def evaluate_catalog(catalog: CodedCatalog, recipe: Recipe, seed: int = 0) -> Evaluation:
-    """Evaluate the codes of a catalog against its own embeddings and taxonomy."""
-    x_ND = embedding_matrix(catalog.workspace, catalog.embedded.folder, catalog.embedded.keys_N)
+    """Evaluate the codes of a catalog against its own embeddings, of which a sample is read where it is large, and its taxonomy."""
+    sizes, keys_N = recipe.quantizer.codebook_sizes, catalog.embedded.keys_N
+    read = products_read(catalog.codes_NL, sizes, seed)
+    x_MD = embedding_matrix(catalog.workspace, catalog.embedded.folder, keys_N if read is None else keys_N[read.positions_M])
     taxonomy = snapshot_taxonomy(catalog.workspace, catalog.snapshot).of(catalog.embedded.positions_N)
-    return evaluate(x_ND, catalog.codes_NL, recipe.quantizer.codebook_sizes, taxonomy, seed)
+    return evaluate(x_MD, catalog.codes_NL, sizes, taxonomy, seed, read)
 
 
 def measure_behavioural_alignment(catalog: CodedCatalog, relations: Relations, seed: int = 0) -> BehaviouralAlignment:
@@ -153,8 +155,9 @@ def read_evaluation(workspace: Workspace, folder: str) -> Evaluation:
 def example_prefixes(catalog: CodedCatalog, prefixes: int = 4, products: int = 4) -> list[tuple[str, list[str]]]:
     """Some prefixes of two levels with titles of their products: of each of the largest first codewords, its largest prefix."""
     first_N = catalog.codes_NL[:, 0].astype(np.int64)
+    count_K = np.bincount(first_N)
     chosen = []
-    for first in np.argsort(np.bincount(first_N), kind="stable")[::-1][:prefixes]:
+    for first in np.argsort(count_K, kind="stable")[::-1][: min(prefixes, np.count_nonzero(count_K))]:
         members = np.flatnonzero(first_N == first)
         second_M = catalog.codes_NL[members, 1] if catalog.codes_NL.shape[1] > 1 else np.zeros(len(members), np.int64)
         largest = int(np.bincount(second_M).argmax())

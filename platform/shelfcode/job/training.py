@@ -21,7 +21,7 @@ from shelfcode.lease import Lease
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
-from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, training_run
+from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, trained_rows, training_run
 from shelfcode.recipe_file import load_recipe
 from shelfcode.releases.release import Manifest, current_release, publish
 from shelfcode.releases.warm_start import choose_start
@@ -123,7 +123,7 @@ def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run
         say("an earlier run of this training was broken off: going on from its last checkpoint")
     with stage("finding each product's neighbourhood"):
         prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights)
-    with stage(f"training {recipe.training.steps} steps"):
+    with stage(f"training {recipe.training.steps_for(len(trained_rows(recipe, embedded.keys_N))):,} steps"):
         weights = train_quantizer(recipe, embedded, workspace, folder, start.weights)
     if start.codes:
         item_keys_N = snapshot_item_keys(workspace, snapshot)[embedded.positions_N]

@@ -26,6 +26,9 @@ from shelfcode.quantization.rqvae import RQVAE, Quantized
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets, frozen_levels
 
+SMALLEST_CATALOG = 2
+"""Products. A codebook has two codewords or more, each of which begins as a product."""
+
 
 @dataclass
 class Fit:
@@ -63,9 +66,14 @@ def check_size(recipe: Recipe, products: int) -> None:
     """Refuse codebooks that the catalog cannot fill.
 
     Raises:
-        ShelfcodeError: a codebook has more codewords than there are products.
+        ShelfcodeError: there is one product only, or a codebook has more codewords than there are products.
     """
     sizes = recipe.quantizer.codebook_sizes
+    if products < SMALLEST_CATALOG:
+        raise ShelfcodeError(
+            f"usable products in the catalog: {products}; a flavor is trained on {SMALLEST_CATALOG} at the least, because semantic IDs say "
+            "how products differ. Give a catalog with more products"
+        )
     if max(sizes) > products:
         fitting = [min(size, max(2, products // 4)) for size in sizes]
         raise ShelfcodeError(
@@ -99,32 +107,33 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
 
 
 def fit(
-    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, targets: Targets, state: Fit, worker: Worker, stop_at: int | None = None
+    recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, targets: Targets, state: Fit, worker: Worker, stop_at: int | None = None
 ) -> Iterator[StepReport]:
     """Train from `state.step` on, in place. Yields after every batch, so that the caller can report, save or stop.
 
     Args:
-        x_NE: embeddings of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
-        stop_at: stop after this step; the learning rate still follows the recipe's number of steps.
+        x_ME: embeddings of the products that are trained on, of unit norm, memory-mapped or in memory, in the order of
+            `taxonomy.leaf_of_N` and of the targets.
+        stop_at: stop after this step; the learning rate still follows the number of steps in all.
     """
     training, quantizer = recipe.training, recipe.quantizer
-    trained_on = taxonomy.of(targets.rows_M)
-    sampler = build_sampler(trained_on, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
-    contrast = _contrast(recipe, trained_on, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
+    steps = training.steps_for(len(x_ME))
+    sampler = build_sampler(taxonomy, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
+    contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
     temperature_L = [max(1e-6, quantizer.commitment_temperature * float(spread)) for spread in targets.spread_L]
     model: nn.Module = state.model
     if worker.world_size > 1:
         model = DistributedDataParallel(state.model, broadcast_buffers=False)  # the codebooks do not move
     share = worker.share(training.batch_size)
-    for step in range(state.step, min(training.steps if stop_at is None else stop_at, training.steps)):
+    for step in range(state.step, steps if stop_at is None else min(stop_at, steps)):
         batch_B = sampler.batch(step)
-        x_BE = torch.from_numpy(x_NE[targets.rows_M[batch_B[share]]]).to(worker.device, non_blocking=True)
+        x_BE = torch.from_numpy(x_ME[batch_B[share]]).to(worker.device, non_blocking=True)
         target_BL = torch.from_numpy(targets.codes_ML[batch_B[share]].astype(np.int64)).to(worker.device, non_blocking=True)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             out: Quantized = model(x_BE, target_BL, temperature_L, training.anchor_every)
         contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
         loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
-        descend(state.optimizer, loss, warmup_cosine(step, training.steps, training.warmup_steps, training.learning_rate, floor=0.05))
+        descend(state.optimizer, loss, warmup_cosine(step, steps, training.warmup_steps, training.learning_rate, floor=0.05))
         state.step = step + 1
         losses = torch.stack([out.reconstruction, out.commitment, contrastive]).tolist()
         yield StepReport(state.step, *losses)

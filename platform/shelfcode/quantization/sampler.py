@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
+from shelfcode.keys import Keys
 
 SETUP, SAMPLE = 1, 2
 """Purposes of random numbers: each has a stream of its own under the seed, the same on every worker."""
@@ -149,6 +150,20 @@ def sample_rows(rows: int, at_most: int, seed: int) -> NDArray[np.int64]:
     if rows <= at_most:
         return np.arange(rows)
     return np.sort(numpy_stream(seed, SAMPLE).choice(rows, at_most, replace=False))
+
+
+def sample_keys(keys_N: Keys, at_most: int, seed: int) -> NDArray[np.int64]:
+    """All rows, or those whose keys come first under a hash, in rising order: int64[M].
+
+    The sample does not depend on the order of the rows, and a catalog that has grown keeps most of it.
+    """
+    if len(keys_N) <= at_most:
+        return np.arange(len(keys_N))
+    # Steele, Lea and Flood 2014, the finaliser of SplitMix64: neighbouring seeds give samples that have nothing to do with each other.
+    mixed_N = keys_N ^ np.uint64(_mixed(seed, SAMPLE))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        mixed_N = (mixed_N ^ (mixed_N >> np.uint64(shift))) * np.uint64(factor)
+    return np.sort(np.argpartition(mixed_N, at_most)[:at_most])
 
 
 def numpy_stream(seed: int, *purpose: int) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """Settings of the quantizer and of its training."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -80,7 +81,10 @@ class TrainingSettings(Settings):
     use_gpu: bool = Field(False, description="one GPU per worker")
     backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 needs a GPU")
-    steps: Positive = Field(1000, description="batches in all")
+    epochs: float = Field(20, gt=0, description="times that a product is seen, on average; how many steps that is follows from the catalog")
+    steps_min: Positive = Field(1000, description="a small catalog is seen more often, so that there are at least so many steps")
+    steps_max: Positive = Field(10_000, description="a large catalog is seen less often, so that there are at most so many steps")
+    steps: Positive | None = Field(None, description="batches in all, whatever epochs, steps_min and steps_max say")
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products per batch, over all workers")
     parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
@@ -93,6 +97,16 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
     checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint")
     max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: without end")
+
+    def steps_for(self, products: int) -> int:
+        """Batches in all of a training on so many products."""
+        return self.steps or min(self.steps_max, max(self.steps_min, math.ceil(self.epochs * products / self.batch_size)))
+
+    @model_validator(mode="after")
+    def _bounds_of_steps(self) -> "TrainingSettings":
+        if self.steps_min > self.steps_max:
+            raise ValueError(f"steps_min {self.steps_min} is more than steps_max {self.steps_max}")
+        return self
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "TrainingSettings":

@@ -51,14 +51,12 @@ class Targets:
     """Where training starts and what it aims at.
 
     Attributes:
-        rows_M: int64, positions in the catalog of the products that are trained on, in rising order.
-        codes_ML: uint16, their codes.
+        codes_ML: uint16, the codes of the products that are trained on, in their order.
         mean_E, basis_DE: projection onto the principal components.
         codewords: float32[K_l, D] of each level.
         spread_L: mean squared distance of a target to its codeword at each level.
     """
 
-    rows_M: NDArray[np.int64]
     codes_ML: NDArray[np.uint16]
     mean_E: NDArray[np.float32]
     basis_DE: NDArray[np.float32]
@@ -69,7 +67,7 @@ class Targets:
         """As an .npz file without pickles."""
         file = io.BytesIO()
         arrays: dict[str, Any] = {f"codewords_{level}": codewords_KD for level, codewords_KD in enumerate(self.codewords)}
-        arrays |= {"rows_M": self.rows_M, "codes_ML": self.codes_ML, "spread_L": self.spread_L}
+        arrays |= {"codes_ML": self.codes_ML, "spread_L": self.spread_L}
         arrays |= {"mean_E": self.mean_E, "basis_DE": self.basis_DE}
         np.savez(file, **arrays)
         return file.getvalue()
@@ -79,7 +77,7 @@ def unpack_targets(data: bytes) -> Targets:
     """Read what `Targets.pack` wrote."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         codewords = tuple(arrays[f"codewords_{level}"] for level in range(len(arrays["spread_L"])))
-        return Targets(arrays["rows_M"], arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
+        return Targets(arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
 
 
 @dataclass(frozen=True)
@@ -99,17 +97,15 @@ def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device) -> I
 
 @torch.no_grad()
 def find_targets(
-    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None
+    recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None
 ) -> Targets:
-    """Targets of a catalog, or of a sample of it where it has more than training.products_max products.
+    """Targets of the products that are trained on.
 
     Args:
-        x_NE: embeddings of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
+        x_ME: their embeddings, of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
         parent: a published model, from whose projection and codewords to start.
     """
     training, settings = recipe.training, recipe.quantizer.neighbourhood
-    rows_M = sample_rows(len(x_NE), training.products_max, training.seed)
-    x_ME = x_NE if len(rows_M) == len(x_NE) else x_NE[rows_M]
     if parent:
         mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
     else:
@@ -118,15 +114,15 @@ def find_targets(
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
     rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
     if any(rounds):
-        near = nearest_neighbours(x_ME, settings.neighbours, device, training.cpus_per_worker, training.seed)
-        smoothed = smooth(z_MD, near, neighbour_weights(near, taxonomy.of(rows_M), settings), rounds)
+        near = nearest_neighbours(x_ME, settings.neighbours, device, training.cpus_per_worker, training.seed, taxonomy.leaf_of_N)
+        smoothed = smooth(z_MD, near, neighbour_weights(near, taxonomy, settings), rounds)
     else:
         smoothed = [z_MD] * len(rounds)
     inherited = inherit(parent, x_ME, device) if parent else None
     codewords, codes_ML, spread = residual_kmeans(recipe, smoothed, inherited)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
     codes = codes_ML.cpu().numpy().astype(np.uint16)
-    return Targets(rows_M, codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
+    return Targets(codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
 
 
 def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -145,14 +141,19 @@ def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torc
 
 def neighbour_weights(near: Neighbours, taxonomy: Taxonomy, settings: NeighbourhoodSettings) -> NDArray[np.float32]:
     """w_ij of every product and its neighbours, relative to the product's own weight of 1: float32[N, K]."""
-    distance_NK = 1 - near.cosine_NK
-    width = max(SMALLEST_WIDTH, settings.width * float(np.median(distance_NK[:, -1])))
+    weight_NK = np.empty(near.cosine_NK.shape, np.float32)
+    if not weight_NK.size:  # one vector alone has no neighbour
+        return weight_NK
+    width = max(SMALLEST_WIDTH, settings.width * float(np.median(1 - near.cosine_NK[:, -1])))
     leaf_N = taxonomy.leaf_of_N
-    relation_NK = taxonomy.relation(leaf_N[:, None], leaf_N[near.index_NK])
-    # A missing path speaks neither for nor against a pair: it counts like a sibling leaf.
-    sibling_NK = (relation_NK == SIBLING_LEAF) | (relation_NK == UNKNOWN)
-    grade_NK = np.select([relation_NK == SAME_LEAF, sibling_NK], [settings.same_leaf, settings.sibling_leaf], settings.other)
-    return (np.exp(-distance_NK / width) * grade_NK).astype(np.float32)
+    for first in range(0, len(weight_NK), ROWS_READ):
+        rows = slice(first, first + ROWS_READ)
+        relation_BK = taxonomy.relation(leaf_N[rows, None], leaf_N[near.index_NK[rows]])
+        # A missing path speaks neither for nor against a pair: it counts like a sibling leaf.
+        sibling_BK = (relation_BK == SIBLING_LEAF) | (relation_BK == UNKNOWN)
+        grade_BK = np.select([relation_BK == SAME_LEAF, sibling_BK], [settings.same_leaf, settings.sibling_leaf], settings.other)
+        weight_NK[rows] = np.exp(-(1 - near.cosine_NK[rows]) / width) * grade_BK
+    return weight_NK
 
 
 def smooth(z_ND: Tensor, near: Neighbours, weight_NK: NDArray[np.float32], rounds: list[int]) -> list[Tensor]:

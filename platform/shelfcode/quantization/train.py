@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
@@ -16,7 +17,7 @@ from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import codeword_names
 from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
-from shelfcode.quantization.sampler import sample_rows
+from shelfcode.quantization.sampler import sample_keys
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.quantization.targets import ROWS_READ, find_targets, unpack_targets
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
@@ -34,8 +35,14 @@ def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, 
         parent: folder of the release that training starts from.
     """
     decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode() + (parent or "").encode()
-    arrays = (embedded.keys_N, taxonomy.leaf_of_N, taxonomy.ancestors_PD)
+    rows_M = trained_rows(recipe, embedded.keys_N)
+    arrays = (embedded.keys_N[rows_M], taxonomy.leaf_of_N[rows_M], taxonomy.ancestors_PD)
     return run_folder(recipe.name, decides, *(array.tobytes() for array in arrays))
+
+
+def trained_rows(recipe: Recipe, keys_N: Keys) -> NDArray[np.int64]:
+    """Places of the products that are trained on: all of a catalog, or a sample of training.products_max. In rising order, int64[M]."""
+    return sample_keys(keys_N, recipe.training.products_max, recipe.training.seed)
 
 
 def prepare_targets(
@@ -55,8 +62,9 @@ def prepare_targets(
     check_size(recipe, len(embedded.keys_N))
     if workspace.exists(f"{folder}/{TARGETS_FILE}"):
         return
-    workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", _pack(embedded.keys_N, taxonomy))
-    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(_find_targets)
+    rows_M = trained_rows(recipe, embedded.keys_N)
+    workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", pack_training_set(embedded.keys_N[rows_M], taxonomy.of(rows_M)))
+    task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(write_targets)
     ray.get(task.remote(recipe, workspace, folder, embedded.folder, parent))
 
 
@@ -96,49 +104,51 @@ def _name_codewords(
     torch.set_num_threads(recipe.training.cpus_per_worker)
     coded = read_ids(workspace, f"{parent}/semantic_ids")
     old_KL, place_N = table_codes(coded), index_keys(item_keys(coded["item_id"])).get(item_keys_N)
-    both_M = sample_rows(int((place_N >= 0).sum()), recipe.training.products_max, recipe.training.seed)
-    rows_M = np.flatnonzero(place_N >= 0)[both_M]
+    both_N = np.flatnonzero(place_N >= 0)
+    rows_M = both_N[trained_rows(recipe, keys_N[both_N])]
     model = new_model(recipe, weights["projection.weight"].shape[1]).eval()
     model.load_state_dict(weights)
-    x_NE = embedding_matrix(workspace, embeddings, keys_N)
-    chunks = (torch.from_numpy(np.array(x_NE[rows_M[first : first + ROWS_READ]])) for first in range(0, len(rows_M), ROWS_READ))
+    x_ME = embedding_matrix(workspace, embeddings, keys_N[rows_M])
+    chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])) for first in range(0, len(rows_M), ROWS_READ))
     new_ML = np.concatenate([np.empty((0, len(model.codebooks.sizes)), np.int64), *(model.encode(x_BE).numpy() for x_BE in chunks)])
     model.codebooks.rename(codeword_names(old_KL[place_N[rows_M]], new_ML, model.codebooks.sizes))
     return dict(model.state_dict())
 
 
-def _find_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None) -> None:
+def write_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None) -> None:
+    """Find the targets of the training set in a run's folder and keep them beside it; only its embeddings are read onto this node."""
     torch.set_num_threads(recipe.training.cpus_per_worker)
     device = torch.device("cuda" if recipe.training.use_gpu else "cpu")
-    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
+    keys_M, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
     model = load_model(workspace, parent, recipe) if parent else None
-    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_N), taxonomy, device, model)
+    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_M), taxonomy, device, model)
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
 
 def _train_worker(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None, worker: Worker) -> None:
     training = recipe.training
-    keys_N, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
+    keys_M, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
     targets = unpack_targets(workspace.read_bytes(f"{folder}/{TARGETS_FILE}"))
-    x_NE = embedding_matrix(workspace, embeddings, keys_N)
+    x_ME = embedding_matrix(workspace, embeddings, keys_M)
+    steps = training.steps_for(len(x_ME))
     state = start(recipe, targets, worker, load_model(workspace, parent, recipe) if parent else None)
-    resume(state, worker, training.steps)
-    for report in fit(recipe, x_NE, taxonomy, targets, state, worker):
-        last = report.step == training.steps
+    resume(state, worker, steps)
+    for report in fit(recipe, x_ME, taxonomy, targets, state, worker):
+        last = report.step == steps
         if report.step % REPORT_EVERY == 0 or last:
             say(
                 worker,
-                f"step {report.step} of {training.steps}: reconstruction {report.reconstruction:.4f}, commitment "
+                f"step {report.step} of {steps}: reconstruction {report.reconstruction:.4f}, commitment "
                 f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}",
             )
         if report.step % training.checkpoint_every == 0 or last:
             report_state(state, worker, {"reconstruction": report.reconstruction, "commitment": report.commitment})
 
 
-def _pack(keys_N: Keys, taxonomy: Taxonomy) -> bytes:
+def pack_training_set(keys_M: Keys, taxonomy: Taxonomy) -> bytes:
     """What workers need besides the embeddings; names of categories stay behind."""
     file = io.BytesIO()
-    np.savez(file, keys_N=keys_N, leaf_of_N=taxonomy.leaf_of_N, ancestors_PD=taxonomy.ancestors_PD, parent_P=taxonomy.parent_P)
+    np.savez(file, keys_N=keys_M, leaf_of_N=taxonomy.leaf_of_N, ancestors_PD=taxonomy.ancestors_PD, parent_P=taxonomy.parent_P)
     return file.getvalue()
 
 

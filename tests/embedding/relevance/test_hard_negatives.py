@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.taxonomy import NO_LEAF
-from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives
+from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows
 from shelfcode.interactions.columns import LABELS
 from shelfcode.interactions.judgments import Judgments
 
@@ -22,8 +22,10 @@ SETTINGS: dict[str, Any] = {"candidates": 5, "margin": 0.0, "products_max": 1000
 
 
 def mine(query_QD: Any, x_ND: Any, leaf_N: Sequence[int], judgments: Judgments, **settings: Any) -> HardNegatives:
+    settings = SETTINGS | settings
+    rows_M = mined_rows(len(x_ND), settings.pop("products_max"), settings.pop("seed"))
     return mine_hard_negatives(
-        np.asarray(query_QD, np.float32), np.asarray(x_ND, np.float32), np.asarray(leaf_N, np.int32), judgments, **(SETTINGS | settings)
+        np.asarray(query_QD, np.float32), np.asarray(x_ND, np.float32), np.asarray(leaf_N, np.int32), judgments, rows_M=rows_M, **settings
     )
 
 
@@ -135,9 +137,14 @@ def test_the_margin_is_kept_where_cosines_are_negative(judged: Judged) -> None:
 
 
 def test_the_nearest_come_first_and_no_more_than_are_asked_for(judged: Judged) -> None:
-    cosines = [0.95, 0.2, 0.8, -0.3, 0.6, 0.8]
+    cosines = [0.95, 0.2, 0.8, -0.3, 0.6, 0.79]
     assert mined_at(judged, cosines, [(0, 0, "E")], candidates=3) == [2, 5, 4]
     assert mined_at(judged, cosines, [(0, 0, "E")], candidates=100) == [2, 5, 4, 1, 3]
+
+
+def test_of_copies_only_the_first_is_one_and_leaves_room_for_others(judged: Judged) -> None:
+    cosines = [0.95, *[0.8] * 30, 0.6, 0.5]
+    assert mined_at(judged, cosines, [(0, 0, "E")], candidates=3) == [1, 31, 32]
 
 
 def test_a_query_of_which_every_product_is_excluded_has_none_and_the_next_has_its_own(judged: Judged) -> None:
@@ -161,5 +168,5 @@ def test_a_memory_mapped_catalog_gives_the_same(shop: Shop, tmp_path_factory: py
     query_QD, x_ND, leaf_N, judgments = shop
     path = tmp_path_factory.mktemp("matrix") / "x.npy"
     np.save(path, x_ND)
-    mined = mine_hard_negatives(query_QD, np.load(path, mmap_mode="r"), leaf_N, judgments, **SETTINGS)
+    mined = mine_hard_negatives(query_QD, np.load(path, mmap_mode="r"), leaf_N, judgments, 5, 0.0, np.arange(len(x_ND)))
     assert products_by_query(mined, QUERIES) == products_by_query(mine(*shop), QUERIES)

@@ -2,14 +2,13 @@ import numpy as np
 import pytest
 
 from shelfcode.evaluation.prefixes import prefix_numbers
-from shelfcode.evaluation.quality.collisions import Collisions, collisions, cosines_with_others, mean_cosine
+from shelfcode.evaluation.quality.collisions import Collisions, collisions, cosines_with_others, draw_compared, mean_cosine
 
 
 def collide(x_ND, codes, sizes=(9, 9), **options):
     codes_NL = np.array(codes)
-    return collisions(
-        np.asarray(x_ND, dtype=np.float32), codes_NL, prefix_numbers(codes_NL, sizes)[-1], np.random.default_rng(0), **options
-    )
+    compared = draw_compared(prefix_numbers(codes_NL, sizes)[-1], np.random.default_rng(0), **options)
+    return collisions(np.asarray(x_ND, dtype=np.float32), codes_NL, compared)
 
 
 def at_cosine(cosine):

@@ -13,7 +13,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
-from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline
+from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline, products_read
 from shelfcode.semantic_id import format_many
 
 
@@ -32,6 +32,20 @@ def test_same_seed_same_evaluation_other_seed_another(clustered, evaluation, oth
     assert other.similarity_depth.spearman != evaluation.similarity_depth.spearman
     assert other.similarity_depth.spearman == pytest.approx(evaluation.similarity_depth.spearman, abs=0.02)
     assert other.taxonomy_alignment == evaluation.taxonomy_alignment
+
+
+def test_of_a_large_catalog_only_a_sample_and_products_that_share_ids_are_read(clustered, evaluation):
+    """What is counted is counted over all; only what needs vectors comes from a sample."""
+    assert products_read(clustered.codes_NL, clustered.sizes) is None
+    read = products_read(clustered.codes_NL, clustered.sizes, at_most=400)
+    assert read.paired == 400
+    assert 400 < len(read.positions_M) == len(np.unique(read.positions_M)) < 1000
+    sampled = evaluate(clustered.x_ND[read.positions_M], clustered.codes_NL, clustered.sizes, clustered.taxonomy, read=read)
+    assert (sampled.products, sampled.compared_products) == (1000, 400)
+    assert sampled.collisions == evaluation.collisions
+    assert sampled.codebook_health == evaluation.codebook_health
+    assert sampled.taxonomy_alignment == evaluation.taxonomy_alignment
+    assert sampled.similarity_depth.spearman == pytest.approx(evaluation.similarity_depth.spearman, abs=0.03)
 
 
 def test_headline_of_structured_codes(clustered, evaluation):

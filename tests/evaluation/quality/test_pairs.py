@@ -23,6 +23,16 @@ def test_the_pool_holds_what_it_says(clustered):
     assert (inside_M | ((pool.cosine_M < 0) & (pool.bin_M == 0))).all()
 
 
+def test_the_neighbours_of_an_anchor_with_many_copies_are_other_vectors(clustered):
+    """Copies have one ID under any model: pairs of them would only say that they do."""
+    x_ND = np.concatenate([clustered.x_ND[:60], np.repeat(clustered.x_ND[:1], 200, axis=0)])
+    pool = draw_pairs(x_ND, np.random.default_rng(0), neighbours=10, random_pairs=0)
+    assert len(pool.left_M) == len(x_ND) * 10
+    assert pool.cosine_M.max() < 0.9999
+    alone = draw_pairs(clustered.x_ND[:60], np.random.default_rng(0), neighbours=10, random_pairs=0)
+    np.testing.assert_array_equal(pool.right_M[: len(alone.right_M)], alone.right_M)
+
+
 def test_the_stratified_sample_takes_the_same_number_a_bin_where_there_are_enough(clustered):
     pool = draw_pairs(clustered.x_ND, np.random.default_rng(0), anchors=200, neighbours=20, random_pairs=20_000, pairs_per_bin=150)
     in_pool, in_sample = (np.bincount(part, minlength=BINS) for part in (pool.bin_M, pool.bin_M[pool.stratified_S]))

@@ -17,7 +17,7 @@ from shelfcode.embedding.embeddings import embedding_matrix
 from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
 from shelfcode.embedding.pipeline import embed_catalog
 from shelfcode.embedding.published_encoder import encoder_path
-from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives
+from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.embedding.relevance.training_set import RelevanceSet, read_set, write_set
 from shelfcode.embedding.relevance.tuning import (
@@ -34,6 +34,7 @@ from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.judgments import Judgments
+from shelfcode.keys import Keys
 from shelfcode.optimisation import Worker
 from shelfcode.progress import Progress
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
@@ -69,15 +70,32 @@ def mine_catalog(
         return None
     flavor = Recipe(name="relevance", catalog=recipe.catalog, text_view=recipe.text_view, encoder=recipe.encoder)
     embedded = embed_catalog(snapshot, flavor, workspace, run, progress)
-    x_ND = embedding_matrix(workspace, embedded.folder, embedded.keys_N)
-    query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
     row_of = np.full(snapshot.products, -1)
     row_of[embedded.positions_N] = np.arange(len(embedded.positions_N))
-    mined = mine_hard_negatives(
-        ray.get(query_QD), x_ND, leaf_N[embedded.positions_N], _at(judgments, row_of), settings.candidates, settings.margin,
-        settings.products_max, recipe.training.seed,
-    )  # fmt: skip
-    return HardNegatives(mined.query_H, embedded.positions_N[mined.product_H])
+    known = _at(judgments, row_of)
+    mined_N = mined_rows(len(embedded.keys_N), settings.products_max, recipe.training.seed)
+    read_M = np.union1d(mined_N, known.product_R)  # what is judged is read too, wherever the sample ends
+    query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
+    task = ray.remote(num_cpus=recipe.encoder.cpus_per_actor, memory=_mining_bytes(workspace, embedded.folder, len(read_M)), max_retries=3)
+    leaf_M, judged = leaf_N[embedded.positions_N[read_M]], replace(known, product_R=np.searchsorted(read_M, known.product_R))
+    keys_M, mined_M = embedded.keys_N[read_M], np.searchsorted(read_M, mined_N)
+    mined: HardNegatives = ray.get(task(_mine).remote(query_QD, recipe, workspace, embedded.folder, keys_M, leaf_M, judged, mined_M))
+    return HardNegatives(mined.query_H, embedded.positions_N[read_M[mined.product_H]])
+
+
+def _mining_bytes(workspace: Workspace, embeddings: str, rows: int) -> int:
+    """Memory that mining takes at the most: the vectors of so many products, as a file of the node's and as what is searched of it."""
+    dimensions: int = workspace.read_schema(workspace.parts(embeddings)[0]).field("embedding").type.list_size
+    return 2 * rows * dimensions * np.dtype(np.float32).itemsize
+
+
+def _mine(
+    query_QD: NDArray[np.float32], recipe: RelevanceRecipe, workspace: Workspace, embeddings: str, keys_M: Keys, leaf_M: NDArray[np.int32],
+    judgments: Judgments, mined_M: NDArray[np.int64],
+) -> HardNegatives:  # fmt: skip
+    torch.set_num_threads(recipe.encoder.cpus_per_actor)
+    settings, x_MD = recipe.hard_negatives, embedding_matrix(workspace, embeddings, keys_M)
+    return mine_hard_negatives(query_QD, x_MD, leaf_M, judgments, settings.candidates, settings.margin, mined_M)
 
 
 def _at(judgments: Judgments, row_of: NDArray[np.int64]) -> Judgments:

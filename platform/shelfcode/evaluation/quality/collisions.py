@@ -1,6 +1,7 @@
 """Which products share a whole semantic ID, how many, and how alike they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,20 +85,31 @@ class Collisions(Figures):
     least_alike: tuple[Collision, ...]
 
 
-def collisions(
-    x_ND: NDArray[np.floating],
-    codes_NL: NDArray[np.integer],
-    id_N: NDArray[np.integer],
-    rng: np.random.Generator,
-    sampled_products: int = _SAMPLED_PRODUCTS,
-) -> Collisions:
-    """Count who shares an ID with whom, and compare the embeddings of those who do, from a sample.
+@dataclass(frozen=True)
+class ComparedIds:
+    """The shared IDs whose products are compared, drawn before a vector is read.
+
+    Attributes:
+        size_I: products of each ID, by its number.
+        largest, drawn: numbers of the IDs with most products, and of those drawn at random.
+        members: positions of the products compared, of each of these IDs; of one with very many, some drawn at random.
+    """
+
+    size_I: NDArray[np.int64]
+    largest: NDArray[np.int64]
+    drawn: NDArray[np.int64]
+    members: dict[int, NDArray[np.int64]]
+
+    def positions(self) -> NDArray[np.int64]:
+        """Positions of all products compared, rising, each once."""
+        return np.unique(np.concatenate([np.empty(0, np.int64), *self.members.values()]))
+
+
+def draw_compared(id_N: NDArray[np.integer], rng: np.random.Generator, sampled_products: int = _SAMPLED_PRODUCTS) -> ComparedIds:
+    """Draw the IDs whose products are compared, and the products.
 
     Args:
-        x_ND: unit rows, or a memory map of them; only rows of sampled products are read.
-        codes_NL: the semantic IDs.
         id_N: the number of each product's whole ID, dense from 0.
-        rng: draws the sample.
         sampled_products: no more shared IDs are drawn once they have this many products.
     """
     order_N = np.argsort(id_N, kind="stable")
@@ -113,9 +125,31 @@ def collisions(
         inside = order_N[first_I[number] : first_I[number] + size_I[number]]
         return inside if len(inside) <= _PRODUCTS_PER_ID else np.sort(rng.choice(inside, _PRODUCTS_PER_ID, replace=False))
 
+    return ComparedIds(size_I, largest, drawn, {number: members(number) for number in dict.fromkeys([*drawn.tolist(), *largest.tolist()])})
+
+
+def collisions(
+    x_ND: NDArray[np.floating],
+    codes_NL: NDArray[np.integer],
+    compared: ComparedIds,
+    row_of: Callable[[NDArray[np.int64]], NDArray[np.int64]] | None = None,
+) -> Collisions:
+    """Count who shares an ID with whom, and compare the embeddings of those who do, from a sample.
+
+    Args:
+        x_ND: unit rows, or a memory map of them; only rows of the products compared are read.
+        codes_NL: the semantic IDs.
+        compared: from `draw_compared`, of these IDs.
+        row_of: positions of products -> their rows in x_ND; the same when left out.
+    """
+    size_I, drawn = compared.size_I, compared.drawn
+
+    def vectors(number: int) -> NDArray[np.float32]:
+        inside = compared.members[number]
+        return np.asarray(x_ND[inside if row_of is None else row_of(inside)], dtype=np.float32)
+
     def collision(number: int) -> Collision:
-        inside = members(number)
-        x_MD = np.asarray(x_ND[inside], dtype=np.float32)
+        inside, x_MD = compared.members[number], vectors(number)
         near_M = inside[np.argsort(-(x_MD @ x_MD.sum(axis=0)), kind="stable")]
         examples = [near_M[0], *near_M[:0:-1]][:EXAMPLES]
         return Collision(
@@ -125,17 +159,16 @@ def collisions(
             examples=tuple(int(position) for position in examples),
         )
 
-    compared = [cosines_with_others(np.asarray(x_ND[members(number)], dtype=np.float32)) for number in drawn]
-    cosine_S = np.array([cosine_M.mean() for cosine_M in compared])
-    unlike_S = np.array([np.count_nonzero(cosine_M < UNLIKE_BELOW) / len(cosine_M) for cosine_M in compared])
-    sharing = int(size_I[shared].sum())
+    cosines = [cosines_with_others(vectors(number)) for number in drawn.tolist()]
+    cosine_S = np.array([cosine_M.mean() for cosine_M in cosines])
+    unlike_S = np.array([np.count_nonzero(cosine_M < UNLIKE_BELOW) / len(cosine_M) for cosine_M in cosines])
+    products, sharing = int(size_I.sum()), int(size_I[size_I > 1].sum())
     unlike_share = float(unlike_S @ size_I[drawn] / size_I[drawn].sum()) if len(drawn) else None
     from_sample = ("mean_cosine", "mean_cosine_low", "unlike_share", "unlike_products")
-    undefined = {} if len(shared) else dict.fromkeys(from_sample, "no two products share an ID")
     return Collisions(
         distinct_ids=len(size_I),
-        distinct_share=len(size_I) / len(id_N),
-        sharing_share=sharing / len(id_N),
+        distinct_share=len(size_I) / products,
+        sharing_share=sharing / products,
         largest=int(size_I.max()),
         sizes=_size_classes(size_I, SIZE_CLASSES),
         sampled_ids=len(drawn),
@@ -143,9 +176,9 @@ def collisions(
         mean_cosine_low=float(np.quantile(cosine_S, 0.1)) if len(drawn) else None,
         unlike_share=unlike_share,
         unlike_products=None if unlike_share is None else round(unlike_share * sharing),
-        most_products=tuple(collision(int(number)) for number in largest),
-        least_alike=tuple(collision(int(number)) for number in drawn[np.argsort(cosine_S, kind="stable")[:WORST]]),
-        undefined=undefined,
+        most_products=tuple(collision(number) for number in compared.largest.tolist()),
+        least_alike=tuple(collision(number) for number in drawn[np.argsort(cosine_S, kind="stable")[:WORST]].tolist()),
+        undefined={} if len(drawn) else dict.fromkeys(from_sample, "no two products share an ID"),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfcode.embedding.neighbours import nearest_to
+from shelfcode.embedding.neighbours import first_copies, nearest_to
 
 BINS = 20
 """Bins of cosine between 0 and 1, 0.05 wide. A cosine below 0 falls into the first bin."""
@@ -49,7 +49,8 @@ def draw_pairs(
 ) -> PairPool:
     """The pool (anchors x neighbours, and random pairs of two different products) and its stratified sample.
 
-    A catalog with fewer products has fewer anchors and neighbours; its random pairs repeat, and count as often as they were drawn.
+    Neighbours are distinct vectors, none of them the anchor's: copies have the same ID under any model, and say nothing of it. A catalog
+    with fewer products has fewer anchors and neighbours; its random pairs repeat, and count as often as they were drawn.
 
     Args:
         among_P: positions from which the anchors and one product of every random pair are drawn; all positions when left out.
@@ -63,7 +64,7 @@ def draw_pairs(
     among = np.arange(count) if among_P is None else among_P
     anchors_A = np.sort(rng.choice(among, min(anchors, len(among)), replace=False))
     _check_unit(np.asarray(x_ND[anchors_A], dtype=np.float32))
-    near_AK = nearest_to(x_ND[anchors_A], x_ND, min(neighbours, count - 1), anchors_A).index_NK
+    near_AK = _distinct_neighbours(x_ND, anchors_A, neighbours)
     random_left, random_right = rng.integers(0, [[len(among)], [count]], size=(2, random_pairs))
     random_left = among[random_left]
     different = random_left != random_right
@@ -77,6 +78,14 @@ def draw_pairs(
     bin_M = np.clip((cosine_M * BINS).astype(np.int64), 0, BINS - 1)
     stratified_S = np.concatenate([rng.permutation(np.flatnonzero(bin_M == number))[:pairs_per_bin] for number in range(BINS)])
     return PairPool(left_M, right_M, cosine_M, bin_M, distinct_M, stratified_S)
+
+
+def _distinct_neighbours(x_ND: NDArray[np.floating], anchors_A: NDArray[np.integer], neighbours: int) -> NDArray[np.int64]:
+    """The distinct vectors nearest to each anchor, by the first product that has each: int64[A, K]."""
+    copy_of_N = first_copies(x_ND)
+    distinct_U = np.flatnonzero(copy_of_N == np.arange(len(x_ND)))
+    among = None if len(distinct_U) == len(x_ND) else distinct_U
+    return nearest_to(x_ND[anchors_A], x_ND, min(neighbours, len(distinct_U) - 1), copy_of_N[anchors_A], among).index_NK
 
 
 def _check_unit(x_AD: NDArray[np.float32]) -> None:
