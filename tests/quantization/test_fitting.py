@@ -1,6 +1,7 @@
 """Fitting: that the encoder learns its targets, that a resumed run ends in the same codes, and that two workers do as well as one."""
 
 import io
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -198,6 +199,33 @@ def test_a_codebook_larger_than_the_catalog_is_refused_with_sizes_that_fit(recip
     check_size(recipe, 32)
     with pytest.raises(ShelfcodeError, match=r"codebook of 32 codewords for a catalog of 31 products.*codebook_sizes=\[7, 7, 7\]"):
         check_size(recipe, 31)
+
+
+@pytest.mark.parametrize("products", [0, 1])
+def test_a_catalog_too_small_for_any_codebook_is_refused_with_the_least_number_of_products(recipe, products):
+    """Advice on sizes would be refused again: a codebook has two codewords at the least."""
+    with pytest.raises(ShelfcodeError, match=f"usable products in the catalog: {products}; .* on 2 at the least") as raised:
+        check_size(changed(recipe, codebook_sizes=[2, 2]), products)
+    assert "codebook_sizes" not in str(raised.value)
+
+
+@pytest.mark.parametrize("products", [2, 3, 9])
+def test_the_sizes_advised_for_a_small_catalog_are_taken(recipe, products):
+    with pytest.raises(ShelfcodeError) as raised:
+        check_size(recipe, products)
+    check_size(changed(recipe, codebook_sizes=json.loads(str(raised.value).rpartition("=")[2])), products)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 3])
+def test_two_products_or_a_few_texts_are_enough_to_train_on(recipe, distinct):
+    recipe = changed(recipe, codebook_sizes=[2, 2], steps=3)
+    x_NE = np.eye(4, dtype=np.float32)[np.arange(max(2, 20 * (distinct - 1))) % distinct]
+    for paths in ([None] * len(x_NE), [["a"]] * len(x_NE), [[str(row)] for row in range(len(x_NE))]):
+        targets = find_targets(recipe, x_NE, taxonomy_from_paths(paths), torch.device("cpu"))
+        state = start(recipe, targets, Worker())
+        reports = list(fit(recipe, x_NE, taxonomy_from_paths(paths), targets, state, Worker()))
+        assert np.isfinite([[report.reconstruction, report.commitment, report.contrastive] for report in reports]).all()
+        assert len(np.unique(codes_of(state, x_NE), axis=0)) == min(distinct, len(x_NE))
 
 
 @pytest.mark.parametrize(
