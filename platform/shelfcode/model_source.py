@@ -1,6 +1,6 @@
 """Where a model comes from: a Python package that contains it, a folder, or the model hub.
 
-Encoders may also be published in a workspace: embedding/published_encoder.py.
+A workspace keeps models, too: published_model.py.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def model_path(field: str, model: str) -> str:
         ShelfcodeError: the package is not installed or contains no model, or the model is one of a workspace.
     """
     if model.startswith(WORKSPACE):
-        raise ShelfcodeError(f"{field} {model!r}: a workspace keeps encoders; name a folder, a name on the model hub, or package:NAME")
+        raise ShelfcodeError(f"{field} {model!r}: a workspace's model cannot be named here; name a folder, a hub model, or package:NAME")
     if not model.startswith(PACKAGE):
         return model
     name = model.removeprefix(PACKAGE)

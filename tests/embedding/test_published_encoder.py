@@ -209,11 +209,6 @@ def test_without_a_workspace_an_encoder_of_one_is_refused() -> None:
     assert told(lambda: Encoder(EncoderSettings(**CPU, model=model))).startswith(f"encoder.model {model!r}: which workspace?")
 
 
-def test_an_extractor_cannot_be_one_of_a_workspaces_encoders() -> None:
-    problem = told(lambda: model_path("extractor.model", "workspace:encoders/shop@v0001"))
-    assert problem.startswith("extractor.model 'workspace:encoders/shop@v0001': a workspace keeps encoders")
-
-
 @pytest.mark.parametrize("name", ["esci", "shop-2", "a", "a_b-3"])
 def test_a_name_that_a_recipe_can_speak_of_is_fine(tmp_path: Path, model: Path, name: str) -> None:
     check_name(name)
