@@ -1,7 +1,8 @@
-"""List releases, show one, and move a flavor's CURRENT to another one or back. compare_releases compares two.
+"""List releases, show one, check one, and move a flavor's CURRENT to another one or back. compare_releases compares two.
 
 python jobs/promote_release.py list --workspace WS [--flavor precision]
 python jobs/promote_release.py show --release precision@v0002 --workspace WS
+python jobs/promote_release.py check --release precision@v0002 --workspace WS
 python jobs/promote_release.py promote --release precision@v0003 --workspace WS
 python jobs/promote_release.py rollback --flavor precision --workspace WS
 """
@@ -15,28 +16,34 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import WorkspaceFlag
 from shelfcode.job.screen import say, show_figures
+from shelfcode.releases.check import check_files, check_release
 from shelfcode.releases.promotion import promote, roll_back
 from shelfcode.releases.release import Manifest, current_name, load_manifest, previous_version, published_releases, release_history
 from shelfcode.workspace import Workspace
 
-NEEDED = {"list": (), "show": ("release",), "promote": ("release",), "rollback": ("flavor",)}
+NEEDED = {"list": (), "show": ("release",), "check": ("release",), "promote": ("release",), "rollback": ("flavor",)}
 SHOWN = {"similarity": "similarity_depth_spearman", "purity": "purity_l2_leaf", "distinct": "distinct_share"}
 
-ActionArgument = Annotated[Literal["list", "show", "promote", "rollback"], typer.Argument(help="What to do.")]
-ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001. For show and promote.")]
+ActionArgument = Annotated[Literal["list", "show", "check", "promote", "rollback"], typer.Argument(help="What to do.")]
+ReleaseFlag = Annotated[str | None, typer.Option("--release", help="precision@v0001. For show, check and promote.")]
 FlavorFlag = Annotated[
     str | None, typer.Option("--flavor", help="Name of a flavor with a release. For rollback, and for list if you like.")
 ]
 
 
 def main(action: ActionArgument, workspace: WorkspaceFlag, release: ReleaseFlag = None, flavor: FlavorFlag = None) -> dict[str, Any]:
-    """List and show releases; promote one, or roll a flavor back to the release that was current before."""
+    """List, show and check releases; promote one, or roll a flavor back to the release that was current before.
+
+    A check reads every row of a release. Promoting one that was current before compares only its files and their sizes.
+    """
     opened, flags = Workspace(workspace), given_flags(action, release=release, flavor=flavor)
     match action:
         case "list":
             return list_releases(opened, published_releases(opened, flavor))
         case "show":
             return show_release(opened, load_manifest(opened, flags["release"]))
+        case "check":
+            return tell_checked(opened, load_manifest(opened, flags["release"]))
         case "promote":
             return tell_current(opened, promote(opened, flags["release"]))
         case "rollback":
@@ -81,6 +88,13 @@ def tell_current(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
     previous = previous_version(workspace, manifest.flavor)
     say(f"{manifest.name} is current; before it was {previous or 'none'}")
     return account(workspace, manifest) | {"previous": previous}
+
+
+def tell_checked(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
+    check_files(workspace, manifest)
+    check_release(workspace, manifest)
+    say(f"{manifest.name} is whole: its model and the codes of all {manifest.rows.coded:,} products were read")
+    return account(workspace, manifest)
 
 
 def account(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:

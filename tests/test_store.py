@@ -10,8 +10,9 @@ import pytest
 import s3fs
 from botocore.retries.standard import ExponentialBackoff
 from flaky_store import CUTS, ERRORS, FlakyStore, flaky_store
+from tenacity import wait_none
 
-from shelfcode import store
+from shelfcode import arrow_store, store
 from shelfcode.versions import publish_version, published_versions
 from shelfcode.workspace import Workspace
 
@@ -34,6 +35,7 @@ def _as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     log.filters = []
     log.setLevel(logging.NOTSET)  # jobs that ran in this process before may have changed it
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.001)
+    monkeypatch.setattr(arrow_store, "WAIT", wait_none())
     yield
     log.filters = filters
     log.setLevel(level)

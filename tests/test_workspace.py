@@ -13,7 +13,7 @@ import pytest
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.store import open_filesystem
-from shelfcode.workspace import LAYOUT, LAYOUT_FILE, Workspace, check_layout, new_run
+from shelfcode.workspace import Workspace, new_run
 
 
 @pytest.fixture
@@ -244,49 +244,3 @@ def test_a_relative_workspace_is_the_same_folder_from_wherever_a_worker_runs(tmp
     monkeypatch.chdir("/")
     workspace.write_bytes("note", b"here")
     assert (tmp_path / "shelf" / "note").read_bytes() == b"here"
-
-
-def test_the_layout_is_noted_once(folder: Workspace) -> None:
-    check_layout(folder)
-    assert folder.read_json(LAYOUT_FILE) == {"layout": LAYOUT}
-    written = folder.read_bytes(LAYOUT_FILE)
-    check_layout(folder)
-    assert folder.read_bytes(LAYOUT_FILE) == written
-
-
-def test_a_workspace_from_before_layouts_were_numbered_gets_the_number_and_keeps_its_files(folder: Workspace) -> None:
-    folder.write_bytes("releases/precision/v0001/manifest.json", b"{}")
-    check_layout(folder)
-    assert folder.read_json(LAYOUT_FILE) == {"layout": LAYOUT}
-    assert [file.path for file in folder.files("")] == [LAYOUT_FILE, "releases/precision/v0001/manifest.json"]
-
-
-def test_a_note_may_say_more_than_the_number(folder: Workspace) -> None:
-    folder.write_json(LAYOUT_FILE, {"layout": LAYOUT, "made": "2026-01-31"})
-    check_layout(folder)
-    assert folder.read_json(LAYOUT_FILE)["made"] == "2026-01-31"
-
-
-@pytest.mark.parametrize(
-    ("layout", "told"),
-    [
-        (LAYOUT + 1, f"says layout {LAYOUT + 1}, and this version of shelfcode knows {LAYOUT}: install a newer one. Nothing was touched"),
-        (LAYOUT - 1, f"says layout {LAYOUT - 1}, older than {LAYOUT}. To migrate: make a new workspace"),
-        (str(LAYOUT), "is damaged: expected"),
-        (None, "is damaged: expected"),
-    ],
-)
-def test_another_layout_is_refused_and_left_as_it_is(folder: Workspace, layout: object, told: str) -> None:
-    folder.write_json(LAYOUT_FILE, {"layout": layout})
-    with pytest.raises(ShelfcodeError) as raised:
-        check_layout(folder)
-    assert f"{folder.address(LAYOUT_FILE)} {told}" in str(raised.value)
-    assert folder.read_json(LAYOUT_FILE) == {"layout": layout}
-
-
-@pytest.mark.parametrize("text", [b"", b'{"layo', b"[1]", b"1"])
-def test_a_note_that_is_damaged_is_told_as_such(folder: Workspace, text: bytes) -> None:
-    folder.write_bytes(LAYOUT_FILE, text)
-    with pytest.raises(ShelfcodeError, match="is damaged"):
-        check_layout(folder)
-    assert folder.read_bytes(LAYOUT_FILE) == text

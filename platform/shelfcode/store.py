@@ -35,12 +35,17 @@ def open_filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     if "://" not in url:
         url = str(Path(url).expanduser().absolute())
     # Listings are not cached, since other processes write to the same store.
-    options = {"use_listings_cache": False, **retry_options()} if url.startswith(("s3://", "s3a://")) else {}
+    options = {"use_listings_cache": False, **retry_options()} if is_s3(url) else {}
     try:
         fs, path = url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         raise ShelfcodeError(f"cannot open {url}: {error}") from error
     return fs, path
+
+
+def is_s3(url: str) -> bool:
+    """Whether a URL names something in S3, or in a store that speaks its language."""
+    return url.startswith(("s3://", "s3a://"))
 
 
 def retry_options() -> dict[str, Any]:
@@ -60,7 +65,7 @@ def listen_for_retries(fs: AbstractFileSystem, on_retry: OnRetry) -> None:
 def _request_failed(response: Any = None, caught_exception: Exception | None = None, **_: object) -> None:
     """botocore's event after every answer. botocore asks again in just these cases."""
     if caught_exception is not None or (response is not None and response[0].status_code >= 500):
-        _call_listeners()
+        tell_of_retry()
 
 
 class _FailedAnswers(logging.Filter):
@@ -78,10 +83,11 @@ class _FailedAnswers(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.msg.startswith("Retryable error"):
-            _call_listeners()
+            tell_of_retry()
         return record.levelno >= int(self.name)
 
 
-def _call_listeners() -> None:
+def tell_of_retry() -> None:
+    """Tell all who listen that a store was asked again."""
     for listener in tuple(_listeners):  # a copy, since another thread may register one meanwhile
         listener()

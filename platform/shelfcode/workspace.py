@@ -10,12 +10,13 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
     <workspace>/releases/<flavor>/        one folder per version, CURRENT and history/
     <workspace>/leases/<name>/            which run may write now
-    <workspace>/layout.json               version of this layout
+    <workspace>/layout.json               version of this layout (workspace_layout.py)
 """
 
 import json
 import os
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +28,10 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from shelfcode.errors import ShelfcodeError
+from shelfcode.arrow_store import read_parquet, read_parquet_schema
+from shelfcode.parallel import REQUESTS_AT_ONCE, in_order
 from shelfcode.parts import is_part
 from shelfcode.store import OnRetry, listen_for_retries, open_filesystem
-
-LAYOUT = 1
-"""The layout that this version of the library knows. Workspaces from before layouts were numbered have this one too."""
-
-LAYOUT_FILE = "layout.json"
 
 
 def new_run(job: str) -> str:
@@ -121,14 +118,16 @@ class Workspace:
         return json.loads(self.read_bytes(relative))
 
     def read_table(self, relative: str, columns: list[str] | None = None) -> pa.Table:
-        """One Parquet file."""
-        with self.fs.open(self.path(relative), "rb") as file:
-            return pq.read_table(file, columns=columns)
+        """One Parquet file, or some columns of it; no more of the others than a few bytes is read."""
+        return read_parquet(self.fs, self.path(relative), columns)
+
+    def read_tables(self, parts: Iterable[str], columns: list[str] | None = None, at_once: int = REQUESTS_AT_ONCE) -> Iterator[pa.Table]:
+        """Several Parquet files, or some columns of them, in their order; `at_once` of them are read side by side, and wait in memory."""
+        return in_order(lambda part: self.read_table(part, columns), parts, at_once)
 
     def read_schema(self, relative: str) -> pa.Schema:
         """Columns and types of one Parquet file."""
-        with self.fs.open(self.path(relative), "rb") as file:
-            return pq.read_schema(file)
+        return read_parquet_schema(self.fs, self.path(relative))
 
     def write_bytes(self, relative: str, data: bytes) -> None:
         """Write or replace a file. Readers see it whole or not at all."""
@@ -157,12 +156,17 @@ class Workspace:
         self.write_bytes(relative, sink.getvalue().to_pybytes())
 
     def put_folder(self, source: Path, folder: str) -> None:
-        """Copy a folder of this machine into the workspace, file by file."""
-        for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        """Copy a folder of this machine into the workspace, file by file, several at once."""
+        fs, is_local = self.fs, self.is_local
+
+        def put(path: Path) -> None:
             target = self.path(f"{folder}/{path.relative_to(source).as_posix()}")
-            if self.is_local:
+            if is_local:
                 Path(target).parent.mkdir(parents=True, exist_ok=True)
-            self.fs.put_file(str(path), target)
+            fs.put_file(str(path), target)
+
+        for _ in in_order(put, sorted(path for path in source.rglob("*") if path.is_file())):
+            pass
 
     def files(self, folder: str) -> list[StoredFile]:
         """All files in and below a folder, hidden ones included, sorted by path. Empty where there is no such folder."""
@@ -198,47 +202,18 @@ class Workspace:
         return True
 
     def move_folder(self, source: str, target: str) -> None:
-        """Rename a folder; in a bucket, which cannot rename, copy and delete it."""
+        """Rename a folder; in a bucket, which cannot rename, copy it, several files at once, and delete it."""
         if self.is_local:
             destination = Path(self.path(target))
             destination.parent.mkdir(parents=True, exist_ok=True)
             Path(self.path(source)).rename(destination)
             return
-        prefix = self.path(source)
-        for path in self.fs.find(prefix):
-            self.fs.copy(path, self.path(target) + path[len(prefix) :])
+        fs, prefix, place = self.fs, self.path(source), self.path(target)
+        for _ in in_order(lambda path: fs.copy(path, place + path[len(prefix) :]), fs.find(prefix)):
+            pass
         self.remove(source)
 
     def remove(self, relative: str) -> None:
         """Delete a file or folder. Nothing happens where there is none."""
         if self.exists(relative):
             self.fs.rm(self.path(relative), recursive=True)
-
-
-def check_layout(workspace: Workspace) -> None:
-    """Check that this version of the library knows a workspace's layout. A workspace that does not say gets the number written into it.
-
-    Raises:
-        ShelfcodeError: the workspace has another layout; the message says how to go on.
-    """
-    if not workspace.exists(LAYOUT_FILE):
-        workspace.write_json(LAYOUT_FILE, {"layout": LAYOUT})
-        return
-    try:
-        layout = workspace.read_json(LAYOUT_FILE)["layout"]
-    except (ValueError, KeyError, TypeError):
-        layout = None
-    if layout == LAYOUT:
-        return
-    address = workspace.address(LAYOUT_FILE)
-    if not isinstance(layout, int):
-        raise ShelfcodeError(f'{address} is damaged: expected {{"layout": {LAYOUT}}}')
-    if layout > LAYOUT:
-        raise ShelfcodeError(
-            f"{address} says layout {layout}, and this version of shelfcode knows {LAYOUT}: install a newer one. Nothing was touched"
-        )
-    raise ShelfcodeError(
-        f"{address} says layout {layout}, older than {LAYOUT}. To migrate: make a new workspace and train in it from the same catalog; "
-        "embeddings/ and attributes/ may be copied there first, their layout never changed, so that nothing is embedded or extracted "
-        "again (docs/workspace.md, Migrating). Nothing was touched"
-    )

@@ -6,6 +6,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,11 +24,17 @@ CUTS = ("unheard", "unanswered", "torn")
 
 
 class FlakyStore:
-    """The proxy: how many requests it saw, and how often it failed in which way."""
+    """The proxy: how many requests it saw, how often it failed in which way, and how many bytes it served.
+
+    Attributes:
+        delay: seconds that each answer takes.
+        conditional_writes: kept; or ignored, or unknown, as by stores that have none.
+    """
 
     def __init__(self, behind: str, kinds: Sequence[str], share: float, seed: int) -> None:
         self.behind, self.kinds, self.share = behind, kinds, share
-        self.requests, self.failures = 0, Counter[str]()
+        self.requests, self.failures, self.served = 0, Counter[str](), 0
+        self.delay, self.conditional_writes = 0.0, "kept"
         self._random, self._lock = random.Random(seed), threading.Lock()
         store = self
 
@@ -67,6 +74,10 @@ class FlakyStore:
             self.failures[kind] += 1
             return kind
 
+    def count_served(self, size: int) -> None:
+        with self._lock:
+            self.served += size
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -82,6 +93,12 @@ class _Handler(BaseHTTPRequestHandler):
         if failure == "unheard":
             self._cut()
             return
+        time.sleep(self.flaky.delay)
+        if "If-None-Match" in self.headers and self.command == "PUT" and self.flaky.conditional_writes != "kept":
+            if self.flaky.conditional_writes == "unknown":
+                self._fail(501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+                return
+            del self.headers["If-None-Match"]
         status, headers, answer = self._forward(body)
         if failure == "unanswered":
             self._cut()
@@ -94,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = next((value for name, value in headers if name.lower() == "content-length"), None)
         self.send_header("Content-Length", length if self.command == "HEAD" and length else str(len(answer)))
         self.end_headers()
+        self.flaky.count_served(len(answer))
         self.wfile.write(answer[: len(answer) // 2] if torn else answer)
         if torn:
             self._cut()

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.releases.check import check_release
+from shelfcode.releases.check import check_files, check_release
 from shelfcode.releases.release import Manifest, RowCounts
 from shelfcode.workspace import Workspace
 
@@ -132,3 +132,39 @@ def test_a_model_of_another_recipe_is_refused(changed: dict[str, object], worksp
     recipe = {**manifest.recipe, "quantizer": {"hidden_sizes": [8], "latent_size": 4, "codebook_sizes": [8, 16], **changed}}
     with pytest.raises(ShelfcodeError, match=r"model\.safetensors cannot be loaded"):
         check_release(workspace, manifest.model_copy(update={"recipe": recipe}))
+
+
+SIZES = {
+    "half a part": (cut(FIRST, slice(300)), f"{FIRST} cannot be read: it has 300 bytes"),
+    "a model without its last byte": (cut("model.safetensors", slice(-1)), "model.safetensors cannot be loaded: it has"),
+    "no model": (gone("model.safetensors"), "model.safetensors is gone"),
+    "a part gone": (gone(FIRST), f"{FIRST} is gone"),
+    "a part more": (
+        lambda workspace, folder: workspace.write_table(f"{folder}/semantic_ids/part-7.parquet", workspace.read_table(f"{folder}/{LAST}")),
+        "semantic_ids/part-7.parquet is no part of the release",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_files_are_held_against_their_sizes_without_reading_them(
+    case: str, workspace: Workspace, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(manifest.files) == {"model.safetensors", FIRST, LAST}
+    damage, told = SIZES[case]
+    with monkeypatch.context() as patched:
+        patched.setattr(Workspace, "read_bytes", None)
+        patched.setattr(Workspace, "read_table", None)
+        check_files(workspace, manifest)
+    damage(workspace, manifest.folder)
+    with pytest.raises(ShelfcodeError) as raised:
+        check_files(workspace, manifest)
+    assert f"{workspace.address(manifest.folder)}/{told}" in str(raised.value)
+
+
+def test_a_release_that_lists_no_files_is_read(workspace: Workspace, manifest: Manifest) -> None:
+    before = manifest.model_copy(update={"files": {}})
+    check_files(workspace, before)
+    cut(LAST, slice(-1))(workspace, manifest.folder)
+    with pytest.raises(ShelfcodeError, match="cannot be read"):
+        check_files(workspace, before)

@@ -113,3 +113,22 @@ def test_a_release_is_named_with_its_version(name: str, told: str, workspace: Wo
         promote(workspace, name)
     assert current(workspace) == ("v0002", "v0001")
     assert len(whys(workspace)) == 2
+
+
+def test_rolling_back_reads_no_row_and_a_first_promotion_reads_all(
+    workspace: Workspace, three: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    read_table = Workspace.read_table
+
+    def counted(self: Workspace, relative: str, columns: list[str] | None = None) -> object:
+        read.append(relative)
+        return read_table(self, relative, columns)
+
+    monkeypatch.setattr(Workspace, "read_table", counted)
+    roll_back(workspace, "small")
+    assert read == []
+    promote(workspace, "small@v0002")
+    assert read == []
+    promote(workspace, "small@v0003")
+    assert len(read) == 2

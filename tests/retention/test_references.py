@@ -1,5 +1,6 @@
 """Which releases stay and why, and what they refer to."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,10 @@ def test_coded_texts_are_those_of_all_releases_or_of_none(shelf: Shelf) -> None:
     assert len(keys) == 42
     write_coded_texts(shelf.workspace, first.folder, shelf.referred[first.name][:-1])  # not what its manifest counts
     assert coded_texts(shelf.workspace, [first, second]) is None
+    by_another_hash = io.BytesIO()
+    np.save(by_another_hash, shelf.referred[first.name])
+    shelf.workspace.write_bytes(f"{first.folder}/coded_texts.npy", by_another_hash.getvalue())
+    assert coded_texts(shelf.workspace, [first, second]) is None, "keys of another hash would make every row look dead"
     shelf.workspace.remove(f"{first.folder}/coded_texts.npy")
     assert coded_texts(shelf.workspace, [first, second]) is None
 

@@ -27,12 +27,13 @@ from shelfcode.attributes.failed_share import LeftToRules, check_failed_share
 from shelfcode.attributes.prompt import extraction_budget, product_prompt, text_hashes
 from shelfcode.attributes.schema import json_schema
 from shelfcode.attributes.settings import ExtractorSettings
-from shelfcode.attributes.stored_texts import StoredTexts, Texts, each_part, read_stored, texts_of
+from shelfcode.attributes.stored_texts import StoredTexts, Texts, read_stored, texts_of
 from shelfcode.attributes.table import FOLDER, ExtractedCatalog, Outcome, attributes_rows, read_outcome, store_rows
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, row_keys
 from shelfcode.llm.pipeline import ask_all, engines
 from shelfcode.llm.prompt import TokenBudget, load_tokenizer
+from shelfcode.parallel import in_order
 from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
 
@@ -312,7 +313,7 @@ def _tally(workspace: Workspace, stored: StoredTexts, rows: Keys) -> Tally:
         return Tally(failures, pc.sum(table["truncated"]).as_py() or 0, pc.sum(pc.list_value_length(table["unsupported"])).as_py() or 0)
 
     failures, truncated, unsupported = Counter[str](), 0, 0
-    for tally in each_part(of_part, np.unique(owner.values_K).tolist()):
+    for tally in in_order(of_part, np.unique(owner.values_K).tolist()):
         failures.update(tally.failures)
         truncated += tally.truncated
         unsupported += tally.unsupported

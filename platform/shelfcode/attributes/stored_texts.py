@@ -6,20 +6,15 @@ first. An answer that the extractor gives on a later day therefore takes the pla
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from shelfcode.keys import PARTS_AT_ONCE, KeyIndex, Keys, index_keys, item_keys, row_keys
+from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
 from shelfcode.parts import part_name
 from shelfcode.workspace import Workspace
-
-Part = TypeVar("Part")
-Result = TypeVar("Result")
 
 BY_RULES = "rules-"
 """How the name of a part begins that the rules filled in place of the table's extractor."""
@@ -78,14 +73,8 @@ def read_stored(workspace: Workspace, folder: str, before: StoredTexts | None = 
     known = dict(zip(before.parts, before.keys, strict=True))
     parts = sorted(workspace.parts(folder), key=lambda part: (is_by_rules(part), part))
     new = [part for part in parts if part not in known]
-    known |= zip(new, each_part(lambda part: texts_of(workspace.read_table(part, columns=["item_id", "text_hash"])), new), strict=True)
+    known |= zip(new, map(texts_of, workspace.read_tables(new, ["item_id", "text_hash"])), strict=True)
     return StoredTexts(tuple(parts), tuple(known[part] for part in parts))
-
-
-def each_part(read: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
-    """What a function makes of each part, several at a time: a bucket takes a while to answer, but answers many requests at once."""
-    with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:
-        return list(threads.map(read, parts))
 
 
 def texts_of(products: pa.Table) -> Texts:

@@ -66,8 +66,7 @@ def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
 
 def snapshot_batches(workspace: Workspace, snapshot: Snapshot, columns: list[str]) -> Iterator[pa.Table]:
     """Some columns of all products, part by part, in their order."""
-    for part in snapshot.parts:
-        yield workspace.read_table(part.path, columns=columns)
+    return workspace.read_tables((part.path for part in snapshot.parts), columns)
 
 
 def snapshot_taxonomy(workspace: Workspace, snapshot: Snapshot) -> Taxonomy:

@@ -20,6 +20,7 @@ from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
+from shelfcode.parallel import TABLES_AT_ONCE, in_order
 from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
@@ -132,8 +133,7 @@ def _build(workspace: Workspace, snapshot: Snapshot, parts: Sequence[str], path:
     schema = _schema(workspace, snapshot, attributes)
     with pa.OSFile(str(draft), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         waiting: list[pa.Table] = []
-        for part in snapshot.parts:
-            products = workspace.read_table(part.path)
+        for products in workspace.read_tables((part.path for part in snapshot.parts), at_once=TABLES_AT_ONCE):
             waiting.append(_joined(products, attributes, row_of, schema))
             while sum(map(len, waiting)) >= ROWS_PER_BATCH:
                 together = pa.concat_tables(waiting).combine_chunks()
@@ -149,12 +149,12 @@ def _attributes(workspace: Workspace, parts: Sequence[str]) -> tuple[pa.Table | 
     """An attributes table, and its row for each item with each of its texts."""
     if not parts:
         return None, index_keys(np.empty(0, np.uint64))
-    table = pa.concat_tables([workspace.read_table(part) for part in parts])
+    table = pa.concat_tables(workspace.read_tables(parts))
     return table, index_keys(row_keys(table["item_id"], table["text_hash"]))
 
 
 def _schema(workspace: Workspace, snapshot: Snapshot, attributes: pa.Table | None) -> pa.Schema:
-    catalog = pa.unify_schemas([workspace.read_schema(part.path) for part in snapshot.parts], promote_options="permissive")
+    catalog = pa.unify_schemas(list(in_order(workspace.read_schema, (part.path for part in snapshot.parts))), promote_options="permissive")
     fields = [field for field in catalog if field.name not in NOT_STORED and not _is_bytes(field.type)]
     if attributes is not None:
         taken = {field.name for field in fields}

@@ -108,8 +108,7 @@ def load_release_index(workspace: Workspace, name: str, attributes_folder: str |
     check_semantic_ids(workspace, f"{manifest.folder}/semantic_ids", manifest.rows.coded, recipe.quantizer.codebook_sizes)
     items = open_store(workspace, manifest.catalog.snapshot, attributes_folder)
     keys, codes = [], []
-    for part in workspace.parts(f"{manifest.folder}/semantic_ids"):
-        table = workspace.read_table(part, columns=["item_id", "codes"])
+    for table in workspace.read_tables(workspace.parts(f"{manifest.folder}/semantic_ids"), ["item_id", "codes"]):
         keys.append(item_keys(table["item_id"]))
         codes.append(table_codes(table))
     item_keys_N = np.concatenate(keys)

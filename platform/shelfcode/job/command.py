@@ -15,6 +15,7 @@ import typer
 from shelfcode.errors import ShelfcodeError
 from shelfcode.job import screen
 from shelfcode.job.log import logged
+from shelfcode.store_errors import check_store, store_problem
 
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Show long tables, and what libraries print, which otherwise goes to a log.")]
 
@@ -54,6 +55,9 @@ def _finished(main: Callable[..., dict[str, Any]], flags: dict[str, Any]) -> dic
     """The result of a job whose Ray has ended, so that whatever workers still had to say is said before the last line."""
     joined = ray.is_initialized()
     try:
+        for value in flags.values():
+            if isinstance(value, str):
+                check_store(value)
         return main(**flags)
     except Exception as error:
         message = users_message(error)
@@ -85,6 +89,10 @@ def users_message(error: BaseException) -> str | None:
             return str(cause)
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return f"the disk is full ({cause}). Free some room and start the same command again: it goes on where it stopped"
+        if isinstance(cause, PermissionError) and cause.filename is not None:
+            return f"{cause}: this user may not read or write there"
+        if problem := store_problem(cause):
+            return problem
         pending += [getattr(cause, "cause", None), cause.__cause__, cause.__context__]
         pending += list((getattr(cause, "worker_failures", None) or {}).values())
     return None

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from shelfcode.job.retry_count import count_retries
 from shelfcode.job.screen import say
 from shelfcode.lease import Lease, hold_lease
-from shelfcode.workspace import Workspace, check_layout
+from shelfcode.workspace import Workspace
+from shelfcode.workspace_layout import check_layout
 
 
 @contextlib.contextmanager
@@ -18,11 +19,12 @@ def open_workspace(url: str, lease: str, run: str, wait: float = 0) -> Iterator[
         wait: seconds to wait for whoever holds it.
 
     Raises:
-        ShelfcodeError: the workspace has another layout, or another run holds the lease.
+        ShelfcodeError: the workspace has another layout, its store lets two runs write one file, or another run holds the lease.
     """
     retries = count_retries()
     workspace = Workspace(url, on_retry=retries)
-    check_layout(workspace)
+    if told := check_layout(workspace):
+        say(told)
     with hold_lease(workspace, lease, run, wait) as held:
         yield workspace, held
     if number := retries.read():

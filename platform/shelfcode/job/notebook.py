@@ -72,7 +72,7 @@ def load_release(workspace: str, name: str) -> Release:
 
     opened = Workspace(workspace)
     manifest = load_manifest(opened, name)
-    parts = [opened.read_table(part, columns=["item_id", "semantic_id"]) for part in opened.parts(f"{manifest.folder}/semantic_ids")]
+    parts = opened.read_tables(opened.parts(f"{manifest.folder}/semantic_ids"), ["item_id", "semantic_id"])
     return Release(
         name=manifest.name, workspace=opened.url, path=opened.address(manifest.folder), rows=manifest.rows.model_dump(),
         figures=manifest.metrics, semantic_ids=pa.concat_tables(parts),

@@ -77,7 +77,7 @@ def recode(
 def _keep_codes(item: pa.Table, workspace: Workspace, kept: "ray.ObjectRef[KeyIndex]", target: str) -> Iterator[pa.Table]:
     """Write the codes kept from some parts as one part, named after its place: a task may run twice."""
     group = item.to_pylist()[0]
-    table = pa.concat_tables([workspace.read_table(path) for path in group["paths"]])
+    table = pa.concat_tables(workspace.read_tables(group["paths"]))
     table = table.filter(pa.array(ray.get(kept).get(item_keys(table["item_id"])) >= 0))
     if len(table):
         workspace.write_table(part_path(target, f"kept-{group['number']:06d}"), table)

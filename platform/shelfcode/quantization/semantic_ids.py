@@ -10,6 +10,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.semantic_id import format_many
 from shelfcode.workspace import Workspace
+from shelfcode.workspace_layout import KEYS
 
 CODED_TEXTS_FILE = "coded_texts.npy"
 
@@ -27,16 +28,22 @@ def table_codes(table: pa.Table) -> NDArray[np.uint16]:
 
 
 def write_coded_texts(workspace: Workspace, folder: str, row_keys_N: Keys) -> None:
-    """Record with a release which texts its products were coded from: their row keys, in rising order, as coded_texts.npy."""
+    """Record with a release which texts its products were coded from: their row keys, in rising order, as coded_texts.npy.
+
+    The file's one field is named after the hash of the keys: those of another hash are never taken for these.
+    """
     file = io.BytesIO()
-    np.save(file, np.sort(row_keys_N))
+    np.save(file, np.sort(row_keys_N).view([(KEYS, np.uint64)]))
     workspace.write_bytes(f"{folder}/{CODED_TEXTS_FILE}", file.getvalue())
 
 
 def read_coded_texts(workspace: Workspace, folder: str) -> Keys:
-    """What `write_coded_texts` wrote; empty for a release that was published before it was recorded."""
-    path = f"{folder}/{CODED_TEXTS_FILE}"
-    return np.load(io.BytesIO(workspace.read_bytes(path)), allow_pickle=False) if workspace.exists(path) else np.empty(0, np.uint64)
+    """What `write_coded_texts` wrote; empty for a release from before this was recorded, or from before keys had this hash."""
+    try:
+        recorded = np.load(io.BytesIO(workspace.read_bytes(f"{folder}/{CODED_TEXTS_FILE}")), allow_pickle=False)
+    except FileNotFoundError:
+        return np.empty(0, np.uint64)
+    return recorded[KEYS] if recorded.dtype.names == (KEYS,) else np.empty(0, np.uint64)
 
 
 def read_ids(workspace: Workspace, folder: str) -> pa.Table:
@@ -48,13 +55,13 @@ def read_ids(workspace: Workspace, folder: str) -> pa.Table:
     parts = workspace.parts(folder)
     if not parts:
         raise ShelfcodeError(f"{workspace.address(folder)} holds no semantic IDs")
-    return pa.concat_tables([workspace.read_table(part, columns=["item_id", "codes"]) for part in parts])
+    return pa.concat_tables(workspace.read_tables(parts, ["item_id", "codes"]))
 
 
 def read_item_keys(workspace: Workspace, folder: str) -> Keys:
     """Item keys of all products in a folder, in no particular order: uint64[N]."""
-    parts = (workspace.read_table(part, columns=["item_id"]) for part in workspace.parts(folder))
-    return np.concatenate([np.empty(0, np.uint64), *(item_keys(table["item_id"]) for table in parts)])
+    tables = workspace.read_tables(workspace.parts(folder), ["item_id"])
+    return np.concatenate([np.empty(0, np.uint64), *(item_keys(table["item_id"]) for table in tables)])
 
 
 def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[np.uint16]:
@@ -66,8 +73,7 @@ def read_codes(workspace: Workspace, folder: str, item_keys_N: Keys) -> NDArray[
     place_of = index_keys(item_keys_N)
     codes_NL: NDArray[np.uint16] | None = None
     seen_N = np.zeros(len(item_keys_N), dtype=bool)
-    for part in workspace.parts(folder):
-        table = workspace.read_table(part, columns=["item_id", "codes"])
+    for table in workspace.read_tables(workspace.parts(folder), ["item_id", "codes"]):
         codes_BL = table_codes(table)
         place_B = place_of.get(item_keys(table["item_id"]))
         if codes_NL is None:

@@ -1,11 +1,14 @@
-"""Moving a flavor's CURRENT to a release that is there already, forward or back; the release is checked before."""
+"""Moving a flavor's CURRENT to a release that is there already, forward or back; the release is checked before.
+
+All rows of a release that was never current are read. One that was current before is as it was if its files have their sizes.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.releases.check import check_release
-from shelfcode.releases.release import Manifest, current_version, known_releases, load_manifest, previous_version
+from shelfcode.releases.check import check_files, check_release
+from shelfcode.releases.release import Manifest, current_version, known_releases, load_manifest, previous_version, release_history
 from shelfcode.versions import Why, move_current
 from shelfcode.workspace import Workspace
 
@@ -40,7 +43,8 @@ def roll_back(workspace: Workspace, flavor: str) -> Manifest:
 
 def _make_current(workspace: Workspace, name: str, why: Why) -> Manifest:
     manifest = load_manifest(workspace, name)
-    check_release(workspace, manifest)
+    was_current = any(move.version == manifest.version for move in release_history(workspace, manifest.flavor))
+    (check_files if was_current else check_release)(workspace, manifest)
     move_current(workspace, f"releases/{manifest.flavor}", manifest.version, why)
     return manifest
 

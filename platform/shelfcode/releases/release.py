@@ -12,6 +12,7 @@ from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.encoder import embeddings_folder, encoder_name
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
+from shelfcode.parallel import in_order
 from shelfcode.recipe_file import apply_overrides, validate_recipe
 from shelfcode.versions import Move, current_of, library_versions, previous_of, publish_version, published_versions, read_history
 from shelfcode.workspace import Workspace
@@ -44,6 +45,7 @@ class Manifest(BaseModel):
         parent: the release that was current before.
         model_from: the release whose model this one has, where it was not trained itself but its products were coded again.
         churn: what changed against the parent (evaluation/stability/churn.py); None without one.
+        files: bytes of each file of the release, by its path within the release's folder; empty before this was recorded.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +62,7 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     model_from: str | None = None
     churn: dict[str, Any] | None = None
+    files: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -119,7 +122,7 @@ def published_releases(workspace: Workspace, flavor: str | None = None) -> list[
     names = [name for name in _names(workspace) if flavor is None or name.startswith(f"{flavor}@")]
     if flavor is not None and not names:
         raise ShelfcodeError(f"no release of {flavor} in {workspace.url}; {known_releases(workspace)}")
-    return [load_manifest(workspace, name) for name in names]
+    return list(in_order(lambda name: load_manifest(workspace, name), names))
 
 
 def known_releases(workspace: Workspace) -> str:
@@ -207,9 +210,11 @@ def publish(workspace: Workspace, draft: str, manifest: Manifest, make_current: 
         make_current: whether CURRENT moves to it; a release that is held is there by its name alone.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
+    files = {file.path.removeprefix(f"{draft}/"): file.bytes for file in workspace.files(draft)}
+    files.pop("manifest.json", None)  # of a try that was broken off
 
     def numbered(version: str) -> Manifest:
-        return manifest.model_copy(update={"version": version, "created": now})
+        return manifest.model_copy(update={"version": version, "created": now, "files": files})
 
     folder = f"releases/{manifest.flavor}"
     return numbered(publish_version(workspace, folder, draft, lambda version: numbered(version).model_dump(mode="json"), make_current))

@@ -11,6 +11,7 @@ import ray.data
 from shelfcode.attributes.pipeline import snapshot_texts
 from shelfcode.attributes.stored_texts import BY_RULES, is_by_rules
 from shelfcode.keys import KeyIndex, Keys, first_copies, row_keys
+from shelfcode.parallel import TABLES_AT_ONCE
 from shelfcode.parts import is_part, name_of_rows, part_path
 from shelfcode.progress import Progress
 from shelfcode.releases.release import Manifest
@@ -106,8 +107,7 @@ def _part_keys(workspace: Workspace, paths: Sequence[str], progress: Progress) -
 
 def _read_keys(item: pa.Table, workspace: Workspace) -> Iterator[pa.Table]:
     group = item.to_pylist()[0]
-    for number, path in enumerate(group["paths"], start=group["first"]):
-        table = workspace.read_table(path, columns=["item_id", "text_hash"])
+    for number, table in enumerate(workspace.read_tables(group["paths"], ["item_id", "text_hash"]), start=group["first"]):
         keys = row_keys(table["item_id"], table["text_hash"]).tobytes()
         yield pa.table({"number": [number], "keys": pa.array([keys], pa.large_binary())})
 
@@ -134,8 +134,7 @@ def _gather_groups(workspace: Workspace, plan: TablePlan, progress: Progress) ->
 def _gather(item: pa.Table, workspace: Workspace, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
     """Write the live rows of some parts as one. If the task runs twice, it writes the same file."""
     group, known, kept = item.to_pylist()[0], ray.get(owner), []
-    for number, path in zip(group["numbers"], group["paths"], strict=True):
-        table = workspace.read_table(path)
+    for number, table in zip(group["numbers"], workspace.read_tables(group["paths"], at_once=TABLES_AT_ONCE), strict=True):
         kept.append(table.filter(pa.array(first_copies(row_keys(table["item_id"], table["text_hash"]), known, number))))
     rows = pa.concat_tables(kept)
     prefix = BY_RULES if is_by_rules(group["paths"][0]) else ""

@@ -9,10 +9,12 @@ from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys
-from shelfcode.quantization.semantic_ids import CODED_TEXTS_FILE, read_coded_texts
+from shelfcode.parallel import TABLES_AT_ONCE, in_order
+from shelfcode.quantization.semantic_ids import read_coded_texts
 from shelfcode.releases.release import Manifest, current_name, known_releases, previous_version, published_releases, release_recipe
 from shelfcode.retention.stored_files import Inventory
-from shelfcode.workspace import LAYOUT_FILE, Workspace, check_layout
+from shelfcode.workspace import Workspace
+from shelfcode.workspace_layout import LAYOUT_FILE, read_layout
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def check_workspace(workspace: Workspace) -> None:
         ShelfcodeError: it has neither layout.json nor a release, or it has a layout that is not known here.
     """
     if workspace.exists(LAYOUT_FILE):
-        check_layout(workspace)
+        read_layout(workspace)
     elif not published_releases(workspace):
         raise ShelfcodeError(f"{workspace.url} is no workspace: it has neither {LAYOUT_FILE} nor a release. Nothing was touched")
 
@@ -125,16 +127,16 @@ def _attributes_folder(manifest: Manifest) -> str | None:
 
 def coded_texts(workspace: Workspace, manifests: Sequence[Manifest]) -> Keys | None:
     """Row keys of the embeddings from which some releases were coded. None where one of them does not say."""
-    keys = []
-    for manifest in manifests:
-        if not workspace.exists(f"{manifest.folder}/{CODED_TEXTS_FILE}"):
+    known = np.empty(0, np.uint64)
+    texts = in_order(lambda manifest: read_coded_texts(workspace, manifest.folder), manifests, TABLES_AT_ONCE)
+    for manifest, keys_N in zip(manifests, texts, strict=True):
+        if len(keys_N) != manifest.rows.coded:
             return None
-        keys.append(read_coded_texts(workspace, manifest.folder))
-        if len(keys[-1]) != manifest.rows.coded:
-            return None
-    return np.unique(np.concatenate([np.empty(0, np.uint64), *keys]))
+        known = np.union1d(known, keys_N)
+    return known
 
 
 def snapshots_of(workspace: Workspace, manifests: Iterable[Manifest]) -> dict[str, Snapshot | None]:
     """The snapshots that some releases name, by folder. None for a snapshot that is gone."""
-    return {folder: load_snapshot(workspace, folder) for folder in sorted({manifest.catalog.snapshot for manifest in manifests})}
+    folders = sorted({manifest.catalog.snapshot for manifest in manifests})
+    return dict(zip(folders, in_order(lambda folder: load_snapshot(workspace, folder), folders), strict=True))
