@@ -4,6 +4,14 @@ import re
 import unicodedata
 
 LONGEST_WORD = 40
+
+JOINERS = "\u200c\u200d"
+"""Characters without a width that belong to the spelling of Persian or Hindi words, and of some emoji."""
+
+INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+"""Characters that show nothing, such as zero-width spaces, soft hyphens and byte order marks: a class of a regular expression."""
+
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 
 
@@ -20,3 +28,8 @@ def fold(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFKD", text)))
     return text.lower()
+
+
+def seen(text: str) -> str:
+    """A text as a reader sees it: composed (NFC), without invisible characters, and without white space around it."""
+    return text.strip() if text.isascii() else _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).strip()

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.catalog.reading import read_catalog
+from shelfcode.catalog.schema import ORIGINAL
 from shelfcode.catalog.settings import CatalogSettings
-from shelfcode.catalog.snapshot import Snapshot, snapshot_batches, snapshot_taxonomy
+from shelfcode.catalog.snapshot import Snapshot, load_snapshot, snapshot_batches, snapshot_taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.workspace import Workspace
 
@@ -37,7 +38,7 @@ CSV = (
 )
 REASONS = {
     "file cannot be read": 1, "title is not UTF-8": 1, "row has 7 columns instead of 5": 1, "item_id is missing": 1, "title is blank": 1,
-    "price is not a number": 1, "title is missing": 1, "line is not a JSON object": 1, "item_id occurs twice": 3,
+    "title is missing": 1, "line is not a JSON object": 1, "item_id occurs twice": 3,
 }  # fmt: skip
 
 
@@ -90,21 +91,47 @@ def test_every_row_is_in_the_snapshot_or_rejected_with_its_reason(taken: tuple[W
     rejected = rejected_of(workspace, snapshot.rejected_folder)
     assert snapshot.reasons == REASONS
     assert snapshot.rejected == len(rejected) == sum(REASONS.values())
-    assert snapshot.products == len(products_of(workspace, snapshot)) == 22
+    assert snapshot.products == len(products_of(workspace, snapshot)) == 23
     assert snapshot.products + snapshot.rejected == snapshot.read == told == 20 + 1 + 8 + 4
     assert {row["stage"] for row in rejected} == {"read", "catalog"}
+    assert {note: of.rows for note, of in snapshot.notes.items()} == {"price left empty, since it is no price": 1}
     assert all(isinstance(json.loads(row["row"]), dict) for row in rejected)
 
 
 def test_the_first_of_two_products_with_one_item_id_is_kept(taken: tuple[Workspace, Snapshot, int]) -> None:
     workspace, snapshot, _ = taken
     products = products_of(workspace, snapshot)
-    assert [row["item_id"] for row in products] == [*(row["item_id"] for row in GOOD), "c1", "j1"]
+    assert [row["item_id"] for row in products] == [*(row["item_id"] for row in GOOD), "c1", "c6", "j1"]
     assert {row["title"] for row in products if row["item_id"] in ("p0", "p7", "c1")} == {"Product 0", "Product 7", "Oats"}
     twice = [row for row in rejected_of(workspace, snapshot.rejected_folder) if "occurs twice" in row["reason"]]
     assert sorted((row["item_id"], json.loads(row["row"])["title"]) for row in twice) == [
         ("c1", "Oats again"), ("p0", "Again"), ("p7", "Again"),
     ]  # fmt: skip
+
+
+def test_products_whose_item_ids_differ_in_nothing_that_can_be_seen_are_one_and_the_collision_is_told(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    source = write_csv(tmp_path / "shop", "item_id,title\na\u200b1,First\na1,Second\n\ufeffb,Third\nb,Fourth\nc,Fifth\nc,Sixth\n")
+    snapshot, _ = snap(source, workspace)
+    assert [row["title"] for row in products_of(workspace, snapshot)] == ["First", "Third", "Fifth"]
+    assert snapshot.reasons == {"item_id occurs twice, spelled in two ways": 2, "item_id occurs twice": 1}
+    assert snapshot.products + snapshot.rejected == snapshot.read == 6
+    reasons = [row["reason"] for row in rejected_of(workspace, snapshot.rejected_folder)]
+    assert "item_id occurs twice, spelled in two ways: 'a1' is 'a1' once evened out, which came before" in reasons
+
+
+def test_notes_of_all_batches_are_counted_and_kept_with_their_first_example(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    folder = tmp_path / "shop"
+    write_csv(folder, "item_id,title,description\n1,Milk,<p>White</p>\n2,Oats,Plain\n3,Rye,a &amp; b\n")
+    (folder / "later.csv").write_text("item_id,title,description\n4,Tea,<b>Green</b>\n")
+    snapshot, _ = snap(folder, workspace)
+    (note,) = snapshot.notes.values()
+    assert (note.rows, load_snapshot(workspace, snapshot.folder)) == (3, snapshot)
+    assert note.example.startswith("'<b>Green</b>', ")
+    stored = products_of(workspace, snapshot, ["item_id", "description", ORIGINAL])
+    assert [row["description"] for row in stored] == ["Green", "White", "Plain", "a & b"]
+    assert [row[ORIGINAL] is None for row in stored] == [False, False, True, False]
 
 
 def test_a_long_text_and_other_columns_ride_along(taken: tuple[Workspace, Snapshot, int]) -> None:

@@ -258,3 +258,9 @@ def test_batches_are_bounded_and_say_where_they_begin(tmp_path: Path) -> None:
     for name in ("a.parquet", "a.csv", "a.jsonl"):
         found = batches(write(tmp_path / name, rows), rows_per_batch=10)
         assert [(batch.first_row, len(batch.table)) for batch in found] == [(0, 10), (10, 10), (20, 10), (30, 5)]
+
+
+def test_a_number_in_json_is_the_same_text_with_a_point_and_without_and_nan_is_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"item_id": 1000.0}\n{"item_id": 1000}\n{"item_id": 1.5}\n{"item_id": 1e17}\n{"item_id": NaN}\n')
+    (batch,) = read_file(list_source(str(tmp_path))[0])
+    assert batch.table["item_id"].to_pylist() == ["1000", "1000", "1.5", "1e+17", None]

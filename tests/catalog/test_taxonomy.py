@@ -154,3 +154,30 @@ def test_no_names_change_nothing_and_a_catalog_without_paths_survives_them(paths
     taxonomy = taxonomy_from_paths(paths)
     assert (taxonomy.without_leaves([]).leaf_of_N == taxonomy.leaf_of_N).all()
     assert len(taxonomy.without_leaves(["", "other"]).leaf_of_N) == len(paths)
+
+
+SPELLINGS = [
+    "Caf\u00e9 Bar", "Cafe\u0301 Bar", "caf\u00e9 bar", "CAF\u00c9 BAR", "Caf\u00e9  Bar", " Caf\u00e9 Bar ", "Caf\u00e9\u00a0Bar",
+    "Caf\u00e9\u200b Bar",
+]  # fmt: skip
+
+
+def test_a_name_in_many_spellings_is_one_category_shown_as_most_products_spell_it_in_whatever_order() -> None:
+    paths: list[Path] = [["Food", name] for name in [*SPELLINGS, "Caf\u00e9 Bar"]]
+    paths += [["food", "Rye"], ["FOOD", "Rye"], ["FOOD", "rye", "Dark"]]
+    for shift in range(len(paths)):
+        turned = [*paths[shift:], *paths[:shift]]
+        taxonomy = taxonomy_from_paths(turned)
+        assert sorted(taxonomy.paths) == [("Food", "Caf\u00e9 Bar"), ("Food", "Rye"), ("Food", "Rye", "Dark")]
+        leaf_of = {tuple(path or ()): taxonomy.paths[leaf] for path, leaf in zip(turned, taxonomy.leaf_of_N.tolist(), strict=True)}
+        assert {leaf_of["Food", name] for name in SPELLINGS} == {("Food", "Caf\u00e9 Bar")}
+        assert leaf_of["FOOD", "rye", "Dark"] == ("Food", "Rye", "Dark")
+
+
+def test_of_equally_frequent_spellings_the_first_in_the_alphabet_is_shown() -> None:
+    assert taxonomy_from_paths([["tea"], ["Tea"]]).paths == taxonomy_from_paths([["Tea"], ["tea"]]).paths == (("Tea",),)
+
+
+def test_a_leaf_that_says_nothing_is_known_in_any_spelling() -> None:
+    taxonomy = taxonomy_from_paths([["Food", "OTHER "], ["Food", "Un\u200bknown"], ["Food", "Rye"]]).without_leaves(["other", "unknown"])
+    assert [leaf == NO_LEAF for leaf in taxonomy.leaf_of_N.tolist()] == [True, True, False]

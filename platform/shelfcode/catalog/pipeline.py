@@ -9,6 +9,7 @@ import pyarrow as pa
 import ray.data
 
 from shelfcode.catalog.reading import SnapshotDraft, StoredBatch, read_catalog, store_file
+from shelfcode.catalog.schema import Note
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.catalog.source import SourceFile
@@ -31,7 +32,8 @@ def _store_files(files: list[SourceFile], draft: SnapshotDraft) -> Iterator[Stor
     for row in dataset.map_batches(_store_file, batch_size=1, batch_format="pyarrow", fn_kwargs={"draft": draft}).iter_rows():
         yield StoredBatch(
             path=str(row["path"]), rows=int(row["rows"]), rejected=int(row["rejected"]), content=int(row["content"], 16),
-            reasons=json.loads(row["reasons"]), item_keys_N=np.frombuffer(row["item_keys"], dtype=np.uint64),
+            reasons=json.loads(row["reasons"]), notes={note: Note(**of) for note, of in json.loads(row["notes"]).items()},
+            item_keys_N=np.frombuffer(row["item_keys"], dtype=np.uint64), respelled_M=np.frombuffer(row["respelled"], dtype=np.uint64),
         )  # fmt: skip
 
 
@@ -43,5 +45,7 @@ def _store_file(item: pa.Table, draft: SnapshotDraft) -> Iterator[pa.Table]:
     for stored in store_file(file, number, draft):
         yield pa.table({
             "path": [stored.path], "rows": [stored.rows], "rejected": [stored.rejected], "content": [f"{stored.content:032x}"],
-            "reasons": [json.dumps(stored.reasons)], "item_keys": pa.array([stored.item_keys_N.tobytes()], pa.large_binary()),
+            "reasons": [json.dumps(stored.reasons)], "notes": [json.dumps({note: asdict(of) for note, of in stored.notes.items()})],
+            "item_keys": pa.array([stored.item_keys_N.tobytes()], pa.large_binary()),
+            "respelled": pa.array([stored.respelled_M.tobytes()], pa.large_binary()),
         })  # fmt: skip

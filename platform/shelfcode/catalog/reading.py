@@ -4,21 +4,23 @@ To find these, the caller holds 64 bits per product. It never holds the catalog.
 """
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
-from shelfcode.catalog.schema import CATALOG_COLUMNS, check_columns, normalise
+from shelfcode.catalog.schema import CATALOG_COLUMNS, CONVERSION, ORIGINAL, Note, check_columns, normalise, resolved
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
-from shelfcode.catalog.source import RowBatch, SourceFile, list_source, read_file, source_digest, source_schema
+from shelfcode.catalog.source import RowBatch, SourceFile, first_rows, list_source, read_file, source_digest
 from shelfcode.errors import ShelfcodeError
-from shelfcode.keys import Keys, item_keys
+from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.parts import part_name, part_path
 from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
@@ -43,7 +45,9 @@ class StoredBatch:
         rows, rejected: how many are usable, and how many are not.
         content: sum of the products' 128-bit hashes.
         reasons: how often each reason rejected a row.
+        notes: what was changed in usable rows.
         item_keys_N: of the usable rows.
+        respelled_M: keys of item_ids that are spelled otherwise in the source.
     """
 
     path: str
@@ -51,7 +55,9 @@ class StoredBatch:
     rejected: int
     content: int
     reasons: dict[str, int]
+    notes: dict[str, Note]
     item_keys_N: Keys
+    respelled_M: Keys
 
 
 StoreFiles = Callable[[list[SourceFile], SnapshotDraft], Iterator[StoredBatch]]
@@ -73,14 +79,14 @@ def read_catalog(
         ShelfcodeError: nothing to read, a column is missing or of a type that cannot be read, or no row is usable.
     """
     files = list_source(source)
-    folder = f"catalog/{source_digest(files, settings.model_dump_json())}"
+    folder = f"catalog/{source_digest(files, f'{CONVERSION} {settings.model_dump_json()}')}"
     if known := load_snapshot(workspace, folder):
         progress(known.read)
         return known
-    url, schema = source_schema(files)
-    check_columns(schema, settings, url)
+    url, head = first_rows(files)
+    check_columns(head.schema, settings, url, head)
     batches, reasons, content = [], Counter[str](), 0
-    for batch in store(files, SnapshotDraft(workspace, settings, folder, run)):
+    for batch in store(files, SnapshotDraft(workspace, resolved(settings, head), folder, run)):
         progress(batch.rows + batch.rejected)
         reasons.update(batch.reasons)
         content = (content + batch.content) % 2**128
@@ -91,11 +97,11 @@ def read_catalog(
         raise ShelfcodeError(f"--catalog {source} holds no usable product: read {read}, rejected {read}: {why}")
     batches.sort(key=lambda batch: batch.path)
     parts, duplicates = _drop_duplicates(batches, workspace, folder, run)
-    if duplicates:
-        reasons["item_id occurs twice"] += duplicates
+    reasons.update(duplicates)
     snapshot = Snapshot(
         folder=folder, source=source, fingerprint=f"{content:032x}", read=read, rejected=sum(reasons.values()),
-        rejected_folder=f"rejected/{run}", reasons=dict(reasons), parts=tuple(part for part in parts if part.rows),
+        rejected_folder=f"rejected/{run}", reasons=dict(reasons), notes=_together(batches),
+        parts=tuple(part for part in parts if part.rows),
     )  # fmt: skip
     workspace.write_json(f"{folder}/manifest.json", snapshot.model_dump(mode="json"))
     return snapshot
@@ -108,14 +114,17 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
     """
     for batch_number, batch in enumerate(read_file(file)):
         name = f"{number:06d}-{batch_number:06d}"
-        table, rejected = normalise(batch.table, draft.settings, partial(_place, file, batch))
-        rejected = [*batch.unreadable, *rejected]
+        converted = normalise(batch.table, draft.settings, partial(_place, file, batch))
+        table, rejected = converted.table, [*batch.unreadable, *converted.rejected]
         write_rejected(draft.workspace, draft.run, f"catalog-{name}", rejected)
         path = part_path(draft.folder, name)
         if len(table):
             draft.workspace.write_table(path, table)
         keys_N = item_keys(table["item_id"]) if len(table) else np.empty(0, np.uint64)
-        yield StoredBatch(path, len(table), len(rejected), _content(table), dict(count_reasons(rejected)), keys_N)
+        yield StoredBatch(
+            path=path, rows=len(table), rejected=len(rejected), content=_content(table), reasons=dict(count_reasons(rejected)),
+            notes=converted.notes, item_keys_N=keys_N, respelled_M=item_keys(converted.respelled),
+        )  # fmt: skip
 
 
 def _place(file: SourceFile, batch: RowBatch, row: int) -> str:
@@ -129,25 +138,45 @@ def _content(table: pa.Table) -> int:
     return sum(int.from_bytes(digest, "big") for digest in hashes) % 2**128
 
 
-def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: str, run: str) -> tuple[list[SnapshotPart], int]:
-    """Reject every product whose item_id came before. Only parts with such a product are written again."""
+def _together(batches: list[StoredBatch]) -> dict[str, Note]:
+    """Notes of all batches, each with its first example."""
+    notes: dict[str, Note] = {}
+    for batch in batches:
+        for note, of in batch.notes.items():
+            notes[note] = Note(of.rows + notes[note].rows, notes[note].example) if note in notes else of
+    return notes
+
+
+def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: str, run: str) -> tuple[list[SnapshotPart], Counter[str]]:
+    """Reject every product whose item_id came before, and count why. Only parts with such a product are written again."""
+    respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
     keys_N = np.concatenate([batch.item_keys_N for batch in batches])
     first_N = np.zeros(len(keys_N), dtype=bool)
     first_N[np.unique(keys_N, return_index=True)[1]] = True
     ends = np.cumsum([batch.rows for batch in batches])
-    kept, dropped = [], 0
+    kept, reasons = [], Counter[str]()
     for batch, keep in zip(batches, np.split(first_N, ends[:-1]), strict=True):
         if keep.all():
             kept.append(SnapshotPart(path=batch.path, rows=batch.rows))
             continue
         table = workspace.read_table(batch.path)
-        later = table.filter(pa.array(~keep)).to_pylist()
-        rows = [RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row) for row in later]
+        later = table.filter(pa.array(~keep))
+        otherwise_N = respelled.get(item_keys(later["item_id"])) >= 0
+        rows = [_duplicate(row, otherwise) for row, otherwise in zip(later.to_pylist(), otherwise_N.tolist(), strict=True)]
+        reasons.update(count_reasons(rows))
         name = part_name(batch.path)
         write_rejected(workspace, run, f"duplicate-{name}", rows)
         # Under another name, since a second job that reads the same files now would write the old one again, duplicates included.
         path = part_path(folder, f"{name}-distinct")
         workspace.write_table(path, table.filter(pa.array(keep)))
         kept.append(SnapshotPart(path=path, rows=int(keep.sum())))
-        dropped += len(rows)
-    return kept, dropped
+    return kept, reasons
+
+
+def _duplicate(row: dict[str, Any], respelled: bool) -> RejectedRow:
+    """A product whose item_id came before, be it spelled otherwise there or here."""
+    if not respelled:
+        return RejectedRow(row["item_id"], "catalog", f"item_id occurs twice: {row['item_id']!r} came before", row)
+    written = json.loads(row[ORIGINAL] or "{}").get("item_id", row["item_id"])
+    reason = f"item_id occurs twice, spelled in two ways: {written!a} is {row['item_id']!r} once evened out, which came before"
+    return RejectedRow(row["item_id"], "catalog", reason, row)

@@ -1,18 +1,29 @@
 """The catalog's columns, and the conversion of a source's rows to them; a row that cannot be converted is rejected with a reason."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shelfcode.catalog.rejected import RejectedRow
+from shelfcode.catalog.category_paths import as_list, between_categories
+from shelfcode.catalog.cell_types import is_bytes, is_text, plain, plain_type, ride_along
+from shelfcode.catalog.cells import (
+    Findings,
+    category_column,
+    category_type_problem,
+    decode,
+    item_id_column,
+    price_column,
+    text_column,
+    true_rows,
+)
+from shelfcode.catalog.rejected import RejectedRow, row_json
 from shelfcode.catalog.settings import CatalogSettings, ContractColumn
 from shelfcode.errors import ShelfcodeError
 
 REQUIRED = ("item_id", "title")
-TEXTS = ("item_id", "title", "description", "brand")
 CATALOG_COLUMNS: dict[str, pa.DataType] = {
     "item_id": pa.string(),
     "title": pa.string(),
@@ -23,9 +34,43 @@ CATALOG_COLUMNS: dict[str, pa.DataType] = {
 }
 assert tuple(CATALOG_COLUMNS) == get_args(ContractColumn)
 
+CONVERSION = 2
+"""Version of how rows are converted. Raise it with whatever changes what a source's rows become: snapshots are then taken anew."""
 
-def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str) -> None:
+ORIGINAL = "_original"
+"""Column of a snapshot: a JSON object with the cells of a row that were changed, as the source has them; null where none was."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """How many rows were used otherwise than they are written, with one of them as an example."""
+
+    rows: int
+    example: str
+
+
+@dataclass(frozen=True)
+class ConvertedRows:
+    """Rows in the catalog's columns.
+
+    Attributes:
+        table: the rows that can be used, in order.
+        rejected: those that cannot.
+        notes: what was changed in those that can.
+        respelled: item_ids that are not spelled as in the source.
+    """
+
+    table: pa.Table
+    rejected: list[RejectedRow]
+    notes: dict[str, Note]
+    respelled: pa.Array
+
+
+def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str, rows: pa.Table | None = None) -> None:
     """Refuse a source that lacks a required column, or whose category paths are of a type that cannot be read.
+
+    Args:
+        rows: some of the source, which show whether category paths that are text are lists.
 
     Raises:
         ShelfcodeError: names the column, lists those found, and shows the mapping to write.
@@ -40,41 +85,70 @@ def check_columns(schema: pa.Schema, settings: CatalogSettings, source: str) -> 
             )
     name = settings.columns.get("category_path", "category_path")
     if name in schema.names:
-        problem = _category_type_problem(schema.field(name).type, settings)
-        if problem:
+        kind = schema.field(name).type
+        problem = category_type_problem(kind, settings)
+        if problem and not (is_text(plain_type(kind)) and _all_lists(category_texts(rows, settings) if rows else ())):
             raise ShelfcodeError(f"{source}: {problem}")
 
 
-def normalise(raw: pa.Table, settings: CatalogSettings, place: Callable[[int], str]) -> tuple[pa.Table, list[RejectedRow]]:
+def _all_lists(texts: Sequence[str]) -> bool:
+    return bool(texts) and all(as_list(text) is not None for text in texts)
+
+
+def resolved(settings: CatalogSettings, rows: pa.Table) -> CatalogSettings:
+    """Settings in which `auto` stands for nothing any more.
+
+    Args:
+        rows: the first ones of the source.
+    """
+    if settings.category_list_separator != "auto":
+        return settings
+    return settings.model_copy(update={"category_list_separator": between_categories(category_texts(rows, settings), settings)})
+
+
+def category_texts(raw: pa.Table, settings: CatalogSettings) -> list[str]:
+    """Category paths of a source's rows where they are text; none where they are anything else."""
+    name = settings.columns.get("category_path", "category_path")
+    if name not in raw.column_names:
+        return []
+    values = plain(raw[name].combine_chunks())
+    if not is_text(values.type):
+        return []
+    return [text for value in values.to_pylist() if (text := value.decode("utf-8", "replace") if isinstance(value, bytes) else value)]
+
+
+def normalise(raw: pa.Table, settings: CatalogSettings, place: Callable[[int], str]) -> ConvertedRows:
     """Convert a source's rows to the catalog's columns. Other columns ride along under their own name.
 
     Args:
         raw: rows of a source. Text may be binary (CSV); a row with bytes that are not UTF-8 is rejected.
-        place: says where a row of `raw` stands in its source, for the reasons: `line 7 of products.csv`.
-
-    Returns:
-        The rows that can be used, in order, and those that cannot.
+        place: says where a row of `raw` stands in its source, for reasons and notes: `line 7 of products.csv`.
     """
     raw = _readable(_rename(raw, settings))
-    reasons: dict[int, str] = {}
+    found = Findings()
     columns: dict[str, pa.Array] = {}
-    for name in [*CATALOG_COLUMNS, *(name for name in raw.column_names if name not in CATALOG_COLUMNS)]:
+    for name in [*CATALOG_COLUMNS, *(name for name in raw.column_names if name not in (*CATALOG_COLUMNS, ORIGINAL))]:
         values = raw[name].combine_chunks() if name in raw.column_names else pa.nulls(len(raw))
-        columns[name] = _convert(name, values, settings, reasons)
+        columns[name] = _convert(name, values, settings, found)
     for name in REQUIRED:
-        missing = pc.fill_null(columns[name].is_null(), True)
-        for row in pc.indices_nonzero(missing).to_pylist():
+        for row in true_rows(columns[name].is_null()):
             blank = name in raw.column_names and raw[name][row].as_py() is not None
-            reasons.setdefault(row, f"{name} is blank" if blank else f"{name} is missing")
-    table = pa.table(columns)
-    if not reasons:
-        return table, []
-    bad = pa.array(sorted(reasons))
-    places = (place(i) for i in sorted(reasons))
-    stated = (f"{reasons[i]}, " if ":" in reasons[i] else f"{reasons[i]}: " for i in sorted(reasons))
-    rejected = [_rejected_row(row, reason + where) for row, reason, where in zip(raw.take(bad).to_pylist(), stated, places, strict=True)]
-    keep = pc.invert(pc.is_in(pa.array(range(len(table))), bad))
-    return table.filter(keep), rejected
+            found.reasons.setdefault(row, f"{name} is blank" if blank else f"{name} is missing")
+    originals = [row_json(found.originals[row]) if row in found.originals else None for row in range(len(raw))]
+    table = pa.table({**columns, ORIGINAL: pa.array(originals, pa.string())})
+    notes = {
+        note: Note(len(used), f"{used[min(used)]}, {place(min(used))}")
+        for note, rows in found.notes.items()
+        if (used := {row: cell for row, cell in rows.items() if row not in found.reasons})
+    }
+    bad = pa.array(sorted(found.reasons), pa.int64())
+    rejected = [
+        _rejected_row(row, f"{reason}{', ' if ':' in reason else ': '}{place(number)}")
+        for row, (number, reason) in zip(raw.take(bad).to_pylist(), sorted(found.reasons.items()), strict=True)
+    ]
+    respelled = [row for row, cells in found.originals.items() if "item_id" in cells and row not in found.reasons]
+    keep = pc.invert(pc.is_in(pa.array(range(len(table)), pa.int64()), bad))
+    return ConvertedRows(table.filter(keep), rejected, notes, table["item_id"].take(pa.array(respelled, pa.int64())).combine_chunks())
 
 
 def _rejected_row(row: dict[str, Any], reason: str) -> RejectedRow:
@@ -85,19 +159,21 @@ def _rejected_row(row: dict[str, Any], reason: str) -> RejectedRow:
 
 
 def _rename(raw: pa.Table, settings: CatalogSettings) -> pa.Table:
-    """Columns under the catalog's names. Where the settings take `title` from another column, a column called `title` is left out."""
-    catalog_name = {source_name: name for name, source_name in settings.columns.items()}
-    kept = [name for name in raw.column_names if name in catalog_name or name not in settings.columns]
-    return raw.select(kept).rename_columns([catalog_name.get(name, name) for name in kept])
+    """Columns under the catalog's names; a source's column may be mapped to several of them.
+
+    Where the settings take `title` from another column, a column called `title` is left out.
+    """
+    mapped = {name: raw[source] for name, source in settings.columns.items() if source in raw.column_names}
+    renamed = set(settings.columns.values()) - set(CATALOG_COLUMNS)
+    return pa.table({**mapped, **{name: raw[name] for name in raw.column_names if name not in settings.columns and name not in renamed}})
 
 
 def _readable(raw: pa.Table) -> pa.Table:
-    """Dictionaries decoded, and columns of text with invalid UTF-8 turned into bytes: Parquet calls them text without looking."""
+    """Columns in plain types, and text with invalid UTF-8 turned into bytes: Parquet calls it text without looking."""
     columns = {}
     for name in raw.column_names:
         values = raw[name].combine_chunks()
-        if pa.types.is_dictionary(values.type):
-            values = values.dictionary_decode()
+        values = plain(values) if name in CATALOG_COLUMNS else ride_along(values)
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             try:
                 values.validate(full=True)
@@ -107,97 +183,12 @@ def _readable(raw: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _convert(name: str, values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
-    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
-        values = _decode(name, values, reasons if name in CATALOG_COLUMNS else None)
-    if name in TEXTS:
-        return _text(name, values, reasons)
+def _convert(name: str, values: pa.Array, settings: CatalogSettings, found: Findings) -> pa.Array:
+    if name == "item_id":
+        return item_id_column(values, found)
+    values = decode(name, values, found.reasons if name in CATALOG_COLUMNS else None) if is_bytes(values.type) else values
     if name == "category_path":
-        return _category_path(values, settings, reasons)
+        return category_column(values, settings, found)
     if name == "price":
-        return _price(values, reasons)
-    return values
-
-
-def _decode(name: str, values: pa.Array, reasons: dict[int, str] | None) -> pa.Array:
-    """Bytes as text. Without `reasons`, a column that is no text stays as it is, such as an image that rides along."""
-    try:
-        return values.cast(pa.string())
-    except pa.ArrowInvalid:
-        if reasons is None:
-            return values
-        decoded: list[str | None] = []
-        for row, value in enumerate(values.to_pylist()):
-            try:
-                decoded.append(None if value is None else value.decode())
-            except UnicodeDecodeError:
-                reasons.setdefault(row, f"{name} is not UTF-8")
-                decoded.append(value.decode("utf-8", "replace"))
-        return pa.array(decoded, pa.string())
-
-
-def _text(name: str, values: pa.Array, reasons: dict[int, str]) -> pa.Array:
-    """Text without white space around it. Blank is null."""
-    if pa.types.is_nested(values.type):
-        for row in pc.indices_nonzero(values.is_valid()).to_pylist():
-            reasons.setdefault(row, f"{name} is a {_type_name(values.type)}, expected text")
-        return pa.nulls(len(values), pa.string())
-    trimmed = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
-
-
-def _category_path(values: pa.Array, settings: CatalogSettings, reasons: dict[int, str]) -> pa.Array:
-    """Names from root to leaf, without blank ones. A path without any name is null."""
-    problem = _category_type_problem(values.type, settings)
-    if problem:
-        for row in pc.indices_nonzero(values.is_valid()).to_pylist():
-            reasons.setdefault(row, problem)
-        return pa.nulls(len(values), CATALOG_COLUMNS["category_path"])
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        values = pc.split_pattern(values, settings.category_separator)
-    paths = [[clean for name in path if (clean := (name or "").strip())] if path else None for path in values.to_pylist()]
-    return pa.array([path or None for path in paths], CATALOG_COLUMNS["category_path"])
-
-
-def _category_type_problem(kind: pa.DataType, settings: CatalogSettings) -> str | None:
-    def is_text(part: pa.DataType) -> bool:
-        return pa.types.is_string(part) or pa.types.is_large_string(part) or pa.types.is_binary(part) or pa.types.is_large_binary(part)
-
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
-        return None
-    if is_text(kind):
-        if settings.category_separator:
-            return None
-        return (
-            "category_path is one string and no separator is declared; "
-            "add catalog.category_separator to the recipe, or --set 'catalog.category_separator=\" > \"'"
-        )
-    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and (is_text(kind.value_type) or pa.types.is_null(kind.value_type)):
-        return None
-    return f"category_path is a {_type_name(kind)}, expected a list of strings, or one string with catalog.category_separator declared"
-
-
-def _type_name(kind: pa.DataType) -> str:
-    """`list<string>` for Arrow's `list<item: string>`: where reasons are counted, a colon ends them."""
-    return re.sub(r"\w+: ", "", str(kind))
-
-
-def _price(values: pa.Array, reasons: dict[int, str]) -> pa.Array:
-    try:
-        return values.cast(pa.float64())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        prices: list[float | None] = []
-        for row, value in enumerate(values.to_pylist()):
-            prices.append(_number(value))
-            if prices[-1] is None and value is not None:
-                reasons.setdefault(row, f"price is not a number: {str(value)[:40]!r}")
-        return pa.array(prices, pa.float64())
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+        return price_column(values, found)
+    return text_column(name, values, found) if name in CATALOG_COLUMNS else values

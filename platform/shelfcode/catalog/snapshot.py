@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from shelfcode.catalog.schema import Note
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
@@ -31,6 +32,7 @@ class Snapshot(BaseModel):
         read, rejected: numbers of rows. `products` and `rejected` add up to `read`.
         rejected_folder: where rejected rows are kept, within the workspace.
         reasons: how often each reason rejected a row.
+        notes: what was changed in rows that are used, such as HTML that was taken out; the cells as they were are in ORIGINAL.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +45,7 @@ class Snapshot(BaseModel):
     rejected_folder: str
     reasons: dict[str, int]
     parts: tuple[SnapshotPart, ...]
+    notes: dict[str, Note] = {}
 
     @property
     def products(self) -> int:

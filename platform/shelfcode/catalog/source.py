@@ -83,11 +83,21 @@ def source_schema(files: list[SourceFile]) -> tuple[str, pa.Schema]:
     Raises:
         ShelfcodeError: no file can be read.
     """
+    url, rows = first_rows(files)
+    return url, rows.schema
+
+
+def first_rows(files: list[SourceFile]) -> tuple[str, pa.Table]:
+    """The first rows of the first file that can be read, and its URL.
+
+    Raises:
+        ShelfcodeError: no file can be read.
+    """
     problems = []
     for file in files:
         for batch in islice(read_file(file), 1):
             if batch.table.num_columns:
-                return file.url, batch.table.schema
+                return file.url, batch.table
             problems += [row.reason for row in batch.unreadable]
     listed = "; ".join(problems[:3])
     raise ShelfcodeError(f"the catalog is empty: no row could be read from {files[0].url}" + (f" ({listed})" if listed else ""))
@@ -226,6 +236,8 @@ def _is_name_list(value: Any) -> bool:
 
 
 def _as_text(value: Any) -> str | None:
+    if isinstance(value, float) and (value != value or (value.is_integer() and abs(value) <= 2**53)):
+        return None if value != value else str(int(value))  # NaN is a gap, and 17.0 in one row is 17 in another
     return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

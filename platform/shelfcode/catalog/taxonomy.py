@@ -5,6 +5,7 @@ The root above the first names does not count as an ancestor: two products whose
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from shelfcode.catalog.category_paths import name_key
 
 NO_LEAF = -1
 """Leaf of a product without a category path. Such a product takes part in no contrastive pair."""
@@ -49,9 +52,9 @@ class Taxonomy:
         return replace(self, leaf_of_N=self.leaf_of_N[positions_M])
 
     def without_leaves(self, names: Collection[str]) -> "Taxonomy":
-        """The same tree, in which a path that ends in one of `names`, in upper or lower case, says nothing about a product."""
-        ignored = {name.casefold().strip() for name in names}
-        says_P = np.array([path[-1].casefold().strip() not in ignored for path in self.paths])
+        """The same tree, in which a path that ends in one of `names`, as names are compared, says nothing about a product."""
+        ignored = set(map(name_key, names))
+        says_P = np.array([name_key(path[-1]) not in ignored for path in self.paths])
         kept_N = (self.leaf_of_N != NO_LEAF) & says_P[self.leaf_of_N]
         return replace(self, leaf_of_N=np.where(kept_N, self.leaf_of_N, NO_LEAF).astype(np.int32))
 
@@ -96,6 +99,7 @@ def build_taxonomy(leaf_of_N: NDArray[np.integer], paths: Sequence[Sequence[str]
 def taxonomy_from_batches(category_paths: Iterable[pa.ListArray]) -> Taxonomy:
     """The taxonomy of a catalog that streams by in batches of category paths; null or empty means no path.
 
+    Names that differ only in case, white space or unseen characters are one category, shown as most products spell it.
     Holds only the distinct paths and one int32 per product.
     """
     number_of: dict[str, int] = {}
@@ -105,8 +109,28 @@ def taxonomy_from_batches(category_paths: Iterable[pa.ListArray]) -> Taxonomy:
         numbers = [number_of.setdefault(path, len(number_of)) if path else NO_LEAF for path in joined.dictionary.to_pylist()]
         index = joined.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
         leaves.append(np.array([*numbers, NO_LEAF], dtype=np.int32)[index])
-    leaf_of_N = np.concatenate(leaves) if leaves else np.empty(0, dtype=np.int32)
-    return build_taxonomy(leaf_of_N, [path.split(_JOINT) for path in number_of])
+    spelling_of_N = np.concatenate(leaves) if leaves else np.empty(0, dtype=np.int32)
+    products_S = np.bincount(spelling_of_N[spelling_of_N != NO_LEAF], minlength=len(number_of))
+    leaf_of_S, paths = _one_spelling([path.split(_JOINT) for path in number_of], products_S)
+    return build_taxonomy(np.append(leaf_of_S, np.int32(NO_LEAF))[spelling_of_N], paths)
+
+
+def _one_spelling(paths: Sequence[Sequence[str]], products_S: NDArray[np.integer]) -> tuple[NDArray[np.int32], list[tuple[str, ...]]]:
+    """Paths without those that are only spelled otherwise: the place of each among the remaining ones, and these.
+
+    A category is spelled as most of the products in it and below it do; of equally frequent spellings the first in the alphabet counts.
+    """
+    spelled: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
+    keys = []
+    for path, products in zip(paths, products_S.tolist(), strict=True):
+        key = tuple(map(name_key, path))
+        keys.append(key)
+        for depth, name in enumerate(path, start=1):
+            spelled[key[:depth]][name] += products
+    shown = {key: min(names, key=lambda name: (-names[name], name)) for key, names in spelled.items()}
+    leaf_of = {key: leaf for leaf, key in enumerate(dict.fromkeys(keys))}
+    merged = [tuple(shown[key[:depth]] for depth in range(1, len(key) + 1)) for key in leaf_of]
+    return np.array([leaf_of[key] for key in keys], dtype=np.int32), merged
 
 
 def taxonomy_from_paths(paths: Sequence[Sequence[str] | None]) -> Taxonomy:

@@ -17,6 +17,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from shelfcode.attributes.prompt import text_hashes
+from shelfcode.catalog.schema import ORIGINAL
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
@@ -25,7 +26,7 @@ from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 ROWS_PER_BATCH = 2**16
-NOT_STORED = ("description",)
+NOT_STORED = ("description", ORIGINAL)
 """Columns of a catalog that stay out: they are long, and nobody looks them up."""
 NOT_ATTRIBUTES = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
 """Columns of an attributes table that are no attributes."""

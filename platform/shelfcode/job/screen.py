@@ -212,9 +212,11 @@ def show_attributes(workspace: Workspace, extracted: ExtractedCatalog) -> None:
 
 
 def show_rejected(workspace: Workspace, snapshot: Snapshot, run: str) -> None:
-    """Why rows were rejected, and where they are kept; nothing when none was."""
+    """What was changed in the rows that are used, why others were rejected, and where these are kept; nothing where there is none."""
     if _view.hushed:
         return
+    for note, of in snapshot.notes.items():
+        console.print(f"[bold yellow]changed[/] {of.rows:,} x {escape(note)}, such as {escape(of.example)}", soft_wrap=True)
     for reason, count in snapshot.reasons.items():
         console.print(f"[bold yellow]rejected[/] {count:,} x {escape(reason)}", soft_wrap=True)
     for folder in dict.fromkeys((snapshot.rejected_folder, f"rejected/{run}")):
