@@ -148,7 +148,7 @@ def test_incomplete_rows_are_left_out_and_listed(tmp_path):
     }  # fmt: skip
     first = judgments.rejected[0]
     assert (first.item_id, first.stage, first.row) == ("p0", "judgments", {"query": None, "item_id": "p0", "label": "E"})
-    assert first.reason == f"query is missing, blank or not UTF-8: near row 24 of file://{tmp_path}/j.parquet"
+    assert first.reason == f"query is missing, blank or not UTF-8: row 25 of {tmp_path}/j.parquet"
     assert rejected_table(judgments.rejected)["reason"].to_pylist() == [row.reason for row in judgments.rejected]
 
 
@@ -237,8 +237,7 @@ def test_an_unknown_label_is_named_with_its_row(tmp_path):
             read(tmp_path, [("tea", "p0", "E"), ("tea", "p1", label)])
         message = str(refused.value)
         assert message.startswith(
-            f"--judgments {tmp_path}/j.parquet: file://{tmp_path}/j.parquet, near row 25 (query 'tea', item_id 'p1'): "
-            f"unknown label {label!r}."
+            f"--judgments {tmp_path}/j.parquet: row 26 of {tmp_path}/j.parquet (query 'tea', item_id 'p1'): unknown label {label!r}."
         )
         assert "E, S, C, I, or Exact, Substitute, Complement, Irrelevant" in message
 
@@ -253,8 +252,8 @@ def test_a_missing_column_is_named_with_those_there(tmp_path):
 def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ShelfcodeError, match=r"^--judgments .*nowhere: there is nothing there"):
         read_judgments(str(tmp_path / "nowhere"), CATALOG)
-    (tmp_path / "notes.txt").write_text("tea")
-    with pytest.raises(ShelfcodeError, match=r"^--judgments .*: none of the 1 files ends in .parquet"):
+    (tmp_path / "notes.docx").write_bytes(b"tea")
+    with pytest.raises(ShelfcodeError, match=r"^--judgments .*: 1 of its files cannot be read"):
         read_judgments(str(tmp_path), CATALOG)
     with pytest.raises(ShelfcodeError, match=r"^--test .*nowhere: there is nothing there"):
         read_judgments(str(tmp_path / "nowhere"), CATALOG, flag="--test")

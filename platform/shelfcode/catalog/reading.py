@@ -6,21 +6,27 @@ To find these, the caller holds 64 bits per product. It never holds the catalog.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from shelfcode.catalog.formats.text_stream import encoding_hint
 from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
+from shelfcode.catalog.ride_along import columns_as_text, mixed_columns
+from shelfcode.catalog.rows import first_rows, read_file
 from shelfcode.catalog.schema import CATALOG_COLUMNS, CONVERSION, ORIGINAL, Note, check_columns, normalise, resolved
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
-from shelfcode.catalog.source import RowBatch, SourceFile, first_rows, list_source, read_file, source_digest
+from shelfcode.catalog.source import list_source, source_digest
+from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
-from shelfcode.keys import Keys, index_keys, item_keys
+from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys
 from shelfcode.parts import part_name, part_path
 from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
@@ -48,6 +54,8 @@ class StoredBatch:
         notes: what was changed in usable rows.
         item_keys_N: of the usable rows.
         respelled_M: keys of item_ids that are spelled otherwise in the source.
+        schema: of the part.
+        broken: where the file is damaged or its rows were miscounted, and how; such a catalog is refused.
     """
 
     path: str
@@ -58,7 +66,12 @@ class StoredBatch:
     notes: dict[str, Note]
     item_keys_N: Keys
     respelled_M: Keys
+    schema: pa.Schema
+    broken: str | None = None
 
+
+PARTS_AT_ONCE = 8
+"""How many parts are written again side by side."""
 
 StoreFiles = Callable[[list[SourceFile], SnapshotDraft], Iterator[StoredBatch]]
 """Stores all files of a source, in any order."""
@@ -70,26 +83,44 @@ def store_files(files: list[SourceFile], draft: SnapshotDraft) -> Iterator[Store
         yield from store_file(file, number, draft)
 
 
+def check_catalog(source: str, settings: CatalogSettings) -> list[SourceFile]:
+    """The files of a catalog, if they are there and the first has the columns that the settings name; of it, the beginning is read.
+
+    Raises:
+        ShelfcodeError: nothing to read, a file of a format that is not read, or a column is missing or of a type that cannot be read.
+    """
+    files = list_source(source)
+    url, head = first_rows(files, settings)
+    check_columns(head.schema, settings, url, head)
+    return files
+
+
 def read_catalog(
     source: str, settings: CatalogSettings, workspace: Workspace, run: str, progress: Progress, store: StoreFiles = store_files
 ) -> Snapshot:
     """Read a catalog into the workspace, unless the same files were read before.
 
     Raises:
-        ShelfcodeError: nothing to read, a column is missing or of a type that cannot be read, or no row is usable.
+        ShelfcodeError: nothing to read, a file cannot be read whole, a column is missing or of a type that cannot be read, or no row is
+            usable.
     """
     files = list_source(source)
     folder = f"catalog/{source_digest(files, f'{CONVERSION} {settings.model_dump_json()}')}"
     if known := load_snapshot(workspace, folder):
         progress(known.read)
         return known
-    url, head = first_rows(files)
+    url, head = first_rows(files, settings)
     check_columns(head.schema, settings, url, head)
     batches, reasons, content = [], Counter[str](), 0
     for batch in store(files, SnapshotDraft(workspace, resolved(settings, head), folder, run)):
         progress(batch.rows + batch.rejected)
         reasons.update(batch.reasons)
         content = (content + batch.content) % 2**128
+        if batch.broken:
+            raise ShelfcodeError(
+                f"{batch.broken.rstrip('.')}. How many rows are lost, nobody knows, so nothing was published. "
+                "Get the file again, or take it out of --catalog"
+            )
         batches += [batch] if batch.rows else []
     read = sum(batch.rows for batch in batches) + sum(reasons.values())
     if not batches:
@@ -112,23 +143,36 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
 
     Parts are named by the number of the file and of the batch in it, so work that is done again writes the same files again.
     """
-    for batch_number, batch in enumerate(read_file(file)):
+    for batch_number, batch in enumerate(read_file(file, settings=draft.settings)):
         name = f"{number:06d}-{batch_number:06d}"
         converted = normalise(batch.table, draft.settings, partial(_place, file, batch))
-        table, rejected = converted.table, [*batch.unreadable, *converted.rejected]
+        table, rejected = converted.table, [*batch.unreadable, *_with_hint(converted.rejected, batch, draft.settings)]
         write_rejected(draft.workspace, draft.run, f"catalog-{name}", rejected)
         path = part_path(draft.folder, name)
         if len(table):
             draft.workspace.write_table(path, table)
         keys_N = item_keys(table["item_id"]) if len(table) else np.empty(0, np.uint64)
+        broken = next((row.reason for row in batch.unreadable if row.reason.startswith(UNREADABLE_FILE)), None)
+        if len(table) + len(rejected) != len(batch.table) + len(batch.unreadable):
+            broken = f"{len(batch.table)} rows up to {_place(file, batch, -1)} became {len(table)} and {len(rejected)} rejected ones"
         yield StoredBatch(
             path=path, rows=len(table), rejected=len(rejected), content=_content(table), reasons=dict(count_reasons(rejected)),
-            notes=converted.notes, item_keys_N=keys_N, respelled_M=item_keys(converted.respelled),
+            notes=converted.notes, item_keys_N=keys_N, respelled_M=item_keys(converted.respelled), schema=table.schema, broken=broken,
         )  # fmt: skip
 
 
 def _place(file: SourceFile, batch: RowBatch, row: int) -> str:
-    return f"row {batch.first_row + row + 1} of {file.url}"
+    return file.place(int(batch.numbers_N[row]))
+
+
+def _with_hint(rejected: list[RejectedRow], batch: RowBatch, settings: CatalogSettings) -> list[RejectedRow]:
+    """Rows rejected for an encoding that nobody declared say which one it may be."""
+    problem = " is not UTF-8"
+    if settings.encoding or not any(problem in row.reason for row in rejected):
+        return rejected
+    texts = [column for column in batch.table.columns if pa.types.is_binary(column.type)]
+    hint = encoding_hint([cell for column in texts for cell in column.to_pylist() if cell and not cell.isascii()])
+    return [replace(row, reason=row.reason.replace(problem, problem + hint, 1)) for row in rejected]
 
 
 def _content(table: pa.Table) -> int:
@@ -148,29 +192,39 @@ def _together(batches: list[StoredBatch]) -> dict[str, Note]:
 
 
 def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: str, run: str) -> tuple[list[SnapshotPart], Counter[str]]:
-    """Reject every product whose item_id came before, and count why. Only parts with such a product are written again."""
-    respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
+    """Reject every product whose item_id came before, and count why.
+
+    Only parts with such a product are written again, and those with a column that is of another type elsewhere.
+    """
     keys_N = np.concatenate([batch.item_keys_N for batch in batches])
     first_N = np.zeros(len(keys_N), dtype=bool)
     first_N[np.unique(keys_N, return_index=True)[1]] = True
-    ends = np.cumsum([batch.rows for batch in batches])
-    kept, reasons = [], Counter[str]()
-    for batch, keep in zip(batches, np.split(first_N, ends[:-1]), strict=True):
-        if keep.all():
-            kept.append(SnapshotPart(path=batch.path, rows=batch.rows))
-            continue
-        table = workspace.read_table(batch.path)
-        later = table.filter(pa.array(~keep))
-        otherwise_N = respelled.get(item_keys(later["item_id"])) >= 0
-        rows = [_duplicate(row, otherwise) for row, otherwise in zip(later.to_pylist(), otherwise_N.tolist(), strict=True)]
-        reasons.update(count_reasons(rows))
-        name = part_name(batch.path)
-        write_rejected(workspace, run, f"duplicate-{name}", rows)
-        # Under another name, since a second job that reads the same files now would write the old one again, duplicates included.
-        path = part_path(folder, f"{name}-distinct")
-        workspace.write_table(path, table.filter(pa.array(keep)))
-        kept.append(SnapshotPart(path=path, rows=int(keep.sum())))
-    return kept, reasons
+    keeps = np.split(first_N, np.cumsum([batch.rows for batch in batches])[:-1])
+    respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
+    mixed = mixed_columns(batch.schema for batch in batches)
+    settle = partial(_settle, mixed=mixed, respelled=respelled, workspace=workspace, folder=folder, run=run)
+    with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
+        settled = list(pool.map(settle, batches, keeps))
+    return [part for part, _ in settled], sum((reasons for _, reasons in settled), Counter[str]())
+
+
+def _settle(
+    batch: StoredBatch, keep: NDArray[np.bool_], mixed: Sequence[str], respelled: KeyIndex, workspace: Workspace, folder: str, run: str
+) -> tuple[SnapshotPart, Counter[str]]:
+    """A part without the products that came before, and with the columns as text that are of another type elsewhere."""
+    as_text = [name for name in mixed if name in batch.schema.names and batch.schema.field(name).type != pa.string()]
+    if keep.all() and not as_text:
+        return SnapshotPart(path=batch.path, rows=batch.rows), Counter()
+    table = columns_as_text(workspace.read_table(batch.path), as_text)
+    later = table.filter(pa.array(~keep))
+    otherwise_N = respelled.get(item_keys(later["item_id"])) >= 0
+    rows = [_duplicate(row, otherwise) for row, otherwise in zip(later.to_pylist(), otherwise_N.tolist(), strict=True)]
+    name = part_name(batch.path)
+    write_rejected(workspace, run, f"duplicate-{name}", rows)
+    # Under another name, since a second job that reads the same files now would write the old one again, duplicates included.
+    path = part_path(folder, f"{name}-distinct")
+    workspace.write_table(path, table.filter(pa.array(keep)))
+    return SnapshotPart(path=path, rows=int(keep.sum())), count_reasons(rows)
 
 
 def _duplicate(row: dict[str, Any], respelled: bool) -> RejectedRow:

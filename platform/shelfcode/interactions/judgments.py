@@ -23,7 +23,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
-from shelfcode.catalog.source import RowBatch, SourceFile, list_source, read_file
+from shelfcode.catalog.rows import read_file
+from shelfcode.catalog.source import list_source
+from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import EXACT, KNOWN_LABELS, LABELS, label_places, trimmed
 from shelfcode.keys import Keys, index_keys, item_keys
@@ -184,7 +186,7 @@ def _read_rows(url: str) -> _Rows:
         checked = False
         for batch in read_file(file):
             for row in batch.unreadable:
-                if row.reason.startswith("file cannot be read:"):  # half of the judgments is not what was asked for
+                if row.reason.startswith(UNREADABLE_FILE):  # half of the judgments is not what was asked for
                     raise ShelfcodeError(row.reason)
                 rejected.append(replace(row, stage=STAGE))
             if not batch.table.num_columns:
@@ -196,7 +198,7 @@ def _read_rows(url: str) -> _Rows:
             reasons = _incomplete(rows)
             bad_R = pc.is_in(rows["row"], pa.array(list(reasons), pa.int64()))
             rejected += _rejected(rows.filter(bad_R), [reasons[row] for row in sorted(reasons)], files)
-            tables.append(_labelled(rows.filter(pc.invert(bad_R)), file.url))
+            tables.append(_labelled(rows.filter(pc.invert(bad_R)), file))
     return _Rows(pa.concat_tables(tables), rejected, files)
 
 
@@ -227,8 +229,8 @@ def _texts(batch: RowBatch, number: int, url: str) -> pa.Table:
         else pa.nulls(len(batch.table), pa.string())
         for name in _COLUMNS
     ]
-    row_R = np.arange(batch.first_row, batch.first_row + len(batch.table))
-    return pa.table([*columns, pa.nulls(len(row_R), pa.int8()), np.full(len(row_R), number, np.int32), row_R], schema=_ROWS)
+    count = len(batch.table)
+    return pa.table([*columns, pa.nulls(count, pa.int8()), np.full(count, number, np.int32), batch.numbers_N], schema=_ROWS)
 
 
 def _text(values: pa.Array, name: str, url: str) -> pa.Array:
@@ -261,7 +263,7 @@ def _incomplete(rows: pa.Table) -> dict[int, str]:
     return reasons
 
 
-def _labelled(rows: pa.Table, url: str) -> pa.Table:
+def _labelled(rows: pa.Table, file: SourceFile) -> pa.Table:
     """The rows with each label's place in LABELS.
 
     Raises:
@@ -271,8 +273,7 @@ def _labelled(rows: pa.Table, url: str) -> pa.Table:
     if (place_R < 0).any():
         row = rows.slice(int(np.argmax(place_R < 0)), 1).to_pylist()[0]
         raise ShelfcodeError(
-            f"{url}, near row {row['row']} (query {row['query']!r}, item_id {row['item_id']!r}): "
-            f"unknown label {row['label']!r}. {KNOWN_LABELS}"
+            f"{file.place(row['row'])} (query {row['query']!r}, item_id {row['item_id']!r}): unknown label {row['label']!r}. {KNOWN_LABELS}"
         )
     return rows.set_column(rows.schema.get_field_index("place"), "place", pa.array(place_R, pa.int8()))
 
@@ -280,9 +281,7 @@ def _labelled(rows: pa.Table, url: str) -> pa.Table:
 def _rejected(rows: pa.Table, reasons: Iterable[str], files: list[SourceFile]) -> list[RejectedRow]:
     """Rows of _ROWS as rejected ones, each with its reason and where it stands."""
     return [
-        RejectedRow(
-            row["item_id"], STAGE, f"{reason}: near row {row['row']} of {files[row['file']].url}", {name: row[name] for name in _COLUMNS}
-        )
+        RejectedRow(row["item_id"], STAGE, f"{reason}: {files[row['file']].place(row['row'])}", {name: row[name] for name in _COLUMNS})
         for row, reason in zip(rows.to_pylist(), reasons, strict=True)
     ]
 
