@@ -25,6 +25,8 @@ DENIED = "the credentials must be allowed to list, read, write and delete object
 WRONG_KEYS = "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN to credentials of this store"
 REGION = "set AWS_DEFAULT_REGION to the bucket's region, and AWS_ENDPOINT_URL, if it is set, to an endpoint of that region"
 
+NO_STORE = "there is no object store that answers: set AWS_ENDPOINT_URL to its address, or leave it out for Amazon's"
+
 REFUSALS = {
     "AccessDenied": f"access is denied: {DENIED}",
     "InvalidAccessKeyId": f"the store does not know the access key: {WRONG_KEYS}",
@@ -36,6 +38,7 @@ REFUSALS = {
     "AuthorizationHeaderMalformed": f"the requests are signed for another region: {REGION}",
     "NoSuchBucket": "there is no such bucket: create it, or give the name of another",
     "InvalidBucketName": "no bucket can have that name: give the name of another",
+    "SlowDown": "the store failed to answer, though it was asked again and again: start the same command again later",
     "NotImplemented": "the store does not know what it was asked for: use one that knows conditional writes (If-None-Match)",
 }
 """The codes of S3 for what a user can set right, and what to tell."""
@@ -45,7 +48,9 @@ SAME = {
     "ACCESS_DENIED": "AccessDenied", "INVALID_ACCESS_KEY_ID": "InvalidAccessKeyId", "INVALID_CLIENT_TOKEN_ID": "InvalidAccessKeyId",
     "SIGNATURE_DOES_NOT_MATCH": "SignatureDoesNotMatch", "TokenRefreshRequired": "ExpiredToken", "301": "PermanentRedirect",
     "TemporaryRedirect": "PermanentRedirect", "307": "PermanentRedirect", "IllegalLocationConstraintException": "PermanentRedirect",
-    "NO_SUCH_BUCKET": "NoSuchBucket", "501": "NotImplemented",
+    "NO_SUCH_BUCKET": "NoSuchBucket", "501": "NotImplemented", "InternalError": "SlowDown", "ServiceUnavailable": "SlowDown",
+    "500": "SlowDown", "502": "SlowDown", "503": "SlowDown", "504": "SlowDown", "SLOW_DOWN": "SlowDown", "INTERNAL_FAILURE": "SlowDown",
+    "SERVICE_UNAVAILABLE": "SlowDown", "NETWORK_CONNECTION": "SlowDown",
 }  # fmt: skip
 """Other names of the same: by status where an answer has no body, and by pyarrow."""
 
@@ -64,15 +69,19 @@ def check_store(url: str) -> None:
     fs.retries = 1
     bucket, _, prefix = path.partition("/")
     try:
-        fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        answer = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1)
     except PermissionError as error:
         if _code(error) not in ("AccessDenied", ""):  # whoever may not list may still read one file
             raise ShelfcodeError(f"{url}: {store_problem(error)}") from error
     except Exception as error:
-        if problem := store_problem(error):
+        problem = NO_STORE if _is_page(error) else store_problem(error)
+        if problem and problem != REFUSALS["SlowDown"]:  # a store that fails now and then gets its chance when work begins
             raise ShelfcodeError(f"{url}: {problem}") from error
-        if not isinstance(error, OSError):  # one that fails now and then gets its chance when work begins
+        if not isinstance(error, OSError):
             raise
+    else:
+        if "Name" not in answer:
+            raise ShelfcodeError(f"{url}: {NO_STORE}")
 
 
 def store_problem(error: BaseException) -> str | None:
@@ -85,7 +94,7 @@ def store_problem(error: BaseException) -> str | None:
         case boto.InvalidRegionError() | boto.NoRegionError():
             return f"{error}: {REGION}"
         case boto.ConnectionError() | boto.HTTPClientError() | ResponseParserError():
-            return f"the object store does not answer as one: {error}. Set AWS_ENDPOINT_URL to its address, or leave it out for Amazon's"
+            return f"{NO_STORE} ({error})"
         case ValueError() if "endpoint" in str(error).lower() and "invalid" in str(error).lower():
             return f"{error}: set AWS_ENDPOINT_URL to an address such as http://HOST:PORT, or leave it out for Amazon's"
     told = REFUSALS.get(_code(error))
@@ -110,6 +119,12 @@ def _code(error: BaseException) -> str:
         code = ""
     code = SAME.get(code, code)
     return code if code in REFUSALS else ""
+
+
+def _is_page(error: BaseException) -> bool:
+    """Whether a web page came where a list of objects should have; botocore calls that an error of the store."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return response.get("Error", {}).get("Code") == "500" and str(_header(error, "content-type")).startswith("text/html")
 
 
 def _header(error: BaseException, name: str) -> str | None:

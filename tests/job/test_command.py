@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from shelfcode.job.command import run_job
+from shelfcode.job.command import run_job, users_message
 
 LIBRARY = Path(__file__).parents[2] / "platform"
 
@@ -36,7 +36,7 @@ def test_a_gate_that_does_not_hold_fails_a_job_after_its_last_line(
 JOB = """
 import logging, os, sys
 from shelfcode.errors import ShelfcodeError
-from shelfcode.job.command import run_job
+from shelfcode.job.command import run_job, users_message
 from shelfcode.job.screen import say, say_result
 
 def main(end: str) -> dict:
@@ -101,3 +101,16 @@ def test_a_job_runs_where_no_log_can_be_made(tmp_path: Path) -> None:
     done, _ = run(tmp_path / "file", "well")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == '{"done": true}'
+
+
+def test_an_error_of_a_store_is_told_wherever_it_was_raised_with_the_addresses_given(tmp_path: Path) -> None:
+    denied = PermissionError("Access Denied")
+    told = "s3://shop/x: access is denied: the credentials must be allowed to list, read, write and delete objects there"
+    assert users_message(denied, ["s3://shop/x"]) == told
+    in_task = ray.exceptions.RayTaskError("read", "a traceback", denied)
+    assert users_message(in_task.as_instanceof_cause(), ["s3://shop/x"]) == told
+    locked = PermissionError(13, "Permission denied", "/locked")
+    assert users_message(locked) == "[Errno 13] Permission denied: '/locked': this user may not read or write there"
+    in_task = ray.exceptions.RayTaskError("read", "a traceback", locked)
+    assert users_message(in_task.as_instanceof_cause(), ["s3://shop/x"]) == users_message(locked)
+    assert users_message(KeyError("a bug"), ["s3://shop/x"]) is None

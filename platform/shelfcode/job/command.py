@@ -5,7 +5,7 @@ import errno
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +15,7 @@ import typer
 from shelfcode.errors import ShelfcodeError
 from shelfcode.job import screen
 from shelfcode.job.log import logged
+from shelfcode.store import is_s3
 from shelfcode.store_errors import check_store, store_problem
 
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Show long tables, and what libraries print, which otherwise goes to a log.")]
@@ -60,7 +61,7 @@ def _finished(main: Callable[..., dict[str, Any]], flags: dict[str, Any]) -> dic
                 check_store(value)
         return main(**flags)
     except Exception as error:
-        message = users_message(error)
+        message = users_message(error, [value for value in flags.values() if isinstance(value, str) and is_s3(value)])
         if message is None:
             screen.say_log()
             raise
@@ -76,8 +77,12 @@ def _own_streams() -> bool:
     return sys.stdout is sys.__stdout__ and sys.stderr is sys.__stderr__
 
 
-def users_message(error: BaseException) -> str | None:
-    """What to tell the user of an error, wherever in Ray it was raised; None for a bug."""
+def users_message(error: BaseException, stores: Sequence[str] = ()) -> str | None:
+    """What to tell the user of an error, wherever in Ray it was raised; None for a bug.
+
+    Args:
+        stores: addresses in object stores that the job was given.
+    """
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -85,14 +90,19 @@ def users_message(error: BaseException) -> str | None:
         if cause is None or id(cause) in seen:
             continue
         seen.add(id(cause))
-        if isinstance(cause, ShelfcodeError) and not isinstance(cause, ray.exceptions.RayError):
-            return str(cause)
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
-            return f"the disk is full ({cause}). Free some room and start the same command again: it goes on where it stopped"
-        if isinstance(cause, PermissionError) and cause.filename is not None:
-            return f"{cause}: this user may not read or write there"
-        if problem := store_problem(cause):
-            return problem
+        if not isinstance(cause, ray.exceptions.RayError) and (message := _message(cause, stores)):  # Ray's hold the error itself
+            return message
         pending += [getattr(cause, "cause", None), cause.__cause__, cause.__context__]
         pending += list((getattr(cause, "worker_failures", None) or {}).values())
     return None
+
+
+def _message(error: BaseException, stores: Sequence[str]) -> str | None:
+    if isinstance(error, ShelfcodeError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"the disk is full ({error}). Free some room and start the same command again: it goes on where it stopped"
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return f"{error}: this user may not read or write there"
+    problem = store_problem(error)
+    return problem and ": ".join(filter(None, [" or ".join(stores), problem]))
