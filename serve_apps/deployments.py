@@ -40,7 +40,8 @@ class FlavorDeployment:
 
         serving = settings.flavors.get(flavor, FlavorServingSettings())
         kept = settings.index.releases_kept + len(named_releases(settings, flavor))
-        self.encoder = FlavorEncoder(Workspace(workspace), serving.set, kept)
+        overrides = serving.set if serving.gpus else [*serving.set, "encoder.device=cpu"]  # whatever the release was trained on
+        self.encoder = FlavorEncoder(Workspace(workspace), overrides, kept)
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")  # one: encoders use all their cores for one batch
         self.calls: Coalescer[Call] = Coalescer(self._encode, serving.tokens_per_batch, _tokens)
         self.batch_size = metrics.Histogram(
@@ -148,7 +149,8 @@ class ExtractorDeployment:
         from shelfcode.serving.api.online_extraction import OnlineExtractor
 
         extractor = settings.online_extraction.extractor or _released_extractor(Workspace(workspace), settings.flavor_names)
-        self.extractor = OnlineExtractor(extractor)
+        reserved = {"gpus_per_replica": settings.online_extraction.gpus}  # here, whatever it was for a whole catalog
+        self.extractor = OnlineExtractor(extractor.model_copy(update=reserved))
 
     async def extract(self, products: list[ProductInput]) -> list[dict[str, Any] | None]:
         """Columns of an attributes table for each product; None where the model gave no usable answer."""

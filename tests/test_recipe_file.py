@@ -7,7 +7,7 @@ import pytest
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.recipe_file import apply_overrides, load_recipe
+from shelfcode.recipe_file import apply_overrides, leaves_hardware_open, load_recipe
 
 FLAVORS = Path(__file__).parents[1] / "jobs" / "flavors"
 
@@ -56,6 +56,14 @@ def test_hardware_is_what_was_asked_for_and_else_what_is_there(both: str, gpu: b
     assert recipe.encoder.model == {"gpu": "acme/large", "cpu": "package:small"}[wanted]
     assert recipe.encoder.dimensions == {"gpu": 512, "cpu": None}[wanted]
     assert recipe.encoder.gpus_per_actor == {"gpu": 0.5, "cpu": 0}[wanted]
+
+
+def test_hardware_is_open_until_somebody_says_it(both: str, tmp_path: Path) -> None:
+    assert leaves_hardware_open(both, FLAVORS)
+    assert leaves_hardware_open(both, FLAVORS, ["hardware=auto"])
+    assert not leaves_hardware_open(both, FLAVORS, ["hardware=cpu"])
+    (tmp_path / "told.yaml").write_text(WITH_BOTH + "hardware: gpu\n")
+    assert not leaves_hardware_open(str(tmp_path / "told.yaml"), FLAVORS)
 
 
 @pytest.mark.parametrize("gpu", [True, False])

@@ -114,6 +114,15 @@ def published_path(kind: ModelKind, model: str, workspace: Workspace | None) -> 
     return workspace.path(relative) if workspace.is_local else str(_fetched(workspace, relative, kind.what))
 
 
+def published_folder(kind: ModelKind, model: str, workspace: Workspace) -> str:
+    """Folder within the workspace of the version that a `workspace:` name stands for.
+
+    Raises:
+        ShelfcodeError: as `pinned`.
+    """
+    return "/".join(_folder_and_version(kind, model, workspace))
+
+
 def _folder_and_version(kind: ModelKind, model: str, workspace: Workspace) -> tuple[str, str]:
     named = re.fullmatch(rf"{WORKSPACE}{kind.folder}/({NAME.pattern})(?:@(current|v\d{{4,}}))?", model)
     if named is None:

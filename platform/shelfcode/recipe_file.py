@@ -35,11 +35,20 @@ def load_recipe(flavor: str, folder: Path, overrides: Sequence[str] = (), gpu: b
     for override in overrides:
         if override.startswith("without_gpu"):
             raise ShelfcodeError(f"--set {override}: set the field itself, which wins over without_gpu")
-    hardware = apply_overrides(written, overrides).get("hardware", "auto")
+    hardware = _hardware(written, overrides)
     if hardware == "auto":
         hardware = "gpu" if gpu else "cpu"
     fields = apply_overrides(without_gpu if hardware == "cpu" else written, overrides)
     return validate_recipe({**fields, "hardware": hardware, "without_gpu": {}}, str(path))
+
+
+def leaves_hardware_open(flavor: str, folder: Path, overrides: Sequence[str] = ()) -> bool:
+    """Whether what the cluster has at the moment, and nobody's word, decides on the hardware of a recipe. Raises as `load_recipe`."""
+    return _hardware(read_yaml(named_file("--flavor", flavor, folder)), overrides) == "auto"
+
+
+def _hardware(written: dict[str, Any], overrides: Sequence[str]) -> str:
+    return str(apply_overrides(written, overrides).get("hardware", "auto"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
+from shelfcode.hardware import reserved_device, torch_device
 from shelfcode.optimisation import Worker
 from shelfcode.workspace import Workspace
 
@@ -70,12 +71,18 @@ def fit_in_ray(
     Raises:
         ray.train.TrainingFailedError: workers failed more often than max_failures.
     """
-    threads, resources = settings.cpus_per_worker, {"CPU": float(settings.cpus_per_worker)}
+    threads, resources, reserved = (
+        settings.cpus_per_worker,
+        {"CPU": float(settings.cpus_per_worker)},
+        reserved_device(int(settings.use_gpu)),
+    )
 
     def train_here() -> None:
         context = ray.train.get_context()
         torch.set_num_threads(threads)
-        train(Worker(context.get_world_rank(), context.get_world_size(), get_device()))
+        device = torch_device(reserved, "training.use_gpu")
+        device = get_device() if reserved == "cuda" else device  # of a node with several GPUs, the worker's own
+        train(Worker(context.get_world_rank(), context.get_world_size(), device))
 
     trainer = TorchTrainer(
         train_here,

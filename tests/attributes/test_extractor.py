@@ -27,7 +27,8 @@ def test_a_name_says_which_model_it_is() -> None:
 
 
 CHANGES: list[dict[str, Any]] = [
-    {"model": "google/gemma-3-4b-it"}, {"model": "elsewhere/Qwen3-4B-Instruct-2507"}, {"revision": "v2"}, {"dtype": "float32"},
+    {"model": "google/gemma-3-4b-it"}, {"model": "elsewhere/Qwen3-4B-Instruct-2507"}, {"revision": "v2"}, {"dtype": "float16"},
+    {"gpus_per_replica": 1},  # which is in bfloat16
     {"max_input_tokens": 100}, {"max_output_tokens": 100}, {"retry_output_tokens": 1000},
     {"attributes": {"meal": MEAL}}, {"attributes": {"food": MEAL}}, {"attributes": {"meal": MEAL, "mood": MOOD}},
     {"attributes": {"mood": MOOD, "meal": MEAL}},  # the LLM is told of them in this order
@@ -51,7 +52,7 @@ def test_another_version_of_the_prompt_is_another_extractor() -> None:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"gpus_per_replica": 2, "tensor_parallel": 2}, {"cpus_per_replica": 4}, {"replicas_min": 2, "replicas_max": 4},
+        {"dtype": "float32"}, {"gpus_per_replica": 1, "dtype": "float32"}, {"cpus_per_replica": 4}, {"replicas_min": 2, "replicas_max": 4},
         {"rows_per_batch": 7}, {"batches_at_once": 2}, {"environment": {"VLLM_CPU_KVCACHE_SPACE": "4"}},
         {"engine_arguments": {"gpu_memory_utilization": 0.5, "max_num_seqs": 7, "max_num_batched_tokens": 4096}},
     ],

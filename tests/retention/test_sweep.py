@@ -189,3 +189,23 @@ def test_a_damaged_manifest_stops_the_sweep(shelf: Shelf) -> None:
     shelf.workspace.write_bytes(f"{first.folder}/manifest.json", b"{")
     with pytest.raises(ShelfcodeError, match=r"v0001/manifest\.json is damaged"):
         plan(shelf.workspace)
+
+
+def test_a_model_in_int8_stays_with_the_releases_that_were_made_with_it(shelf: Shelf) -> None:
+    """The files that point to a model go before it, so that none points to half a model."""
+    manifest = shelf.publish_small(shelf.workspace)
+    recipe = manifest.recipe | {"encoder": {**manifest.recipe["encoder"], "int8_model": "00aa"}}
+    shelf.workspace.write_json(f"{manifest.folder}/manifest.json", manifest.model_dump(mode="json") | {"recipe": recipe})
+    for digest, source in (("00aa", "05"), ("00bb", "06")):
+        for name in ("model.xml", "model.bin", "manifest.json"):
+            shelf.workspace.write_bytes(f"models/int8/{digest}/{name}", b"x")
+        shelf.workspace.write_json(f"models/int8/{source}.json", {"digest": digest})
+    shelf.workspace.write_bytes("models/int8/00aa/.model.bin.0123abcd", b"half")
+    reason = "a model in int8 that no release uses"
+    removals = [removal for removal in plan(shelf.workspace) if removal.path.startswith("models")]
+    assert [(removal.path, removal.reason, removal.files) for removal in removals] == [
+        ("models/int8/06.json", reason, 1), ("models/int8/00bb", reason, 3),
+        ("models/int8/00aa/.model.bin.0123abcd", "left by a process that was killed", 1),
+    ]  # fmt: skip
+    sweep(shelf.workspace, removals)
+    assert shelf.workspace.names("models/int8") == ["00aa", "05.json"]

@@ -1,7 +1,6 @@
 """Text -> embedding: a sentence-transformers model, fed by token budget. Plain class, no Ray."""
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfcode.embedding.prompts import prompts
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import torch_device
+from shelfcode.model_folder import check_model_folder
 from shelfcode.model_source import content_digest, readable_name, telling_arguments
 from shelfcode.workspace import Workspace
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     import torch
     from sentence_transformers import SentenceTransformer
 
-E5 = re.compile(r"(^|[-/])e5-(small|base|large)(?!.*instruct)")
 INT8_VECTORS = 1
 """Hashed into the name of embeddings made in int8. Raise it with whatever changes them: calibration texts, settings, versions of NNCF."""
 
@@ -54,17 +55,15 @@ class Encoder:
         import torch  # seconds to import: only the actors that embed pay for it, not every task that handles a text
 
         torch.set_num_threads(settings.cpus_per_actor)
-        int8 = settings.chosen_backend == "int8"  # by the recipe alone: an actor that finds a GPU must not give other vectors
-        device = settings.device if settings.device != "auto" else ("cuda" if torch.cuda.is_available() and not int8 else "cpu")
-        dtype = settings.dtype if settings.dtype != "auto" else ("bfloat16" if device == "cuda" else "float32")
+        device = torch_device(settings.chosen_device, "encoder.gpus_per_actor")
         path = encoder_path(settings.model, workspace)
-        self.model = load_model(settings, path, device, getattr(torch, dtype))
+        self.model = load_model(settings, path, device, getattr(torch, settings.chosen_dtype))
         limit_tokens(self.model, settings.max_tokens)
         self.prompt, self.query_prompt = prompts(settings, self.model)
-        if int8:
+        if settings.chosen_backend == "int8":
             from shelfcode.embedding.int8 import run_in_int8
 
-            run_in_int8(self.model, settings, path, self.prompt)
+            run_in_int8(self.model, settings, workspace, self.prompt)
         self.tokens_per_batch = settings.tokens_per_batch
         width = self.model.get_embedding_dimension()
         if settings.dimensions and width and width < settings.dimensions:
@@ -96,20 +95,21 @@ def load_encoder(settings: EncoderSettings, workspace: Workspace | None = None) 
     return Encoder(settings, workspace)
 
 
-def load_model(settings: EncoderSettings, path: str, device: str, dtype: "torch.dtype") -> "SentenceTransformer":
+def load_model(settings: EncoderSettings, path: str, device: "torch.device", dtype: "torch.dtype") -> "SentenceTransformer":
     """The model of a folder or hub name, in torch.
 
     Raises:
-        ShelfcodeError: it cannot be found or loaded.
+        ShelfcodeError: it cannot be found or loaded, or its folder is not whole.
     """
     from sentence_transformers import SentenceTransformer
 
+    check_model_folder("encoder.model", settings.model, path)
     try:
         model = SentenceTransformer(
-            path, device=device, revision=settings.revision, truncate_dim=settings.dimensions, model_kwargs={"dtype": dtype}
+            path, device=str(device), revision=settings.revision, truncate_dim=settings.dimensions, model_kwargs={"dtype": dtype}
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # the libraries raise kinds of their own for each way in which a model can be damaged
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ShelfcodeError(
             f"encoder.model {settings.model!r} cannot be loaded: {reason}. Give a folder, a name on the model hub, or package:NAME"
         ) from error
@@ -120,12 +120,6 @@ def limit_tokens(model: "SentenceTransformer", max_tokens: int) -> None:
     """Cut texts at so many tokens, or where the model itself cuts them if that is earlier."""
     limit = model.max_seq_length
     model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
-
-
-def prompts(settings: EncoderSettings, model: "SentenceTransformer") -> tuple[str, str]:
-    """What stands before every text of a product, and before every query."""
-    known = {name: text or "" for name, text in model.prompts.items()}
-    return document_prompt(settings, known), query_prompt(settings, known)
 
 
 def embed_texts(model: "SentenceTransformer", texts: Sequence[str], prompt: str, tokens_per_batch: int) -> NDArray[np.float32]:
@@ -180,35 +174,21 @@ def token_batches(token_counts: Sequence[int], budget: int) -> Iterator[list[int
         yield group
 
 
-def document_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
-    """What stands before every text: the recipe's own, else the model's document prompt, else none."""
-    if settings.prompt != "auto":
-        return settings.prompt
-    return _known_prompt(known, ("document", "passage", "Retrieval-document")) or ("passage: " if E5.search(settings.model.lower()) else "")
-
-
-def query_prompt(settings: EncoderSettings, known: dict[str, str]) -> str:
-    """What stands before every query: the recipe's own, else the model's query prompt, else none."""
-    if settings.query_prompt != "auto":
-        return settings.query_prompt
-    return _known_prompt(known, ("query", "Retrieval-query")) or ("query: " if E5.search(settings.model.lower()) else "")
-
-
-def _known_prompt(known: dict[str, str], names: Sequence[str]) -> str:
-    return next((known[name] for name in names if known.get(name)), "")
-
-
 def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
-    """Name of the folder for embeddings: readable, and different whenever the vectors would be. A model's folder counts by its content."""
+    """Name of the folder for embeddings: readable, and different whenever the vectors would be.
+
+    It depends on the settings alone, and on no hardware that one actor finds and another does not. A model's folder counts by its content.
+    """
     folder = Path(encoder.model)
     model = content_digest(folder) if folder.is_dir() else encoder.model
-    backend = f"int8 {INT8_VECTORS}" if encoder.chosen_backend == "int8" else encoder.chosen_backend
+    int8 = encoder.chosen_backend == "int8"
+    precision = "int8" if int8 else encoder.chosen_dtype
     parts = (
-        model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), backend, encoder.dtype,
-        encoder.prompt, encoder.dimensions, encoder.max_tokens, view.kind, view.columns if view.kind == "raw" else None,
-        view.max_characters,
+        model, encoder.revision, encoder.engine, telling_arguments(encoder.engine_arguments), precision,
+        (INT8_VECTORS, encoder.int8_model) if int8 else None, encoder.prompt, encoder.dimensions, encoder.max_tokens, view.kind,
+        view.columns if view.kind == "raw" else None, view.max_characters,
     )  # fmt: skip
-    return f"{readable_name(encoder.model)}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
+    return f"{readable_name(encoder.model)}-{view.kind}-{precision}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
 
 
 def embeddings_folder(recipe: Recipe) -> str:

@@ -1,12 +1,11 @@
 """The transformer of an encoder in int8, run by OpenVINO: for CPUs, where it is more than twice as fast as torch. Plain, no Ray.
 
 Only the transformer of a sentence-transformers model is replaced; its tokenizer, its pooling and whatever follows stay. Weights and
-activations are quantised once per node, after training, and kept on the node's disk. The ranges of the activations come from fixed texts
-and never from the catalog that is embedded: so every node makes the same model, and a product keeps its vector when the catalog around it
-changes.
+activations are quantised once, after training, and the workspace keeps the result (int8_models.py): another kind of CPU might make another
+model of them. The ranges of the activations come from fixed texts and never from the catalog that is embedded: so a product keeps its
+vector when the catalog around it changes.
 """
 
-import hashlib
 import io
 import logging
 import shutil
@@ -14,7 +13,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,25 +21,21 @@ import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
+from shelfcode.embedding.int8_models import ADVICE, built_folder, calibration_texts, digest_of, fetch_model, int8_source, place
+from shelfcode.embedding.prompts import document_prompt
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.model_source import content_digest
-from shelfcode.scratch import scratch_folder
+from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-CALIBRATION_FILE = Path(__file__).with_name("int8_calibration.txt")
-"""Texts of products, one per line. Every int8 vector depends on them: whoever changes one raises INT8_VECTORS (encoder.py)."""
-TEXTS, TEXTS_A_BATCH = 256, 16
-"""How many of them the ranges are taken from; the others check the result."""
+TEXTS_A_BATCH = 16
 LEAST_COSINE = 0.98
 """Mean cosine to the float32 vectors below which a model is refused: its vectors would be another model's."""
 OUTPUT = "last_hidden_state"
-ADVICE = "set encoder.backend: torch"
 
 Quantiser = Callable[[torch.nn.Module, Sequence[dict[str, NDArray[Any]]]], Any]
 """A transformers model and batches of its inputs -> OpenVINO's form of it in int8."""
@@ -96,50 +90,47 @@ def quantise(model: torch.nn.Module, inputs: Sequence[dict[str, NDArray[Any]]]) 
 
 
 def run_in_int8(
-    model: "SentenceTransformer", settings: EncoderSettings, path: str, prompt: str, quantise: Quantiser = quantise,
+    model: "SentenceTransformer", settings: EncoderSettings, workspace: Workspace | None, prompt: str, quantise: Quantiser = quantise,
     least_cosine: float = LEAST_COSINE,
 ) -> None:  # fmt: skip
     """Replace the transformer of a model that was loaded in float32, with its limit of tokens set.
 
-    Built once per node and kept under `scratch_folder()`; actors that start at the same time wait for the first.
+    Where the settings name a model that the workspace keeps, it is that one. Where they name none, as outside a job, it is one that this
+    node has built.
 
     Args:
-        path: folder or hub name that the model was loaded from.
+        workspace: that keeps models in int8, and perhaps the encoder.
         prompt: put before every text that the ranges are taken from, as before those to be embedded.
         least_cosine: a model that keeps less of its vectors, on average, is refused.
 
     Raises:
-        ShelfcodeError: the model cannot be converted, int8 does not keep its vectors, or a library is missing.
+        ShelfcodeError: the model cannot be converted, int8 does not keep its vectors, a library is missing, or the workspace does not keep
+            the model that the settings name.
     """
     transformer = _transformer(model, settings)
     config = transformer.model.config
-    folder = int8_folder(_model_folder(path, settings.revision), model.max_seq_length, prompt)
+    if settings.int8_model:
+        folder = fetch_model(workspace, settings.int8_model)
+    else:
+        folder = build_once(model, settings, workspace, prompt, quantise, least_cosine) / "model"
+    transformer.model = Int8Transformer(folder / "model.xml", settings.cpus_per_actor, config)
+
+
+def build_once(
+    model: "SentenceTransformer", settings: EncoderSettings, workspace: Workspace | None, prompt: str, quantise: Quantiser = quantise,
+    least_cosine: float = LEAST_COSINE,
+) -> Path:  # fmt: skip
+    """The folder in which this node keeps the quantised model (`int8_models.place`); built where it is not whole.
+
+    Processes that ask at the same time wait for the first. Arguments and errors as those of `run_in_int8`.
+    """
+    folder = built_folder(int8_source(settings, document_prompt(settings, {}), workspace))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{folder}.lock"):
-        if not _is_whole(folder):
+        if digest_of(folder) is None:
             log.info(f"{settings.model} is quantised to int8, once for this node")
             _keep(_build(model, settings, prompt, quantise, least_cosine), folder)
-        transformer.model = Int8Transformer(folder / "model" / "model.xml", settings.cpus_per_actor, config)
-
-
-def int8_folder(model_folder: Path, max_tokens: int | None, prompt: str, libraries: Sequence[str] = ("openvino", "nncf")) -> Path:
-    """Where a node keeps a quantised model; named by whatever it depends on.
-
-    Raises:
-        ShelfcodeError: a library is missing.
-    """
-    try:
-        versions = [metadata.version(library) for library in libraries]
-    except metadata.PackageNotFoundError as error:
-        raise ShelfcodeError(f"encoder.backend int8: the package {error.name} is not installed; install it, or {ADVICE}") from error
-    parts = (content_digest(model_folder), max_tokens, prompt, versions, calibration_texts())
-    return scratch_folder() / f"int8-{hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()}"
-
-
-def calibration_texts() -> tuple[list[str], list[str]]:
-    """Texts that the ranges are taken from, and others to check with; fixed, or nodes and runs would differ."""
-    texts = CALIBRATION_FILE.read_text(encoding="utf-8").splitlines()
-    return texts[:TEXTS], texts[TEXTS:]
+    return folder
 
 
 def _transformer(model: "SentenceTransformer", settings: EncoderSettings) -> Any:
@@ -149,20 +140,6 @@ def _transformer(model: "SentenceTransformer", settings: EncoderSettings) -> Any
     if text.get("method") != "forward" or text.get("method_output_name") not in (OUTPUT, (OUTPUT,), [OUTPUT]):
         raise ShelfcodeError(f"encoder.model {settings.model!r}: {type(first).__name__} cannot be run in int8; {ADVICE}")
     return first
-
-
-def _model_folder(path: str, revision: str | None) -> Path:
-    """Where a model's files are; those of the hub were fetched when it was loaded."""
-    if Path(path).is_dir():
-        return Path(path)
-    names = ("config.json", "modules.json")
-    files = (cached_file(path, name, revision=revision, _raise_exceptions_for_missing_entries=False) for name in names)
-    return Path(next(file for file in files if file)).parent
-
-
-def _is_whole(folder: Path) -> bool:
-    digest = folder / "digest"
-    return digest.is_file() and digest.read_text() == content_digest(folder / "model")
 
 
 def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str, quantise: Quantiser, least_cosine: float) -> Any:
@@ -185,15 +162,13 @@ def _build(model: "SentenceTransformer", settings: EncoderSettings, prompt: str,
     return quantised
 
 
-def _keep(quantised: Any, folder: Path) -> None:
-    """Write a quantised model; the folder appears whole or not at all."""
+def _keep(quantised: Any, folder: Path) -> str:
+    """Write a quantised model; the folder appears whole or not at all. The model's digest."""
     draft = folder.with_suffix(".draft")
-    for left in (draft, folder):
-        shutil.rmtree(left, ignore_errors=True)
-    (draft / "model").mkdir(parents=True)
-    _openvino().save_model(quantised, draft / "model" / "model.xml", compress_to_fp16=False)
-    (draft / "digest").write_text(content_digest(draft / "model"))
-    draft.rename(folder)
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    _openvino().save_model(quantised, draft / "model.xml", compress_to_fp16=False)
+    return place(draft, folder)
 
 
 def _watched_inputs(model: "SentenceTransformer", texts: Sequence[str], prompt: str) -> list[dict[str, NDArray[Any]]]:

@@ -20,7 +20,9 @@ from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
-from shelfcode.embedding.encoder import LoadEncoder, TextEncoder, embeddings_folder, load_encoder
+from shelfcode.embedding.encoder import Encoder, LoadEncoder, TextEncoder, embeddings_folder, load_encoder
+from shelfcode.embedding.int8_models import built_folder, check_kept, digest_of, int8_source, keep_model, kept_model
+from shelfcode.embedding.prompts import document_prompt
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
@@ -49,15 +51,40 @@ class TextSource:
 
 
 def pin_models(recipe: Recipe, workspace: Workspace) -> Recipe:
-    """The recipe with the version of a workspace's encoder that `@current` stands for now; says which models cannot be had.
+    """The recipe with all that `auto` and `@current` stand for now; says which models cannot be had.
 
     Raises:
-        ShelfcodeError: the encoder's package or version is missing, or the extractor's model cannot be found or used.
+        ShelfcodeError: the encoder's package or version is missing, or the extractor's model cannot be found or used; or the model in int8
+            that a release was made with is gone.
     """
-    encoder = pin_encoder(recipe.encoder, workspace)
+    encoder, extractor = pin_encoder(recipe.encoder, workspace), recipe.extractor
+    check_kept(workspace, encoder)
     if recipe.text_view.kind == "attributes":
-        check_extractor(recipe.extractor)
-    return recipe.model_copy(update={"encoder": encoder})
+        check_extractor(extractor)
+        extractor = extractor.model_copy(update={"dtype": extractor.chosen_dtype} if extractor.engine == "vllm" else {})
+    return recipe.model_copy(update={"encoder": encoder, "extractor": extractor})
+
+
+def keep_int8(encoder: EncoderSettings, workspace: Workspace) -> EncoderSettings:
+    """The settings with the model in int8 that the workspace keeps, where they ask for int8; it is made there, in a task, if there is none.
+
+    Raises:
+        ShelfcodeError: the encoder cannot be had or cannot be run in int8.
+    """
+    if encoder.chosen_backend != "int8" or encoder.int8_model:
+        return encoder
+    source = int8_source(encoder, document_prompt(encoder, {}), workspace)
+    digest = kept_model(workspace, source)
+    if digest is None and digest_of(built := built_folder(source)) is not None:  # this machine has made it for another workspace
+        digest = keep_model(workspace, source, built, encoder.model)
+    if digest is None:
+        digest = ray.get(ray.remote(num_cpus=encoder.cpus_per_actor, max_retries=3)(_make_int8).remote(encoder, source, workspace))
+    return encoder.model_copy(update={"int8_model": digest})
+
+
+def _make_int8(encoder: EncoderSettings, source: str, workspace: Workspace) -> str:
+    Encoder(encoder, workspace)  # which quantises its model where its settings name none, and leaves it on this node's disk
+    return keep_model(workspace, source, built_folder(source), encoder.model)
 
 
 def embed_catalog(
@@ -74,7 +101,8 @@ def embed_catalog(
     Raises:
         ShelfcodeError: the encoder or the extractor cannot be loaded, or no product could be embedded.
     """
-    recipe = recipe.model_copy(update={"encoder": pin_encoder(recipe.encoder, workspace)})  # vectors are kept under a version's name
+    encoder = keep_int8(pin_encoder(recipe.encoder, workspace), workspace)
+    recipe = recipe.model_copy(update={"encoder": encoder})  # vectors are kept under the name of a version and of an int8 model
     folder = embeddings_folder(recipe)
     before = workspace.parts(folder)
     known = stored_rows(workspace, before)

@@ -3,6 +3,9 @@
 from typing import Any, ClassVar
 
 from shelfcode.embedding.settings import EncoderSettings
+from shelfcode.errors import ShelfcodeError
+from shelfcode.model_folder import check_model_folder
+from shelfcode.model_source import WORKSPACE
 from shelfcode.published_model import ModelCard, ModelKind, check_name, pinned, publish_model, published_path
 from shelfcode.workspace import Workspace
 
@@ -37,13 +40,18 @@ def publish_encoder(workspace: Workspace, draft: str, card: EncoderCard) -> Enco
 
 
 def pin_encoder(encoder: EncoderSettings, workspace: Workspace) -> EncoderSettings:
-    """The settings with the version that a workspace's encoder stands for now; a model from elsewhere stays as it is.
+    """The settings with all that `auto` and `@current` stand for now, so that no actor and no night finds another answer.
 
     Raises:
-        ShelfcodeError: there is no such encoder in the workspace, or no such package; lists the encoders that there are.
+        ShelfcodeError: there is no such encoder in the workspace, and the message lists those that there are; or no such package; its
+            folder is not whole; or the settings would use a GPU that they do not reserve.
     """
+    if problem := encoder.misplaced():
+        raise ShelfcodeError(problem)
     model = pinned(ENCODERS, encoder.model, workspace)
-    return encoder if model == encoder.model else encoder.model_copy(update={"model": model})
+    if workspace.is_local or not model.startswith(WORKSPACE):
+        check_model_folder("encoder.model", encoder.model, encoder_path(model, workspace))
+    return encoder.resolved.model_copy(update={"model": model})
 
 
 def encoder_path(model: str, workspace: Workspace | None) -> str:

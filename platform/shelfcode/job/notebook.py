@@ -110,4 +110,4 @@ def _encoder(workspace: str) -> "FlavorEncoder":
     from shelfcode.serving.api.flavor_encoder import FlavorEncoder
     from shelfcode.workspace import Workspace
 
-    return FlavorEncoder(Workspace(workspace), [], releases_kept=2)
+    return FlavorEncoder(Workspace(workspace), ["encoder.device=cpu"], releases_kept=2)

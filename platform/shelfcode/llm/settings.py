@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from shelfcode.hardware import Precision, reserved_device, usual_precision
 from shelfcode.settings import Positive, Settings
 
 
@@ -23,7 +24,9 @@ class ModelSettings(Settings):
         description="a name on the model hub, a folder, or package:NAME (a model shipped as a Python package)",
     )
     revision: str | None = Field(None, description="of a hub model")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="auto: as vLLM finds best, float32 without a GPU")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on GPUs, float32 without; float16 for GPUs that know no bfloat16"
+    )
     gpus_per_replica: float = Field(0, ge=0, description="GPUs per engine; a fraction shares one")
     tensor_parallel: Positive = Field(1, description="GPUs that the layers of one engine are split over")
     cpus_per_replica: Positive = Field(1, description="CPU cores per engine")
@@ -38,6 +41,11 @@ class ModelSettings(Settings):
     restarts_in_all: int = Field(20, ge=0, description="the same of all engines together")
     engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
     environment: dict[str, str] = Field({}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE")
+
+    @property
+    def chosen_dtype(self) -> Precision:
+        """What `auto` stands for, found from the settings alone: two engines of one job must not answer differently."""
+        return usual_precision(reserved_device(self.gpus_per_replica)) if self.dtype == "auto" else self.dtype
 
     @model_validator(mode="after")
     def _limits_agree(self) -> "ModelSettings":

@@ -1,8 +1,7 @@
 """A trained quantizer as a file: safetensors, never pickle."""
 
-import torch
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, device
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
@@ -10,6 +9,7 @@ from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.workspace import Workspace
 
 MODEL_FILE = "model.safetensors"
+CPU = device("cpu")
 
 
 def new_model(recipe: Recipe, dimensions: int) -> RQVAE:
@@ -29,8 +29,11 @@ def copy_model(workspace: Workspace, source: str, target: str) -> None:
     workspace.write_bytes(f"{target}/{MODEL_FILE}", workspace.read_bytes(f"{source}/{MODEL_FILE}"))
 
 
-def load_model(workspace: Workspace, folder: str, recipe: Recipe) -> RQVAE:
+def load_model(workspace: Workspace, folder: str, recipe: Recipe, on: device = CPU) -> RQVAE:
     """The model of a release, ready to encode.
+
+    Args:
+        on: where it is to compute. The caller knows what it reserved; it is not for the model to look for a GPU.
 
     Raises:
         ShelfcodeError: the file is damaged or does not fit the recipe.
@@ -41,4 +44,4 @@ def load_model(workspace: Workspace, folder: str, recipe: Recipe) -> RQVAE:
         model.load_state_dict(weights)
     except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
         raise ShelfcodeError(f"{workspace.address(folder)}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return model.eval().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval().to(on)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import reserved_device, torch_device
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys
 from shelfcode.parts import part_path
 from shelfcode.progress import Progress
 from shelfcode.quantization.model_file import load_model
+from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.workspace import Workspace
 
@@ -89,9 +92,17 @@ class QuantizerActor:
 
     def __init__(self, recipe: Recipe, workspace: Workspace, model_folder: str, target: str) -> None:
         torch.set_num_threads(1)
-        self.model = load_model(workspace, model_folder, recipe)
-        self.device = self.model.codebooks.codewords(0).device
-        self.workspace, self.target = workspace, target
+        self.recipe, self.workspace, self.model_folder, self.target = recipe, workspace, model_folder, target
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the encoder's actors compute, too: both reserve the same."""
+        return torch_device(reserved_device(self.recipe.encoder.gpus_per_actor), "encoder.gpus_per_actor")
+
+    @cached_property
+    def model(self) -> RQVAE:
+        """Loaded by the first call: an error in the constructor would reach the driver as the text of an actor's death."""
+        return load_model(self.workspace, self.model_folder, self.recipe, self.device)
 
     def __call__(self, item: pa.Table, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
         number, path = item["number"][0].as_py(), item["path"][0].as_py()

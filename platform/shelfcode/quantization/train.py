@@ -12,6 +12,7 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import reserved_device, torch_device
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import codeword_names
@@ -118,9 +119,9 @@ def _name_codewords(
 def write_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings: str, parent: str | None) -> None:
     """Find the targets of the training set in a run's folder and keep them beside it; only its embeddings are read onto this node."""
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    device = torch.device("cuda" if recipe.training.use_gpu else "cpu")
+    device = torch_device(reserved_device(int(recipe.training.use_gpu)), "training.use_gpu")
     keys_M, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
-    model = load_model(workspace, parent, recipe) if parent else None
+    model = load_model(workspace, parent, recipe, device) if parent else None
     targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_M), taxonomy, device, model)
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
@@ -131,7 +132,7 @@ def _train_worker(recipe: Recipe, workspace: Workspace, folder: str, embeddings:
     targets = unpack_targets(workspace.read_bytes(f"{folder}/{TARGETS_FILE}"))
     x_ME = embedding_matrix(workspace, embeddings, keys_M)
     steps = training.steps_for(len(x_ME))
-    state = start(recipe, targets, worker, load_model(workspace, parent, recipe) if parent else None)
+    state = start(recipe, targets, worker, load_model(workspace, parent, recipe, worker.device) if parent else None)
     resume(state, worker, steps)
     for report in fit(recipe, x_ME, taxonomy, targets, state, worker):
         last = report.step == steps

@@ -197,7 +197,7 @@ def check_encoder(manifest: Manifest, recipe: Recipe) -> None:
     if now != manifest.embeddings:
         raise ShelfcodeError(
             f"{manifest.name} was trained on {manifest.embeddings}, and encoder.model {recipe.encoder.model} gives {now} now: the encoder "
-            "changed. Put the old one back, or train a new release"
+            "changed, or an earlier shelfcode named its embeddings otherwise. Put the old one back, or train a new release"
         )
 
 

@@ -140,3 +140,9 @@ def snapshots_of(workspace: Workspace, manifests: Iterable[Manifest]) -> dict[st
     """The snapshots that some releases name, by folder. None for a snapshot that is gone."""
     folders = sorted({manifest.catalog.snapshot for manifest in manifests})
     return dict(zip(folders, in_order(lambda folder: load_snapshot(workspace, folder), folders), strict=True))
+
+
+def int8_models_of(manifests: Iterable[Manifest]) -> set[str]:
+    """Digests of the models in int8 that some releases were made with."""
+    encoders = (release_recipe(manifest).encoder for manifest in manifests)
+    return {encoder.int8_model for encoder in encoders if encoder.int8_model}

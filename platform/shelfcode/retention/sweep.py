@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shelfcode.embedding.int8_models import INT8_MODELS
 from shelfcode.errors import ShelfcodeError
 from shelfcode.parts import is_part
 from shelfcode.progress import Progress
 from shelfcode.releases.release import Manifest
-from shelfcode.retention.references import Kept, TableUses, snapshots_of
+from shelfcode.retention.references import Kept, TableUses, int8_models_of, snapshots_of
 from shelfcode.retention.stored_files import Inventory, remove_files
 from shelfcode.versions import VERSION, current_of
 from shelfcode.workspace import StoredFile, Workspace
@@ -22,7 +23,7 @@ DAY = 86_400.0
 DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
 """Names of files that a killed process leaves beside others."""
 
-SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "rejected", "releases", "runs")
+SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "models", "rejected", "releases", "runs")
 """Folders of a workspace in which such files are looked for."""
 
 EVALUATION = re.compile(r"([^@]+@v\d{4,})(-against-.+)?")
@@ -62,6 +63,7 @@ def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: 
         *_evaluations(inventory, kept),
         *_snapshots(workspace, inventory, kept),
         *_tables(inventory, uses),
+        *_int8_models(workspace, inventory, kept),
         *_whole(inventory, "runs", "a training or coding that was broken off"),
     ]
     removals = [removal for removal in candidates if removal.stored and inventory.are_old(removal.stored, older_than)]
@@ -137,6 +139,16 @@ def _tables(inventory: Inventory, uses: TableUses) -> Iterator[Removal]:
         for removal in _whole(inventory, kind, "a table that no release uses"):
             if removal.path not in uses.users:
                 yield removal
+
+
+def _int8_models(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iterator[Removal]:
+    """Models in int8 that no release was made with: first the files that point to them, then the models."""
+    used = int8_models_of(kept.releases.values())
+    paths = inventory.children(INT8_MODELS)
+    for path in sorted(paths, key=lambda path: not path.endswith(".json")):
+        model = path.rsplit("/", 1)[-1] if not path.endswith(".json") else workspace.read_json(path).get("digest")
+        if model not in used:
+            yield Removal(path, "a model in int8 that no release uses", inventory.below(path))
 
 
 def _whole(inventory: Inventory, folder: str, reason: str) -> Iterator[Removal]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import embedding_matrix
-from shelfcode.embedding.encoder import Encoder, embed_texts, prompts
-from shelfcode.embedding.pipeline import embed_catalog
+from shelfcode.embedding.encoder import Encoder, embed_texts
+from shelfcode.embedding.pipeline import embed_catalog, keep_int8
+from shelfcode.embedding.prompts import prompts, set_prompts
 from shelfcode.embedding.published_encoder import encoder_path
 from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
@@ -33,6 +34,7 @@ from shelfcode.embedding.relevance.tuning import (
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import torch_device
 from shelfcode.interactions.judgments import Judgments
 from shelfcode.keys import Keys
 from shelfcode.optimisation import Worker
@@ -68,14 +70,15 @@ def mine_catalog(
     settings = recipe.hard_negatives
     if not (settings.per_query and recipe.objective.in_batch_weight):
         return None
-    flavor = Recipe(name="relevance", catalog=recipe.catalog, text_view=recipe.text_view, encoder=recipe.encoder)
+    encoder = keep_int8(recipe.encoder, workspace)
+    flavor = Recipe(name="relevance", catalog=recipe.catalog, text_view=recipe.text_view, encoder=encoder)
     embedded = embed_catalog(snapshot, flavor, workspace, run, progress)
     row_of = np.full(snapshot.products, -1)
     row_of[embedded.positions_N] = np.arange(len(embedded.positions_N))
     known = _at(judgments, row_of)
     mined_N = mined_rows(len(embedded.keys_N), settings.products_max, recipe.training.seed)
     read_M = np.union1d(mined_N, known.product_R)  # what is judged is read too, wherever the sample ends
-    query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
+    query_QD = _on_a_node(encoder, _embed_queries).remote(encoder, workspace, judgments.queries)
     task = ray.remote(num_cpus=recipe.encoder.cpus_per_actor, memory=_mining_bytes(workspace, embedded.folder, len(read_M)), max_retries=3)
     leaf_M, judged = leaf_N[embedded.positions_N[read_M]], replace(known, product_R=np.searchsorted(read_M, known.product_R))
     keys_M, mined_M = embedded.keys_N[read_M], np.searchsorted(read_M, mined_N)
@@ -141,6 +144,7 @@ def finish_encoder(
 
 def measure_encoder(encoder: EncoderSettings, relevance: RelevanceSet, workspace: Workspace) -> NDArray[np.float32]:
     """Similarity of query and product of every judgment by one encoder: float32[R]."""
+    encoder = keep_int8(encoder, workspace)
     similarity_R: NDArray[np.float32] = ray.get(_on_a_node(encoder, _measure).remote(encoder, workspace, relevance))
     return similarity_R
 
@@ -169,7 +173,7 @@ def _finish(
     recipe: RelevanceRecipe, weights: Weights, sets: dict[str, RelevanceSet], workspace: Workspace, draft: str
 ) -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
     torch.set_num_threads(recipe.encoder.cpus_per_actor)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch_device(recipe.encoder.chosen_device, "encoder.gpus_per_actor")
     state = start_tuning(recipe, encoder_path(recipe.encoder.model, workspace), device)
 
     def measured() -> dict[str, NDArray[np.float32]]:
@@ -179,6 +183,7 @@ def _finish(
     state.put({name: share * weight + (1 - share) * weights[name] for name, weight in state.weights().items()})
     tuned = measured()
     state.model.max_seq_length = state.own_limit  # how many tokens count is up to the recipe that names the encoder
+    set_prompts(recipe.encoder, state.model)
     with tempfile.TemporaryDirectory() as folder:
         state.model.save_pretrained(folder, create_model_card=False)
         workspace.put_folder(Path(folder), f"{draft}/model")

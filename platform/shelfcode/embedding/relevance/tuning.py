@@ -98,7 +98,7 @@ def start_tuning(recipe: RelevanceRecipe, path: str, device: torch.device) -> Tu
     Raises:
         ShelfcodeError: the base model cannot be loaded, or has fewer layers than are to be frozen.
     """
-    model = load_model(recipe.encoder, path, str(device), torch.float32)
+    model = load_model(recipe.encoder, path, device, torch.float32)
     own_limit = model.max_seq_length
     limit_tokens(model, recipe.encoder.max_tokens)
     freeze(model, recipe.training.frozen_layers)

@@ -17,6 +17,7 @@ from shelfcode.embedding.encoder import TextEncoder, encoder_name, load_encoder
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import torch_device
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.releases.release import load_manifest, release_recipe
@@ -66,7 +67,8 @@ class FlavorEncoder:
         if loaded is None:
             manifest = load_manifest(self.workspace, release)
             recipe = release_recipe(manifest, self.overrides)
-            loaded = LoadedRelease(recipe, self._encoder(recipe), load_model(self.workspace, manifest.folder, recipe))
+            device = torch_device(recipe.encoder.chosen_device, "encoder.gpus_per_actor")
+            loaded = LoadedRelease(recipe, self._encoder(recipe), load_model(self.workspace, manifest.folder, recipe, device))
             self.releases[release] = loaded
         return loaded
 
