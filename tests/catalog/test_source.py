@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.catalog.rows import first_rows, read_file
+from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.catalog.source import list_source, source_digest
 from shelfcode.catalog.source_file import RowBatch
 from shelfcode.errors import ShelfcodeError
@@ -267,3 +268,99 @@ def test_a_number_in_json_is_the_same_text_with_a_point_and_without_and_nan_is_a
     (tmp_path / "a.jsonl").write_text('{"item_id": 1000.0}\n{"item_id": 1000}\n{"item_id": 1.5}\n{"item_id": 1e17}\n{"item_id": NaN}\n')
     (batch,) = read_file(list_source(str(tmp_path))[0])
     assert batch.table["item_id"].to_pylist() == ["1000", "1000", "1.5", "1e+17", None]
+
+
+def test_every_file_of_a_folder_is_read_or_refused_by_name(tmp_path: Path) -> None:
+    plain = write(tmp_path / "a.csv", ROWS).read_bytes()
+    for name in ("part-00001", "part-2026-11-28.0", "b.txt"):
+        (tmp_path / name).write_bytes(plain)
+    write(tmp_path / "c.jsonl", ROWS).rename(tmp_path / "000000_0")
+    write(tmp_path / "d.parquet", ROWS).rename(tmp_path / "d.parquet.gzip")  # as pandas' documentation calls it, and Parquet all the same
+    for name, kind in (("e.csv.zst", "zstd"), ("f.csv.bz2", "bz2"), ("g", "gzip")):
+        with pa.CompressedOutputStream(str(tmp_path / name), kind) as file:
+            file.write(plain)
+    (tmp_path / "README.md").write_text("about")
+    assert rows_of(tmp_path) == ROWS * 9
+    (tmp_path / "more.xlsx").write_bytes(b"PK\x03\x04")
+    (tmp_path / "d.parquet.gz").write_bytes(gzip.compress((tmp_path / "d.parquet.gzip").read_bytes()))
+    with pytest.raises(ShelfcodeError) as raised:
+        list_source(str(tmp_path))
+    listed = "2 of its files cannot be read: 'd.parquet.gz' (Parquet that was packed as a whole), 'more.xlsx' (a ZIP archive"
+    assert listed in str(raised.value)
+
+
+def test_a_glob_leaves_out_what_is_hidden_unless_it_asks_for_it(tmp_path: Path) -> None:
+    for name in ("a.csv", "_temporary/b.csv", "sub/.c.csv", "sub/_d.csv", "sub/e.csv"):
+        write(tmp_path / name, ROWS)
+    assert names_of(f"{tmp_path}/**/*.csv") == ["a.csv", "e.csv"]
+    assert names_of(f"{tmp_path}/_temporary/*.csv") == ["b.csv"]
+    assert names_of(f"{tmp_path}/sub/_*.csv") == ["_d.csv"]
+    assert names_of(f"{tmp_path}/sub/.c.csv") == [".c.csv"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_folders_that_name_a_column_give_it(tmp_path: Path, name: str) -> None:
+    rows = [{"item_id": "1", "title": "Milk"}]
+    write(tmp_path / "shop" / "category_path=Dairy" / "size=1%2F2 l" / name, rows)
+    write(tmp_path / "shop" / "category_path=Home" / "size=__HIVE_DEFAULT_PARTITION__" / name, rows)
+    expected = [{**rows[0], "category_path": ["Dairy"], "size": "1/2 l"}, {**rows[0], "category_path": ["Home"], "size": None}]
+    assert rows_of(tmp_path / "shop") == rows_of(f"{tmp_path}/shop/*/*/*") == expected
+    assert rows_of(tmp_path / "shop" / "category_path=Dairy") == expected[:1]
+    (file, _) = list_source(str(tmp_path / "shop"))
+    (batch,) = read_file(file, settings=CatalogSettings(category_separator="/"))
+    assert batch.table["category_path"].to_pylist() == ["Dairy"]
+
+
+def test_what_is_no_file_of_rows_is_named(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 12345\n"
+    for name in ("a.csv", "a.parquet", "a.jsonl"):
+        (tmp_path / name).write_text(pointer)
+        with pytest.raises(ShelfcodeError, match=r"a Git LFS pointer, not the file itself"):
+            list_source(str(tmp_path / name))
+    with pytest.raises(ShelfcodeError, match=r"catalogs are not read over HTTP. Download it first"):
+        list_source("https://shop.example/export.csv?token=1")
+
+
+@pytest.mark.parametrize("ending", ["json", "json.gz"])
+def test_a_json_array_is_read_like_lines(tmp_path: Path, ending: str) -> None:
+    content = "\n " + json.dumps(ROWS, indent=1 if ending == "json" else None)
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(gzip.compress(content.encode()) if ending.endswith("gz") else content.encode("utf-8-sig"))
+    assert rows_of(path, rows_per_batch=3) == ROWS
+
+
+def test_a_json_array_loses_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"item_id": 1}, 2, {"item_id": 3.0}, {}]')
+    assert [row["item_id"] for row in rows_of(tmp_path)] == ["1", "3"]
+    assert [reason.rsplit(" of ", 1)[0] for reason in reasons_of(tmp_path)] == [
+        "element is not an object with fields: row 2", "element is not an object with fields: row 4",
+    ]  # fmt: skip
+    (tmp_path / "a.json").write_text('[{"item_id": 1}, {"item_id": 3')
+    assert reasons_of(tmp_path)[-1].startswith("file cannot be read: ")
+    (tmp_path / "a.json").rename(tmp_path / "a.jsonl")
+    assert reasons_of(tmp_path)[-1].startswith("file cannot be read: ")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252"])
+def test_json_lines_have_encodings_too(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes('{"item_id": "ä"}\n{"item_id": "ö"}\n'.encode(encoding))
+    (file,) = list_source(str(tmp_path))
+    settings = CatalogSettings(encoding="cp1252" if encoding == "cp1252" else None)
+    assert [row["item_id"] for batch in read_file(file, settings=settings) for row in batch.table.to_pylist()] == ["ä", "ö"]
+
+
+def test_pieces_of_parquet_are_bounded_by_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shelfcode.catalog.formats.parquet_rows.BYTES_PER_BATCH", 100_000)
+    images = [b"%06d" % number + b"x" * 10_000 for number in range(50)]
+    pq.write_table(pa.table({"item_id": [str(n) for n in range(50)], "image": images}), tmp_path / "a.parquet", compression="none")
+    pq.write_table(pa.table({"item_id": [str(n) for n in range(50)], "image": images[:1] * 50}), tmp_path / "b.parquet")
+    found = batches(tmp_path)
+    assert max(len(batch.table) for batch in found) <= 10
+    assert [row["image"] for batch in found for row in batch.table.to_pylist()] == images + images[:1] * 50
+
+
+def test_a_parquet_file_that_gives_other_rows_than_it_counts_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.parquet", ROWS)
+    whole = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *args, **of: (batch.slice(1) for batch in whole(*args, **of)))
+    assert reasons_of(tmp_path)[-1].endswith("it holds 7 rows by its footer, and 6 could be read")

@@ -127,11 +127,12 @@ def read_catalog(
         why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5)) or "it has no rows"
         raise ShelfcodeError(f"--catalog {source} holds no usable product: read {read}, rejected {read}: {why}")
     batches.sort(key=lambda batch: batch.path)
-    parts, duplicates = _drop_duplicates(batches, workspace, folder, run)
+    mixed = mixed_columns(batch.schema for batch in batches)
+    parts, duplicates = _drop_duplicates(batches, mixed, workspace, folder, run)
     reasons.update(duplicates)
     snapshot = Snapshot(
         folder=folder, source=source, fingerprint=f"{content:032x}", read=read, rejected=sum(reasons.values()),
-        rejected_folder=f"rejected/{run}", reasons=dict(reasons), notes=_together(batches),
+        rejected_folder=f"rejected/{run}", reasons=dict(reasons), notes={**_together(batches), **_kept_as_text(batches, mixed)},
         parts=tuple(part for part in parts if part.rows),
     )  # fmt: skip
     workspace.write_json(f"{folder}/manifest.json", snapshot.model_dump(mode="json"))
@@ -157,12 +158,18 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
             broken = f"{len(batch.table)} rows up to {_place(file, batch, -1)} became {len(table)} and {len(rejected)} rejected ones"
         yield StoredBatch(
             path=path, rows=len(table), rejected=len(rejected), content=_content(table), reasons=dict(count_reasons(rejected)),
-            notes=converted.notes, item_keys_N=keys_N, respelled_M=item_keys(converted.respelled), schema=table.schema, broken=broken,
+            notes={**_notes(file, batch), **converted.notes},
+            item_keys_N=keys_N, respelled_M=item_keys(converted.respelled), schema=table.schema, broken=broken,
         )  # fmt: skip
 
 
 def _place(file: SourceFile, batch: RowBatch, row: int) -> str:
     return file.place(int(batch.numbers_N[row]))
+
+
+def _notes(file: SourceFile, batch: RowBatch) -> dict[str, Note]:
+    """What was changed in the names of columns."""
+    return {f"column {old!r} is read as {new!r}": Note(len(batch.table), file.url) for old, new in batch.renamed if len(batch.table)}
 
 
 def _with_hint(rejected: list[RejectedRow], batch: RowBatch, settings: CatalogSettings) -> list[RejectedRow]:
@@ -191,7 +198,19 @@ def _together(batches: list[StoredBatch]) -> dict[str, Note]:
     return notes
 
 
-def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: str, run: str) -> tuple[list[SnapshotPart], Counter[str]]:
+def _kept_as_text(batches: list[StoredBatch], mixed: Sequence[str]) -> dict[str, Note]:
+    """What is said of columns that ride along and have no one type."""
+    notes = {}
+    for name in mixed:
+        typed = [(batch.rows, batch.schema.field(name).type) for batch in batches if name in batch.schema.names]
+        types = dict.fromkeys(str(kind) for _, kind in typed if not pa.types.is_null(kind))
+        notes[f"{name!r} kept as text, since its type differs between files"] = Note(sum(rows for rows, _ in typed), " and ".join(types))
+    return notes
+
+
+def _drop_duplicates(
+    batches: list[StoredBatch], mixed: Sequence[str], workspace: Workspace, folder: str, run: str
+) -> tuple[list[SnapshotPart], Counter[str]]:
     """Reject every product whose item_id came before, and count why.
 
     Only parts with such a product are written again, and those with a column that is of another type elsewhere.
@@ -201,7 +220,6 @@ def _drop_duplicates(batches: list[StoredBatch], workspace: Workspace, folder: s
     first_N[np.unique(keys_N, return_index=True)[1]] = True
     keeps = np.split(first_N, np.cumsum([batch.rows for batch in batches])[:-1])
     respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
-    mixed = mixed_columns(batch.schema for batch in batches)
     settle = partial(_settle, mixed=mixed, respelled=respelled, workspace=workspace, folder=folder, run=run)
     with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
         settled = list(pool.map(settle, batches, keeps))

@@ -31,7 +31,8 @@ def read_file(file: SourceFile, rows_per_batch: int = ROWS_PER_BATCH, settings: 
         for batch in _rows(file, rows_per_batch, settings):
             row = int(batch.numbers_N[-1]) if len(batch.numbers_N) else row
             if batch.table.num_columns:
-                batch = replace(batch, table=_with_partitions(_named(batch.table, settings), file, settings))
+                batch = _renamed(batch, settings)
+                batch = replace(batch, table=_with_partitions(batch.table, file, settings))
             yield batch
     except (pa.ArrowException, OSError, EOFError, ValueError) as error:
         message = " ".join(str(error).split())[:300]
@@ -67,21 +68,20 @@ def _rows(file: SourceFile, rows_per_batch: int, settings: CatalogSettings) -> I
     return readers[file.format](file, settings, rows_per_batch)
 
 
-def _named(table: pa.Table, settings: CatalogSettings) -> pa.Table:
-    """A table whose column names are stripped of blanks, there and unlike each other.
+def _renamed(batch: RowBatch, settings: CatalogSettings) -> RowBatch:
+    names = column_names(batch.table.column_names, settings)
+    changed = tuple((old, new) for old, new in zip(batch.table.column_names, names, strict=True) if old != new)
+    return replace(batch, table=batch.table.rename_columns(names), renamed=changed) if changed else batch
+
+
+def column_names(names: list[str], settings: CatalogSettings) -> list[str]:
+    """Names without blanks around them, and unlike each other.
 
     A column without a name is called by its place, and one whose name came before is numbered.
 
     Raises:
         ValueError: two columns could be the same column of the catalog.
     """
-    if (names := column_names(table.column_names, settings)) == table.column_names:
-        return table
-    return table.rename_columns(names)
-
-
-def column_names(names: list[str], settings: CatalogSettings) -> list[str]:
-    """As `_named`."""
     stripped = [name.strip().strip("\ufeff") or f"unnamed_{place}" for place, name in enumerate(names, start=1)]
     count, taken, made = Counter(stripped), set(stripped), []
     wanted = {settings.columns.get(column, column) for column in get_args(ContractColumn)}

@@ -48,11 +48,13 @@ class RowBatch:
     Attributes:
         numbers_N: int64, where each row of the table begins: its line within a text file, where the header is line 1, or the number of the
             row, counted from 1, within a file without lines.
+        renamed: columns that have another name in the file, and the one that they have here.
     """
 
     table: pa.Table
     numbers_N: NDArray[np.int64]
     unreadable: tuple[RejectedRow, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """JSON: an object a line, or one array of objects. Both are read as they stream by."""
 
-import io
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 import ijson
 import pyarrow as pa
@@ -20,6 +19,7 @@ def read_json_lines(file: SourceFile, settings: CatalogSettings, rows_per_batch:
     """An object a line. A line that is something else is rejected alone; a blank one is no row.
 
     Raises:
+        ValueError: it is an array.
         OSError: the file breaks off.
     """
     read = RowsRead(rows_per_batch)
@@ -27,6 +27,8 @@ def read_json_lines(file: SourceFile, settings: CatalogSettings, rows_per_batch:
         for number, line in enumerate(text, start=1):
             if not line.strip():
                 continue
+            if not (read.rows or read.unreadable) and _begins_array(line):
+                raise ValueError("it holds one JSON array, not an object a line; such a file's name ends in .json")
             try:
                 read.rows.append(_record(line))
                 read.numbers.append(number)
@@ -68,10 +70,10 @@ def read_json_array(file: SourceFile, settings: CatalogSettings, rows_per_batch:
         yield _batch(read, file)
 
 
-class _Utf8(io.RawIOBase):
+class _Utf8:
     """A text as the bytes that the parser asks for. Bytes that could not be decoded are an error for it, as they are not UTF-8."""
 
-    def __init__(self, text: io.TextIOWrapper) -> None:
+    def __init__(self, text: TextIO) -> None:
         self.text, self.rest = text, b""
 
     def read(self, size: int = -1) -> bytes:
@@ -85,6 +87,10 @@ class _Utf8(io.RawIOBase):
 def _in_utf8(text: str) -> bytes:
     """A text in UTF-8, and what could not be decoded as the bytes that it was."""
     return text.encode() if is_decoded(text) else undecoded(text)
+
+
+def _begins_array(line: str) -> bool:
+    return line.strip() == "[" or line.lstrip()[:2] in ("[{", "[ ")
 
 
 def _record(line: str) -> dict[str, Any]:
