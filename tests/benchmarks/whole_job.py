@@ -1,58 +1,76 @@
-"""The whole job on the Instacart catalog as a user runs it, with one and with two workers, and what it must reach.
+"""The whole job as a user runs it: on the Instacart catalog, with one and with two workers, and what it must reach.
 
 SHELFCODE_DATA=... python tests/benchmarks/whole_job.py [--workers 1 --workers 2]
+
+With --products N, on so many synthetic products with a cheap encoder instead (bag_of_words.py): seconds and memory of each stage.
+
+python tests/benchmarks/whole_job.py --products 1000000 [--set key.sub=value] [--folder FOLDER]
 """
 
 import json
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from bag_of_words import save_encoder, vocabulary, write_catalog
 from catalogs import catalog_file
+from measured_process import Measured, measure
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[2]
+FIGURES = (
+    "similarity_depth_spearman", "codewords_used_share", "distinct_share", "l1_largest_over_even", "ami_l1_top", "purity_l2_leaf",
+)  # fmt: skip
 
 
-def main(workers: Annotated[list[int] | None, typer.Option(help="Ray Train workers; a row each.")] = None) -> None:
-    """Run jobs/train_flavor.py in a fresh workspace for each number of workers and print the table."""
-    figures = (
-        "similarity_depth_spearman",
-        "codewords_used_share",
-        "distinct_share",
-        "l1_largest_over_even",
-        "ami_l1_top",
-        "purity_l2_leaf",
-    )
-    table = Table("workers", "minutes", "read", "coded", *figures)
+def main(
+    workers: Annotated[list[int] | None, typer.Option(help="Ray Train workers; a row each.")] = None,
+    products: Annotated[int | None, typer.Option(help="So many synthetic products, in place of the Instacart catalog.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value of the recipe.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="For catalog and workspace; it stays. A temporary one when left out.")] = None,
+) -> None:
+    """Run jobs/train_flavor.py in a fresh workspace and print the table."""
+    if products:
+        with tempfile.TemporaryDirectory() as temporary:
+            synthetic(products, folder or Path(temporary), set_ or [])
+        return
+    table = Table("workers", "minutes", "read", "coded", *FIGURES)
     for count in workers or [1, 2]:
         with tempfile.TemporaryDirectory() as workspace:
-            started = time.perf_counter()
-            flags = [
-                "--flavor",
-                "precision",
-                "--catalog",
-                str(catalog_file()),
-                "--workspace",
-                workspace,
-                "--set",
-                f"training.workers={count}",
-            ]
-            flags += ["--set", f"training.cpus_per_worker={max(1, 2 // count)}"]
-            done = subprocess.run([sys.executable, "jobs/train_flavor.py", *flags], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
-            minutes = (time.perf_counter() - started) / 60
+            settings = [f"training.workers={count}", f"training.cpus_per_worker={max(1, 2 // count)}", *(set_ or [])]
+            done = train(str(catalog_file()), workspace, settings)
         result = json.loads(done.stdout.splitlines()[-1])
         rows, metrics = result["rows"], result["metrics"]
-        table.add_row(
-            str(count), f"{minutes:.1f}", str(rows["read"]), str(rows["coded"]), *(f"{metrics[figure]:.4f}" for figure in figures)
-        )
+        cells = (f"{metrics[figure]:.4f}" for figure in FIGURES)
+        table.add_row(str(count), f"{done.seconds / 60:.1f}", str(rows["read"]), str(rows["coded"]), *cells)
     table.add_row("must", "<= 15", "49688", "49688", ">= 0.78", ">= 0.97", ">= 0.80", "<= 3", ">= 0.42", ">= 0.66")
     Console(width=140).print(table)
+
+
+def synthetic(products: int, folder: Path, settings: list[str]) -> None:
+    """The job on synthetic products; a row a stage."""
+    write_catalog(folder / "catalog", products, vocabulary())
+    save_encoder(folder / "encoder")
+    settings = [f"encoder.model={folder / 'encoder'}", "encoder.backend=torch", *settings]
+    done = train(str(folder / "catalog"), str(folder / "workspace"), settings)
+    result = json.loads(done.stdout.splitlines()[-1])
+    table = Table("stage", "seconds", "peak memory", title=f"{products:,} products, coded {result['rows']['coded']:,}")
+    for stage in done.stages:
+        table.add_row(stage.name, f"{stage.seconds:,.0f}", f"{stage.peak / 1e9:.1f} GB")
+    table.add_row("the whole job", f"{done.seconds:,.0f}", f"{done.peak / 1e9:.1f} GB")
+    console = Console(width=140)
+    console.print(table)
+    console.print({name: round(value, 4) for name, value in result["metrics"].items()})
+
+
+def train(catalog: str, workspace: str, settings: list[str]) -> Measured:
+    """Run the job with the precision recipe."""
+    flags = ["--flavor", "precision", "--catalog", catalog, "--workspace", workspace]
+    flags += [word for setting in ("hardware=cpu", *settings) for word in ("--set", setting)]
+    return measure([sys.executable, "jobs/train_flavor.py", *flags], ROOT)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def test_embeddings_may_stay_on_disk(tmp_path):
     assert_same(neighbours_of(np.load(tmp_path / "x.npy", mmap_mode="r"), 5), neighbours_of(clustered(200), 5))
 
 
-@pytest.mark.parametrize("exact_up_to", [10**6, 0], ids=["exact", "inverted file"])
+@pytest.mark.parametrize("exact_up_to", [10**6, 0], ids=["exact", "cells"])
 @pytest.mark.parametrize("copies", [2, 30])
 def test_the_neighbours_of_copies_are_those_of_the_one_vector_that_they_share(exact_up_to, copies):
     """Searched among products, thirty copies would have nothing but each other for neighbours."""
@@ -92,7 +92,7 @@ def test_a_small_catalog_gives_all_others(products):
     assert all({own, *row} == set(range(products)) for own, row in enumerate(found.index_NK.tolist()))
 
 
-def test_the_inverted_file_finds_most_and_on_every_run_the_same():
+def test_a_search_in_cells_finds_most_and_on_every_run_the_same():
     x_NE = clustered(spread=0.6)
     found = neighbours_of(x_NE, 10, exact_up_to=100)
     assert 0.8 <= recall(found, by_brute_force(x_NE, 10)) < 1, "not approximate: compared all with all"
@@ -100,7 +100,7 @@ def test_the_inverted_file_finds_most_and_on_every_run_the_same():
 
 
 def test_a_place_that_no_neighbour_was_found_for_is_the_product_itself():
-    """One cell of the inverted file holds fewer products than asked for."""
+    """One cell holds fewer products than asked for."""
     x_NE = clustered()
     found = neighbours_of(x_NE, 100, exact_up_to=100, cells_probed=1)
     itself_NK = found.index_NK == np.arange(len(x_NE))[:, None]
