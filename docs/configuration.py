@@ -85,7 +85,7 @@ def sections(model: type[Settings], path: str) -> Iterator[str]:
             if not part[1]:
                 continue
         value = schema["properties"][name]
-        default = "required" if field.is_required() else f"`{json.dumps(value['default'])}`"
+        default = "required" if field.is_required() else f"`{json.dumps(value['default'])}`" if "default" in value else "made anew"
         type_ = f"mapping to {link(full + part[1])}" if part else kind(value)
         rows.append([f"`{full}`", type_, default, ", ".join(limits(value)) or "-", field.description or "-"])
     text = [f"## {path or 'recipe'}", inspect.getdoc(model) or ""]

@@ -38,6 +38,8 @@ def main(
         os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
         os.environ.setdefault("RAY_SERVE_THROUGHPUT_OPTIMIZED", "1")
         os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # of 30, which another load balancer may need
+        os.environ.setdefault("RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S", "60")  # of an hour, for which a silent client would keep its connection
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "shelfcode.serving.api.request_ids.middlewares")
     sys.path.insert(0, str(SURFACES.parents[1]))  # serve_apps lies beside jobs; Ray hands this path on to its workers
     from ray import serve  # reads the environment when it is imported
 

@@ -17,7 +17,7 @@ from shelfcode.serving.api.coalescing import Coalescer
 from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
-from shelfcode.serving.api.requests import Product, SimilarRequest, read_product
+from shelfcode.serving.api.requests import Product, SimilarRequest, given_id, read_product
 from shelfcode.serving.resources import INDEX, flavor_deployment
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
@@ -129,8 +129,12 @@ class Answering:
         except (TimeoutError, *DOWN):
             return [None] * len(products)
 
-    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest) -> list[dict[str, Any]]:
-        """The products most like the one of the request."""
+    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest, columns: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The products most like the one of the request.
+
+        Args:
+            columns: those that the caller may see.
+        """
         codes = None
         if request.product is not None:
             product, _ = read_product(request.product, self.settings.limits)
@@ -143,7 +147,7 @@ class Answering:
         return await self.ask(  # type: ignore[no-any-return]
             Neighbours(
                 parts, codes, request.item_id, request.k, request.min_level, exclude, request.retailer_id,
-                tuple(request.attributes.items()), tuple(request.fields),
+                tuple(request.attributes.items()), tuple(dict.fromkeys(request.fields)), columns,
             )
         )  # fmt: skip
 
@@ -204,8 +208,7 @@ async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
 
 
 def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:
-    item_id = value.get("item_id") if isinstance(value, dict) else None
-    return {"item_id": item_id if isinstance(item_id, str) else None, "error": problem.body()}
+    return {"item_id": given_id(value), "error": problem.body()}
 
 
 def _encoded_product(targets: Sequence[Target], product: tuple[Product, list[str]], *answers: Encoded | Problem) -> dict[str, Any]:

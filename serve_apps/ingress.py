@@ -7,20 +7,25 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import StringConstraints
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.context import _get_global_client  # where Serve keeps what it listens on
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from serve_apps.answering import DOWN, Answering
 from serve_apps.deployment_status import why_blocked
 from serve_apps.request_metrics import RequestMetrics
+from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.access import check_listening
+from shelfcode.serving.api.front import Front
 from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_response, path_of, problem_response, read_body, request_id
 from shelfcode.serving.api.problems import Problem, ProblemDetails
 from shelfcode.serving.api.questions import ItemPage, PrefixPage
+from shelfcode.serving.api.request_ids import LeftToServe
 from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, read_encode_request, read_similar_request
 from shelfcode.serving.api.responses import (
     EncodeResponse,
@@ -33,6 +38,7 @@ from shelfcode.serving.api.responses import (
     item_links,
     prefix_links,
 )
+from shelfcode.serving.api.sessions import visitor
 from shelfcode.serving.pages.api_page import with_shared_schemas
 from shelfcode.serving.pages.site import Site
 from shelfcode.serving.routing import RELEASE_NAME, RouteView, route_of, route_view
@@ -41,23 +47,36 @@ from shelfcode.serving.surface_settings import KeySettings, RouteSettings, Surfa
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": ProblemDetails, "description": what}
     for code, what in {
-        401: "no key", 403: "the key does not permit this", 404: "no such surface, flavor, item or prefix", 413: "the body is too large",
+        400: "the body cannot be read", 401: "no key", 403: "the key does not permit this",
+        404: "no such surface, flavor, item or prefix", 408: "the body did not arrive in time", 413: "the body is too large",
+        415: "the body is packed in an unknown way", 421: "the server does not go by this name",
         422: "the request is not as described", 429: "too many requests", 503: "no release is loaded",
     }.items()
 }  # fmt: skip
 api = FastAPI(
     title="Shelfcode", version="1", description="Semantic IDs of products, for surfaces.", responses=ERRORS, docs_url=None, redoc_url=None,
-    openapi_url=None,
+    openapi_url=None, redirect_slashes=False,
 )  # fmt: skip
 api.add_middleware(RequestLog)
+api.add_middleware(LeftToServe)
+api.add_middleware(Front, settings=lambda: serve.get_replica_context().servable_object.settings)  # added last, it stands in front
 
-Limit = Annotated[int, Query(ge=1, description="of a page")]
-From = Annotated[int, Query(ge=0, alias="from", description="where the page begins")]
+Limit = Annotated[int, Query(ge=1, le=most.POSITION, description="of a page")]
+From = Annotated[int, Query(ge=0, le=most.POSITION, alias="from", description="where the page begins")]
+Release = Annotated[str, Query(max_length=most.NAME_CHARACTERS, description="such as precision@v0001; the current one where left out")]
+Named = Annotated[str, StringConstraints(max_length=most.PATH_CHARACTERS)]
 
 
 def body_of(model: type[EncodeRequest] | type[SimilarRequest]) -> dict[str, Any]:
     """What OpenAPI shows of a body. Bodies are not read by FastAPI: they have a limit in size, and errors per product."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """The methods that the address of a request takes; HEAD is answered wherever GET is."""
+    routes = (route for route in request.app.routes if isinstance(route, Route) and route.matches(request.scope)[0] != Match.NONE)
+    methods = {method for route in routes for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 @api.exception_handler(Problem)
@@ -67,14 +86,15 @@ async def _problem(request: Request, problem: Problem) -> Response:
 
 @api.exception_handler(RequestValidationError)
 async def _invalid(request: Request, error: RequestValidationError) -> Response:
-    detail = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors())
+    detail = "; ".join(f"{'.'.join(map(str, each['loc'][1:]))}: {each['msg']}" for each in error.errors()[: most.ERRORS_TOLD])
     return problem_response(request, Problem("invalid-request", detail))
 
 
 @api.exception_handler(HTTPException)
 async def _refused(request: Request, error: HTTPException) -> Response:
     kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "invalid-request")
-    return problem_response(request, Problem(kind, f"{request.method} {request.url.path[:200]}: {error.detail}; /docs lists what there is"))
+    told = Problem(kind, f"{request.method[:20]} {request.url.path[:200]}: {error.detail}; /docs lists what there is")
+    return problem_response(request, told, **({"Allow": ", ".join(allowed_methods(request))} if error.status_code == 405 else {}))
 
 
 @api.exception_handler(RayActorError)
@@ -101,12 +121,15 @@ class Surfaces:
     ) -> None:
         check_listening(settings, _get_global_client().http_config.host)
         application = serve.get_replica_context().app_name
-        self.settings = settings
-        self.answering = Answering(workspace, settings, index, flavors, extractor, partial(why_blocked, settings, application))
-        self.gate, self.releases, self.metrics = self.answering.gate, self.answering.releases, RequestMetrics()
-        self.pages = Site(self.answering, lambda request: self._enter(request, page=True), DOWN)
+        self.answer_by(Answering(workspace, settings, index, flavors, extractor, partial(why_blocked, settings, application)))
+        self.metrics = RequestMetrics()
         await self.releases.refresh()
         self.following = asyncio.ensure_future(self.releases.follow())
+
+    def answer_by(self, answering: Answering) -> None:
+        """Take requests to what answers them."""
+        self.settings, self.answering, self.gate, self.releases = answering.settings, answering, answering.gate, answering.releases
+        self.pages = Site(answering, lambda request: self._enter(request, page=True), DOWN)
 
     # What surfaces call.
 
@@ -126,7 +149,7 @@ class Surfaces:
         openapi_extra=body_of(EncodeRequest),
         summary="Products to semantic IDs",
     )
-    async def encode(self, request: Request, surface: str) -> Response:
+    async def encode(self, request: Request, surface: Named) -> Response:
         caller = self._enter(request, surface)
         body = read_encode_request(await self._body(request), self.settings.limits)
         request.scope["shelfcode.products"] = len(body.products)
@@ -141,20 +164,20 @@ class Surfaces:
         openapi_extra=body_of(SimilarRequest),
         summary="The nearest products",
     )
-    async def similar(self, request: Request, surface: str) -> Response:
+    async def similar(self, request: Request, surface: Named) -> Response:
         caller = self._enter(request, surface)
         body = read_similar_request(await self._body(request), self.settings.limits)
         async with self.metrics.measured(request, "similar") as targets:
             targets += self.answering.targets(surface, body.routing_key or caller.name)
-            results = await self.answering.neighbours(targets, body)
+            results = await self.answering.neighbours(targets, body, self.gate.columns(caller))
         return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
 
     @api.get("/v1/items/{item_id:path}", response_model=ItemResponse, summary="A product of the catalog and its semantic IDs")
-    async def item(self, request: Request, item_id: str, release: str | None = None, limit: Limit = 50, first: From = 0) -> Response:
+    async def item(self, request: Request, item_id: Named, release: Release | None = None, limit: Limit = 50, first: From = 0) -> Response:
         caller = self._enter(request)
         releases = [self._release(caller, release)] if release else [self._live(flavor) for flavor in self.gate.flavors(caller)]
         limit = min(limit, self.settings.limits.page)
-        answer = await self.answering.ask(ItemPage(item_id, tuple(releases), first, limit))
+        answer = await self.answering.ask(ItemPage(item_id, tuple(releases), first, limit, self.gate.columns(caller)))
         return json_response(request, {"request_id": request_id(request), **item_links(answer, path_of(request), limit)})
 
     @api.get("/v1/flavors/{flavor}/prefixes", response_model=PrefixResponse, summary="The top of the tree of prefixes")
@@ -162,24 +185,20 @@ class Surfaces:
     async def prefix(
         self,
         request: Request,
-        flavor: str,
-        prefix: str = "",
-        release: str | None = None,
+        flavor: Named,
+        prefix: Named = "",
+        release: Release | None = None,
         limit: Limit = 50,
         first: From = 0,
-        children_from: Annotated[int, Query(ge=0)] = 0,
+        children_from: Annotated[int, Query(ge=0, le=most.POSITION)] = 0,
     ) -> Response:
         caller = self._enter(request)
-        if flavor not in self.settings.flavor_names:
-            raise Problem(
-                "unknown-flavor", f"no surface goes to a flavor {flavor[:100]!r}; there are {', '.join(self.settings.flavor_names)}"
-            )
         self.gate.permit_flavor(caller, flavor)
         name = self._release(caller, release) if release else self._live(flavor)
         if name.partition("@")[0] != flavor:
             raise Problem("unknown-release", f"{name} is not a release of {flavor}")
         limit = min(limit, self.settings.limits.page)
-        answer = await self.answering.ask(PrefixPage(name, prefix, children_from, first, limit))
+        answer = await self.answering.ask(PrefixPage(name, prefix, children_from, first, limit, self.gate.columns(caller)))
         return json_response(
             request, {"request_id": request_id(request), "flavor": flavor, **prefix_links(answer, path_of(request), limit)}
         )
@@ -230,7 +249,7 @@ class Surfaces:
 
     def _enter(self, request: Request, surface: str | None = None, page: bool = False) -> KeySettings:
         """Let a caller through; the surface, if any, exists and is theirs to ask for."""
-        caller = self.gate.caller(bearer_key(request, cookie=page))
+        caller = visitor(self.gate, request) if page else self.gate.caller(bearer_key(request))
         request.scope["shelfcode.caller"], request.scope["shelfcode.log"] = caller.name, self.settings.log_requests
         self.gate.admit(caller)
         if surface is not None:
@@ -240,7 +259,7 @@ class Surfaces:
         return caller
 
     async def _body(self, request: Request) -> bytes:
-        body = await read_body(request, self.settings.limits.body_bytes)
+        body = await read_body(request, self.settings.limits.body_bytes, self.settings.limits.body_seconds)
         request.scope["shelfcode.bytes_in"] = len(body)
         return body
 
@@ -252,7 +271,7 @@ class Surfaces:
     def _release(self, caller: KeySettings, name: str) -> str:
         """A release that a caller names and may look into."""
         flavor = name.partition("@")[0]
-        if not RELEASE_NAME.fullmatch(name) or flavor not in self.settings.flavor_names:
+        if not RELEASE_NAME.fullmatch(name) or (caller.surfaces is None and flavor not in self.settings.flavor_names):
             raise Problem("unknown-release", f"there is no release {name[:100]!r}; they are named like precision@v0001")
         self.gate.permit_flavor(caller, flavor)
         return name

@@ -17,6 +17,7 @@ from shelfcode.attributes.schema import (
     Attributes,
     attributes_of,
     attributes_text,
+    clean_attributes,
     json_schema,
     parse_answer,
 )
@@ -99,6 +100,21 @@ def test_what_a_table_does_not_say_is_empty() -> None:
 def test_tags_that_only_a_teacher_knows_are_left_out() -> None:
     columns = {**ANSWER, "dietary_tags": ["Vegan", "locally grown", "gluten free"]}
     assert attributes_of(columns, {}).dietary_tags == ("vegan", "gluten free")
+
+
+def test_attributes_from_anywhere_are_held_to_what_an_answer_is_held_to() -> None:
+    given = {
+        "product_type": "  Oat\n MILK ", "key_ingredients": ["Oats", " oats ", "", "x" * 500],
+        "dietary_tags": ["gluten free", "VEGAN", "tasty"],
+        "format": "Carton", "season": ["Summer ", "dusk", "summer", "spring"], "stranger": ["x"],
+    }  # fmt: skip
+    found = clean_attributes(given, EXTRA)
+    assert (found.product_type, found.format) == ("oat milk", "carton")
+    assert found.key_ingredients == ("oats", "x" * MAX_CHARACTERS)
+    assert found.dietary_tags == ("vegan", "gluten free")
+    assert found.extra == {"season": ("summer", "spring"), "mood": ()}
+    assert clean_attributes(found.columns(), EXTRA) == found
+    assert clean_attributes(dict.fromkeys(FIELDS), {}) == Attributes(product_type="")
 
 
 # What an LLM is held to

@@ -1,6 +1,6 @@
 """An endpoint of canned answers, for pages: no model, no index, no Ray."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,10 +8,10 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from shelfcode.serving.api.access import Gate, key_hash
-from shelfcode.serving.api.http_wire import bearer_key
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question
 from shelfcode.serving.api.requests import SimilarRequest, read_product
+from shelfcode.serving.api.sessions import visitor
 from shelfcode.serving.pages.site import Site
 from shelfcode.serving.routing import Target, route_of, targets
 from shelfcode.serving.surface_settings import KeySettings, SurfaceSettings
@@ -33,21 +33,22 @@ class Releases:
 
     live: dict[str, str] = field(default_factory=lambda: {"precision": "precision@v0002", "discovery": "discovery@v0001"})
     problems: dict[str, str] = field(default_factory=dict)
+    ready: bool = True
 
 
 class Canned:
     """An endpoint that knows one product and answers without a model."""
 
-    def __init__(self, auth: str = "none", **limits: int) -> None:
-        self.settings = SurfaceSettings.model_validate(
-            {"surfaces": ROUTES, "auth": auth, "keys": KEYS if auth == "keys" else [], "limits": limits}
-        )
+    def __init__(self, auth: str = "none", more: Mapping[str, Any] | None = None, **limits: float) -> None:
+        keys = KEYS if auth == "keys" else []
+        self.settings = SurfaceSettings.model_validate({"surfaces": ROUTES, "auth": auth, "keys": keys, "limits": limits, **(more or {})})
         self.gate, self.releases, self.asked = Gate.of(self.settings), Releases(), list[Question]()
         self.similar: list[SimilarRequest] = []
+        self.shown: list[tuple[str, ...]] = []
         self.failure: Exception | None = None
 
     def enter(self, request: Request) -> KeySettings:
-        caller = self.gate.caller(bearer_key(request, cookie=True))
+        caller = visitor(self.gate, request)
         self.gate.admit(caller)
         return caller
 
@@ -64,8 +65,9 @@ class Canned:
             "warnings": [*warnings, "sparse_text"], "attributes_from": "rules" if targets[0].flavor == "discovery" else None,
         }]  # fmt: skip
 
-    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest) -> list[dict[str, Any]]:
+    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest, columns: tuple[str, ...]) -> list[dict[str, Any]]:
         self.similar.append(request)
+        self.shown.append(columns)
         row = {**_row("of " + "+".join(target.flavor for target in targets)), "level": 1}
         by_flavor = {target.flavor: {"semantic_id": "1_2", "level": place} for place, target in enumerate(targets)}
         return [row if len(targets) == 1 else {**row, "score": 0.5, "by_flavor": by_flavor}]

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
 
 from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.text import cut
 
 MAX_INGREDIENTS = 8
 MAX_TAGS = 8
@@ -140,21 +141,34 @@ def parse_answer(text: str, extra: ExtraAttributes) -> Attributes:
     """
     try:
         answer = _Answer.model_validate_json(text)
-        added, tags = answer.model_extra or {}, set(_distinct(answer.dietary_tags))
+        added = answer.model_extra or {}
         missing = [name for name in extra if not isinstance(added.get(name), list)]
         if missing:
             raise ValueError(f"the answer lacks {', '.join(missing)}")
-        return Attributes(
-            product_type=_clean(answer.product_type),
-            key_ingredients=_distinct(answer.key_ingredients),
-            dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in tags),
-            format=_clean(answer.format),
-            extra={name: _allowed(_VALUES.validate_python(added[name]), attribute) for name, attribute in extra.items()},
-        )
+        own = {name: _VALUES.validate_python(added[name]) for name in extra}
+        return clean_attributes(answer.model_dump(include=set(FIELDS)) | own, extra)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
         raise ValueError(f"{where}: {problem['msg']}" if where else str(problem["msg"])) from error
+
+
+def clean_attributes(columns: Mapping[str, Any], extra: ExtraAttributes) -> Attributes:
+    """Attributes from anywhere, as they are stored: white space and case evened out; repetitions, empty values and those outside a closed
+    list left out; what is longer or more than the limits allow, cut.
+    """
+    tags = set(_distinct(columns["dietary_tags"] or ()))
+    return Attributes(
+        product_type=cut(_clean(columns["product_type"] or ""), MAX_CHARACTERS),
+        key_ingredients=_distinct(_short(columns["key_ingredients"] or ()))[:MAX_INGREDIENTS],
+        dietary_tags=tuple(tag for tag in DIETARY_TAGS if tag in tags),
+        format=cut(_clean(columns["format"] or ""), MAX_CHARACTERS),
+        extra={name: _allowed(_short(columns.get(name) or ()), attribute) for name, attribute in extra.items()},
+    )
+
+
+def _short(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cut(_clean(value), MAX_CHARACTERS) for value in values)
 
 
 def _clean(text: str) -> str:

@@ -4,6 +4,7 @@ docs/serving.md explains the file; serve_apps/surfaces.yaml is the one that ship
 """
 
 import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,11 +14,16 @@ from pydantic import Field, WrapValidator, field_validator, model_validator
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.recipe_file import read_yaml, validate_settings
+from shelfcode.serving.api import request_limits as most
 from shelfcode.settings import Positive, Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RELEASE = re.compile(r"v\d{4,}")
 CURRENT = "current"
+PREFIX = r"^(/[A-Za-z0-9._~-]+)*$"
+ATTRIBUTES = "attributes"
+"""Stands for all attributes of a product in a list of columns."""
+COLUMNS = ("title", "brand", "category_path", "price", ATTRIBUTES)
 
 Share = Annotated[float, Field(gt=0)]
 
@@ -62,9 +68,10 @@ Route = Annotated[str | RouteSettings, WrapValidator(_name_or_route)]
 class KeySettings(Settings):
     """One caller's bearer key, of which only the hash is written down; jobs/make_key.py makes both."""
 
-    name: str = Field(description="of the caller; appears in logs")
+    name: Annotated[str, Field(max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")] = Field(description="of the caller; appears in logs")
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="of the key, in hexadecimal")
     surfaces: list[str] | None = Field(None, description="the surfaces that the key is good for; all where it is left out")
+    columns: list[str] | None = Field(None, description="what the key may read and filter by, instead of the endpoint's `columns`")
     requests_per_second: Positive | None = Field(None, description="of this key, instead of limits.requests_per_second")
     disabled: bool = Field(False, description="the key is known, and refused")
 
@@ -72,11 +79,14 @@ class KeySettings(Settings):
 class LimitSettings(Settings):
     """How much one request, and one key, may ask for."""
 
-    body_bytes: Positive = Field(4 * 2**20, description="size of a request; larger ones are refused unread")
-    products: Annotated[int, Field(ge=1, le=4096)] = Field(256, description="products per encode request")
-    text_characters: Positive = Field(20_000, description="length of a title, description or brand; a longer one fails its product")
-    neighbours: Positive = Field(200, description="largest k of a similar request")
-    page: Positive = Field(500, description="products or prefixes per page")
+    body_bytes: Positive = Field(4 * 2**20, description="size of a request, unpacked if it was packed; larger ones are refused unread")
+    body_seconds: float = Field(10, gt=0, le=600, description="time in which the body of a request must arrive")
+    products: Annotated[int, Field(ge=1, le=most.PRODUCTS)] = Field(256, description="products per encode request")
+    text_characters: Annotated[int, Field(gt=0, le=most.TEXT_CHARACTERS)] = Field(
+        20_000, description="length of a title, description or brand; a longer one fails its product"
+    )
+    neighbours: Annotated[int, Field(gt=0, le=most.NEIGHBOURS)] = Field(200, description="largest k of a similar request")
+    page: Annotated[int, Field(gt=0, le=most.PAGE)] = Field(500, description="products or prefixes per page")
     requests_per_second: Positive = Field(200, description="per key, counted by each replica of the ingress")
 
 
@@ -118,6 +128,35 @@ class IngressSettings(Settings):
     cpus: float = Field(0.5, gt=0, description="CPUs that Ray reserves per replica")
 
 
+class HttpSettings(Settings):
+    """Under which names and addresses the endpoint is asked."""
+
+    hosts: list[str] = Field(
+        [],
+        description="names that a request may be sent to, without ports. Where auth is none, other names than these and those of this "
+        "machine itself are refused: a web page may have its own name lead to 127.0.0.1. Where auth is keys, any name will do as long as "
+        "none is given here",
+    )
+    prefix: Annotated[str, Field(pattern=PREFIX)] = Field(
+        "", description="path below which a proxy shows the endpoint, such as /shelfcode, where the proxy takes it away before it passes on"
+    )
+    trust_proxy: bool = Field(False, description="take that path from the header X-Forwarded-Prefix; only behind a proxy that sets it")
+    cors_origins: list[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s]+)$")]] = Field(
+        [], description="origins such as https://shop.example whose scripts may call /v1 from a browser; * for all"
+    )
+
+
+class SessionSettings(Settings):
+    """How long somebody who has signed in stays so, on the pages."""
+
+    hours: float = Field(12, gt=0, description="time after which a browser has to send its key again")
+    secret: Annotated[str, Field(min_length=32)] = Field(
+        default_factory=lambda: secrets.token_urlsafe(32),
+        repr=False,
+        description="signs sessions. Where it is left out, every start makes a new one, and ends the sessions of the one before",
+    )
+
+
 class OnlineExtractionSettings(Settings):
     """Where a product without attributes gets them, in a flavor that reads attributes."""
 
@@ -144,6 +183,13 @@ class SurfaceSettings(Settings):
     auth: Literal["keys", "none"] = Field("keys", description="none: anybody may ask, and the server listens on loopback only")
     keys: list[KeySettings] = Field([], description="who may ask")
     limits: LimitSettings = LimitSettings()
+    http: HttpSettings = HttpSettings()
+    sessions: SessionSettings = Field(default_factory=SessionSettings)
+    columns: list[str] = Field(
+        list(COLUMNS),
+        description="columns of the catalog that callers may read and filter by; `attributes` stands for what was extracted. "
+        "Whatever else rides along in the catalog stays inside",
+    )
     flavors: dict[str, FlavorServingSettings] = Field({}, description="flavor: how it runs, where the defaults do not suit")
     index: IndexSettings = IndexSettings()
     ingress: IngressSettings = IngressSettings()

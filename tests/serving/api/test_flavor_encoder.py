@@ -107,7 +107,11 @@ def test_no_products_are_no_answers(encoder: FlavorEncoder) -> None:
         ("precision@v0002", ProductInput("oat drink " * 30, None, None), ("truncated",)),
         ("precision@v0002", ProductInput("x" * 20_000, None, None), ("truncated", "sparse_text")),
         ("discovery@v0002", ProductInput("a", None, None, GIVEN), ()),
-        ("discovery@v0002", ProductInput("a", None, None, {**GIVEN, "key_ingredients": ["a long ingredient " * 5] * 8}), ("truncated",)),
+        (
+            "discovery@v0002",
+            ProductInput("a", None, None, {**GIVEN, "key_ingredients": [f"{n} long ingredients " * 3 for n in range(8)]}),
+            ("truncated",),
+        ),
         (
             "discovery@v0002",
             ProductInput("a", None, None, {"product_type": "oat drink", "key_ingredients": [], "dietary_tags": [], "format": ""}),
@@ -192,6 +196,13 @@ def test_attributes_beyond_the_limits_are_cut_and_unknown_tags_left_out() -> Non
     view = product_text(ProductInput("a", None, None, given), recipe_of("discovery"))
     assert not isinstance(view, Problem)
     assert view.text == f"x. ingredients: {', '.join(f'i{number}' for number in range(8))}. dietary: vegan"
+
+
+def test_attributes_that_come_with_a_request_are_cleaned_as_extracted_ones_are() -> None:
+    odd = {"product_type": " Oat\nDRINK ", "key_ingredients": ["Oats", "oats "], "dietary_tags": ["VEGAN", "vegan"], "format": "Carton"}
+    untidy, tidy = (product_text(ProductInput("a", None, None, given), recipe_of("discovery")) for given in (odd, GIVEN))
+    assert not isinstance(untidy, Problem)
+    assert untidy == tidy
 
 
 # Releases.

@@ -39,3 +39,10 @@ def test_tokens_grow_with_the_text_to_a_bound_and_are_never_none() -> None:
     assert sizes == sorted(sizes)
     assert ProductInput(None, None, None).tokens > 0
     assert sizes[-1] == ProductInput("x" * 10**7, None, None).tokens < 4096
+
+
+def test_tokens_are_those_of_the_text_that_is_embedded() -> None:
+    given = {"product_type": "x" * 400, "key_ingredients": ["y" * 400] * 8, "dietary_tags": [], "format": None, "occasion": ["z" * 400]}
+    assert ProductInput("a", None, None, given).tokens >= 4000 // 4
+    assert ProductInput("a" * 10_000, "b" * 10_000, None, {"product_type": "x"}).tokens < 20
+    assert ProductInput("燕麦" * 200, None, None).tokens >= 300

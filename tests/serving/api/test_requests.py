@@ -41,7 +41,7 @@ def test_a_product_is_read_with_its_texts_trimmed_and_what_nobody_reads_left_out
     assert warnings == []
 
 
-@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9f", "\ud800", "\ufdd0", "\ufffe", "\uffff"])
+@pytest.mark.parametrize("character", ["\x00", "\x07", "\x1b", "\x7f", "\x85", "\x9f", "\ufdd0", "\ufffe", "\uffff"])
 def test_control_characters_become_spaces_and_are_told(character: str) -> None:
     read, warnings = read_product({"title": f"Oat{character}Drink{character}", "brand": character}, LIMITS)
     assert (read.title, read.brand) == ("Oat Drink", None)
@@ -67,7 +67,7 @@ def test_a_text_that_is_too_long_is_refused_by_name(field: str) -> None:
     ("value", "named"),
     [
         ({"title": 5}, "title"), ({"title": True}, "title"), ({"title": ["a"]}, "title"), ({"brand": {"name": "a"}}, "brand"),
-        ({"description": 1.5}, "description"), ({"item_id": ""}, "item_id"), ({"item_id": 7}, "item_id"),
+        ({"description": 1.5}, "description"), ({"item_id": ""}, "item_id"), ({"item_id": 7.5}, "item_id"), ({"item_id": True}, "item_id"),
         ({"item_id": "x" * 1025}, "item_id"), ({"title": "t", "attributes": []}, "attributes"),
         ({"attributes": {"product_type": None}}, "attributes.product_type"),
         ({"attributes": {"key_ingredients": "oats"}}, "attributes.key_ingredients"),
@@ -89,6 +89,50 @@ def test_a_flavors_own_attributes_are_lists_of_texts(value: Any) -> None:
     assert given is not None
     assert given.model_dump()["occasion"] == ["breakfast"]
     assert "occasion" in refused({"title": "t", "attributes": {"occasion": value}}).detail
+
+
+@pytest.mark.parametrize("field", ["title", "description", "brand", "item_id"])
+def test_half_of_a_surrogate_pair_refuses_the_product_that_it_stands_in_and_no_other(field: str) -> None:
+    products = encode(
+        b'{"products": [{"title": "a"}, {"title": "b", "%s": "x\\ud800"}, {"title": "\\ud83e\\udd5b"}]}' % field.encode()
+    ).products
+    assert (product(products[0]).title, product(products[2]).title) == ("a", "🥛")
+    assert field in refused(products[1]).detail
+
+
+def test_half_of_a_surrogate_pair_refuses_attributes_by_name_and_value() -> None:
+    for given in ({"\ud800": ["x"]}, {"occasion": ["\udc00"]}, {"product_type": "\ud800"}):
+        json.dumps(refused({"title": "t", "attributes": given}).detail, ensure_ascii=False).encode()
+
+
+def test_an_id_may_be_a_whole_number_as_catalogs_hold_them() -> None:
+    assert product({"item_id": 1040, "title": "t"}).item_id == "1040"
+    asked = similar({"item_id": 1040, "exclude": [0, "00"], "retailer_id": -7})
+    assert (asked.item_id, asked.exclude, asked.retailer_id) == ("1040", ["0", "00"], "-7")
+
+
+def test_attributes_lose_control_characters_like_texts() -> None:
+    read, warnings = read_product({"attributes": {"product_type": "oat\x00drink", "occasion": ["a\x1bb"]}}, LIMITS)
+    assert read.attributes is not None
+    assert read.attributes.model_dump() == {
+        "product_type": "oat drink", "key_ingredients": [], "dietary_tags": [], "format": "", "occasion": ["a b"],
+    }  # fmt: skip
+    assert warnings == ["control_characters"]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"product_type": "x" * 1025}, "product_type"), ({"key_ingredients": ["x"] * 65}, "key_ingredients"),
+        ({"occasion": ["x"] * 65}, "occasion"),
+        ({"occasion": ["x" * 1025]}, "occasion.0"), ({f"a{number}": [] for number in range(33)}, "at most 32"),
+        ({"a" * 300: []}, "a" * 100),
+    ],
+)  # fmt: skip
+def test_attributes_have_limits(attributes: Any, named: str) -> None:
+    problem = refused({"title": "t", "attributes": attributes})
+    assert named in problem.detail
+    assert len(problem.detail) < 400
 
 
 def test_a_product_that_was_read_before_is_checked_again() -> None:
@@ -113,8 +157,9 @@ def test_a_similar_request_is_read_with_its_defaults() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b"", b" ", b"{", b'{"products": [', b"\xff\xfe", b"\xef\xbb\xbf{}", b"{}{}", b"{'products': []}", b"[" * 10_000, b"\x00",
-        b'{"item_id": "\\ud800"}', b'{"products": [' + b"9" * 5000 + b"]}",
+        b"", b" ", b"{", b'{"products": [', b"\xff\xfe", b"\xef\xbb\xbf", b"\xef\xbb\xbf\xef\xbb\xbf{}",
+        "{}".encode("utf-16"), b"{}{}", b"{'products': []}", b"[" * 10_000, b"\x00",
+        b'{"item_id": "\\ud800}', b'{"products": ["\\ud800", ' + b"[" * 100_000, b'{"products": [' + b"9" * 5000 + b"]}",
     ],
 )  # fmt: skip
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
@@ -146,7 +191,11 @@ def test_an_encode_request_with_a_wrong_field_is_refused_by_its_name(body: Any, 
     [
         ({"k": 0}, "k"), ({"k": -1}, "k"), ({"k": 1.5}, "k"), ({"k": "many"}, "k"), ({"k": float("nan")}, "k"), ({"k": None}, "k"),
         ({"min_level": -1}, "min_level"), ({"min_level": 9}, "min_level"), ({"exclude": "a"}, "exclude"), ({"exclude": [""]}, "exclude.0"),
-        ({"exclude": ["x"] * 10_001}, "exclude"), ({"retailer_id": 7}, "retailer_id"), ({"attributes": {"brand": 5}}, "attributes.brand"),
+        ({"exclude": ["x"] * 10_001}, "exclude"), ({"fields": ["title"] * 33}, "fields"), ({"fields": ["f" * 257]}, "fields.0"),
+        ({"attributes": {f"a{number}": "x" for number in range(17)}}, "attributes"),
+        ({"attributes": {"brand": "x" * 1025}}, "attributes.brand"),
+        ({"retailer_id": "r" * 1025}, "retailer_id"), ({"retailer_id": 7.5}, "retailer_id"),
+        ({"attributes": {"brand": 5}}, "attributes.brand"),
         ({"attributes": {"brand": ["a"]}}, "attributes.brand"), ({"attributes": []}, "attributes"), ({"fields": "title"}, "fields"),
         ({"fields": [None]}, "fields.0"), ({"item_id": ""}, "item_id"), ({"colour": 1}, "colour"), ({"product": {}}, ""),
     ],
@@ -156,6 +205,24 @@ def test_a_similar_request_with_a_wrong_field_is_refused_by_its_name(body: Any, 
         similar({"item_id": "a", **body})
     assert raised.value.kind == "invalid-request"
     assert field in [each["field"] for each in raised.value.more["errors"]]
+
+
+def test_a_byte_order_mark_in_front_of_the_body_is_passed_over() -> None:
+    assert encode(b"\xef\xbb\xbf" + b'{"products": [1]}').products == [1]
+
+
+@pytest.mark.parametrize("body", [b'{"item_id": "\\ud800"}', b'{"item_id": "a", "fields": ["\\udfff"]}', b'{"item_id": "a", "\\ud800": 1}'])
+def test_half_of_a_surrogate_pair_refuses_a_request_that_is_about_one_product(body: bytes) -> None:
+    with pytest.raises(Problem) as raised:
+        similar(body)
+    assert raised.value.kind == "invalid-request"
+    json.dumps(raised.value.body(), ensure_ascii=False).encode()
+
+
+def test_an_error_repeats_no_more_of_a_made_up_name_than_tells_it() -> None:
+    with pytest.raises(Problem) as raised:
+        similar({"item_id": "a", "x" * 1_000_000: 1})
+    assert len(json.dumps(raised.value.body())) < 1000
 
 
 def test_a_similar_request_asks_for_one_thing() -> None:
@@ -176,7 +243,7 @@ def test_limits_are_told() -> None:
 
 def test_a_request_with_many_errors_tells_the_first_ones() -> None:
     with pytest.raises(Problem) as raised:
-        similar({"item_id": "a", "fields": [1] * 50_000})
+        similar({"item_id": "a", "exclude": [0.5] * 9_000})
     assert len(raised.value.more["errors"]) == 20
     assert len(raised.value.detail) < 2000
 

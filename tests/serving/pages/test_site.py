@@ -8,8 +8,8 @@ import pytest
 from canned import DISABLED, GOOD, LIMITED, NASTY, NASTY_ID, Canned, browser
 from fastapi.testclient import TestClient
 
-from shelfcode.serving.api.http_wire import COOKIE
 from shelfcode.serving.api.questions import ItemPage
+from shelfcode.serving.api.sessions import COOKIE
 
 
 @pytest.fixture
@@ -200,7 +200,9 @@ def test_without_a_key_there_is_a_form_and_nothing_else() -> None:
 def test_a_good_key_becomes_a_cookie_that_scripts_cannot_read() -> None:
     canned = Canned("keys")
     cookie = browser(canned).post("/explore", data={"key": GOOD}).headers["set-cookie"]
-    assert cookie.startswith(f"{COOKIE}={GOOD};")
+    assert cookie.startswith(f"{COOKIE}=")
+    assert GOOD not in cookie
+    assert f"max-age={12 * 3600}" in cookie.lower()
     assert "httponly" in cookie.lower()
     assert "samesite=strict" in cookie.lower()
     assert "secure" not in cookie.lower()
@@ -222,7 +224,8 @@ def test_a_bad_key_sets_nothing(key: str, status: int) -> None:
 def test_a_header_is_as_good_as_a_cookie_and_a_disabled_one_as_bad() -> None:
     client = browser(Canned("keys"))
     assert client.get("/explore", headers={"Authorization": f"Bearer {GOOD}"}).status_code == 200
-    assert client.get("/explore", headers={"Cookie": f"{COOKIE}={DISABLED}"}).status_code == 403
+    assert client.get("/explore", headers={"Authorization": f"Bearer {DISABLED}"}).status_code == 403
+    assert client.get("/explore", headers={"Cookie": f"{COOKIE}={GOOD}"}).status_code == 401  # the key itself is no session
 
 
 def test_signing_out_takes_the_cookie_away() -> None:

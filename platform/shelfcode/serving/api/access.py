@@ -71,6 +71,14 @@ class Gate:
         caller = _owner(self.settings.keys, key_hash(key))
         if caller is None:
             raise Problem("no-key", "nobody has this key; jobs/make_key.py makes one")
+        return self.enabled(caller)
+
+    def enabled(self, caller: KeySettings) -> KeySettings:
+        """The caller, if the key is not disabled.
+
+        Raises:
+            Problem: it is.
+        """
         if caller.disabled:
             raise Problem("key-not-permitted", f"the key of {caller.name} is disabled")
         return caller
@@ -95,13 +103,17 @@ class Gate:
             raise Problem("key-not-permitted", f"the key of {caller.name} is for {', '.join(caller.surfaces) or 'no surface'}")
 
     def permit_flavor(self, caller: KeySettings, flavor: str) -> None:
-        """Refuse a flavor that none of the caller's surfaces goes to.
+        """Refuse a flavor that none of the caller's surfaces goes to. A limited key is not told whether there is such a flavor.
 
         Raises:
-            Problem: the key is for surfaces of other flavors.
+            Problem: the key is for surfaces of other flavors, or good for all and there is no such flavor.
         """
-        if flavor not in self.flavors(caller):
-            raise Problem("key-not-permitted", f"no surface that the key of {caller.name} is for goes to flavor {flavor}")
+        known = self.flavors(caller)
+        if flavor in known:
+            return
+        if caller.surfaces is not None:
+            raise Problem("key-not-permitted", f"no surface that the key of {caller.name} is for goes to flavor {flavor[:100]!r}")
+        raise Problem("unknown-flavor", f"no surface goes to a flavor {flavor[:100]!r}; there are {', '.join(known)}")
 
     def flavors(self, caller: KeySettings) -> list[str]:
         """The flavors that a caller may look into."""
@@ -109,6 +121,10 @@ class Gate:
             return self.settings.flavor_names
         permitted = {flavor for surface in caller.surfaces for flavor in route_of(self.settings, surface).flavors}
         return [flavor for flavor in self.settings.flavor_names if flavor in permitted]
+
+    def columns(self, caller: KeySettings) -> tuple[str, ...]:
+        """The columns that a caller may read and filter by."""
+        return tuple(self.settings.columns if caller.columns is None else caller.columns)
 
     def surfaces(self, caller: KeySettings) -> list[str]:
         """The surfaces that a caller may ask for, by name."""

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from shelfcode.attributes.grounding import ground
 from shelfcode.attributes.rules.evidence import read_evidence
 from shelfcode.attributes.rules.extractor import by_rules
-from shelfcode.attributes.schema import Attributes, attributes_of, attributes_text
+from shelfcode.attributes.schema import Attributes, attributes_of, attributes_text, clean_attributes
 from shelfcode.embedding.encoder import TextEncoder, encoder_name, load_encoder
 from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
@@ -142,7 +142,8 @@ def _attributes_text(product: ProductInput, recipe: Recipe) -> ProductText | Pro
 def _attributes(product: ProductInput, recipe: Recipe) -> tuple[Attributes, AttributesFrom]:
     extra = recipe.extractor.attributes
     if product.attributes is not None:
-        return attributes_of(product.attributes, extra), product.attributes_from or "request"
+        source = product.attributes_from or "request"
+        return (clean_attributes if source == "request" else attributes_of)(product.attributes, extra), source
     columns = {"title": product.title, "description": product.description, "brand": product.brand}
     evidence = read_evidence(product.title or "", product.description, product.brand)
     return ground(by_rules(columns, extra), evidence).attributes, "rules"

@@ -15,6 +15,7 @@ from shelfcode.semantic_id import Codes, format_codes, parse
 from shelfcode.serving.api.blending import Blended, FlavorQuery, blend
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question, StoredAttributes
+from shelfcode.serving.api.visible_columns import check_columns, visible_columns
 from shelfcode.workspace import Workspace
 
 
@@ -61,7 +62,7 @@ class ItemIndex:
         """
         indexes = [self.releases[release] for release in question.releases]
         for index in indexes:
-            _check_columns(index, question.fields)
+            check_columns(index.items, question.fields, question.columns)
         places = [-1 if question.item_id is None else index.place(question.item_id) for index in indexes]
         codes = question.codes or tuple(_codes_at(index, place, question.item_id) for index, place in zip(indexes, places, strict=True))
         masks = [self._mask(index, question) for index in indexes]
@@ -78,7 +79,7 @@ class ItemIndex:
         """For each place, whether its product passes all filters; None where there is no filter."""
         masks = []
         for column, value in question.attributes:
-            _check_columns(index, [column])
+            check_columns(index.items, [column], question.columns)
             masks.append(index.items.equal(column, value))
         if question.retailer_id is not None:
             masks.append(self._available(index, question.retailer_id))
@@ -105,10 +106,10 @@ class ItemIndex:
             place = index.place(page.item_id)
             if place < 0:
                 continue
-            product = product or index.items.values(int(index.codes.row_N[place]), list(index.items.columns))
+            product = product or index.items.values(int(index.codes.row_N[place]), visible_columns(index.items, page.columns))
             codes = index.codes.codes_of(place)
             low, high = index.codes.places(codes)
-            sharing = [index.product(each) for each in range(low + page.first, min(high, low + page.first + page.limit))]
+            sharing = [index.product(each, page.title) for each in range(low + page.first, min(high, low + page.first + page.limit))]
             ids.append({
                 "flavor": release.partition("@")[0], "release": release, "semantic_id": format_codes(codes), "codes": list(codes),
                 "sharing": {"total": high - low, "from": page.first, "products": sharing},
@@ -130,7 +131,7 @@ class ItemIndex:
             raise Problem("unknown-prefix", f"{page.release} has no product under {page.prefix[:100]!r}")
         children, prefixes = index.child_prefixes(codes, page.children_from, page.limit)
         low = first + page.products_from
-        products = [index.product(place) for place in range(low, min(end, low + page.limit))]
+        products = [index.product(place, page.title) for place in range(low, min(end, low + page.limit))]
         return {
             "release": page.release, "prefix": page.prefix, "level": len(codes), "levels": len(index.codes.sizes),
             "label": index.label(codes), "parent": format_codes(codes[:-1]) if codes else None,
@@ -165,12 +166,6 @@ def _codes_at(index: ReleaseIndex, place: int, item_id: str | None) -> Codes:
     if place < 0:
         raise Problem("unknown-item", f"{index.name} has no item_id {str(item_id)[:200]!r}; send the product itself instead")
     return index.codes.codes_of(place)
-
-
-def _check_columns(index: ReleaseIndex, columns: Sequence[str]) -> None:
-    if strangers := [name for name in columns if name not in index.items.columns]:
-        known = ", ".join(index.items.columns)
-        raise Problem("invalid-request", f"the catalog of {index.name} has no column {', '.join(strangers)[:200]}; it has {known}")
 
 
 def _parsed(prefix: str, index: ReleaseIndex) -> Codes:

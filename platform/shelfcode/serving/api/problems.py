@@ -8,9 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field
 MEDIA_TYPE = "application/problem+json"
 KINDS: dict[str, tuple[int, str]] = {
     "malformed-json": (400, "The body is not JSON"),
+    "malformed-body": (400, "The body cannot be read"),
     "invalid-request": (422, "The request is not as the API describes it"),
     "too-many-products": (422, "Too many products in one request"),
     "body-too-large": (413, "The body is too large"),
+    "body-too-slow": (408, "The body did not arrive in time"),
+    "unsupported-encoding": (415, "The body is packed in a way that is not read here"),
+    "unknown-host": (421, "This server does not go by this name"),
     "no-key": (401, "A key is needed"),
     "key-not-permitted": (403, "The key does not permit this"),
     "too-many-requests": (429, "Too many requests"),

@@ -1,10 +1,11 @@
 """What the ingress asks the deployments behind it, and what they answer: plain values that travel between processes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from shelfcode.semantic_id import Codes
+from shelfcode.serving.surface_settings import COLUMNS
 
 AttributesFrom = Literal["request", "store", "vllm", "rules"]
 
@@ -26,8 +27,18 @@ class ProductInput:
 
     @property
     def tokens(self) -> int:
-        """Roughly how many tokens its text has, without asking a tokenizer."""
-        return 8 + min(2048, sum(map(len, filter(None, (self.title, self.description, self.brand)))) // 4)
+        """Roughly how many tokens the text has that is embedded, without asking a tokenizer: that of the attributes where there are any."""
+        texts = filter(None, (self.title, self.description, self.brand)) if self.attributes is None else _texts_of(self.attributes)
+        return 8 + min(2048, sum(len(text.encode("utf-8", "replace")) + LABEL for text in texts) // BYTES_PER_TOKEN)
+
+
+LABEL, BYTES_PER_TOKEN = 2, 4
+"""Bytes between two texts, and bytes of a token: letters of other alphabets take more of both than English ones."""
+
+
+def _texts_of(attributes: Mapping[str, Any]) -> Iterator[str]:
+    for value in attributes.values():
+        yield from (value,) if isinstance(value, str) else (each for each in value or () if isinstance(each, str))
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,7 @@ class Neighbours:
         k: how many products at most; each shares at least min_level levels.
         attributes: (column, value) pairs that products must have.
         fields: columns that come back with each product.
+        columns: those that the caller may see.
     """
 
     parts: tuple[tuple[str, float], ...]
@@ -67,6 +79,7 @@ class Neighbours:
     retailer_id: str | None
     attributes: tuple[tuple[str, str], ...]
     fields: tuple[str, ...]
+    columns: tuple[str, ...] = COLUMNS
 
     @property
     def releases(self) -> tuple[str, ...]:
@@ -93,6 +106,11 @@ class ItemPage:
     releases: tuple[str, ...]
     first: int
     limit: int
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def title(self) -> tuple[str, ...]:
+        return _title(self.columns)
 
 
 @dataclass(frozen=True)
@@ -104,10 +122,20 @@ class PrefixPage:
     children_from: int
     products_from: int
     limit: int
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def title(self) -> tuple[str, ...]:
+        return _title(self.columns)
 
     @property
     def releases(self) -> tuple[str, ...]:
         return (self.release,)
+
+
+def _title(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """What is told of each product of a list besides its ids."""
+    return tuple(name for name in ("title",) if name in columns)
 
 
 Question = Neighbours | StoredAttributes | ItemPage | PrefixPage

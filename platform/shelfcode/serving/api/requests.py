@@ -1,19 +1,26 @@
 """What callers send, checked: a request as a whole, and its products one by one, so that a bad product fails alone."""
 
+import contextlib
+import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
+from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.api.request_limits import ItemId, Name, RetailerId, RoutingKey, Text, Value, Values
 from shelfcode.serving.surface_settings import LimitSettings
 
-ItemId = Annotated[str, Field(min_length=1, max_length=1024)]
-RoutingKey = Annotated[str, Field(max_length=1024)]
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
-"""Characters that have no place in a product's text: control characters other than white space, lone surrogates, and code points that
-Unicode calls noncharacters."""
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
+"""Characters that have no place in a product's text: control characters other than white space, and code points that Unicode calls
+noncharacters."""
+TEXTS = ("title", "description", "brand")
+FIELD_SHOWN = 100
+"""Characters of a field's name that an error repeats."""
+BOM = b"\xef\xbb\xbf"
 
 
 class Body(BaseModel):
@@ -25,13 +32,23 @@ class Body(BaseModel):
 class GivenAttributes(BaseModel):
     """Attributes that come with a product; a flavor's extra ones are further fields, each a list of texts."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
-    __pydantic_extra__: dict[str, list[str]] = Field(init=False)
+    model_config = ConfigDict(
+        extra="allow",
+        frozen=True,
+        json_schema_extra={"maxProperties": 4 + most.OWN_ATTRIBUTES, "propertyNames": {"maxLength": most.NAME_CHARACTERS}},
+    )
+    __pydantic_extra__: dict[Name, Values] = Field(init=False)
 
-    product_type: str = ""
-    key_ingredients: list[str] = []
-    dietary_tags: list[str] = []
-    format: str = ""
+    product_type: Value = ""
+    key_ingredients: Values = []
+    dietary_tags: Values = []
+    format: Value = ""
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> "GivenAttributes":
+        if len(self.model_extra or {}) > most.OWN_ATTRIBUTES:
+            raise ValueError(f"at most {most.OWN_ATTRIBUTES} attributes besides the usual four")
+        return self
 
 
 class Product(BaseModel):
@@ -40,16 +57,18 @@ class Product(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     item_id: ItemId | None = Field(None, description="comes back with the answer, and finds stored attributes")
-    title: str | None = None
-    description: str | None = None
-    brand: str | None = None
+    title: Text | None = None
+    description: Text | None = None
+    brand: Text | None = None
     attributes: GivenAttributes | None = Field(None, description="for discovery; where left out, stored ones, or the rules'")
 
 
 class EncodeRequest(Body):
     """Products to be encoded."""
 
-    products: list[Any] = Field(min_length=1, description="each a Product; one that is not valid gets an error in its place")
+    products: list[Any] = Field(
+        min_length=1, max_length=most.PRODUCTS, description="each a Product; one that is not valid gets an error in its place"
+    )
     routing_key: RoutingKey | None = Field(None, description="keeps a caller on one side of a split; where left out, the key's name does")
 
 
@@ -60,10 +79,14 @@ class SimilarRequest(Body):
     product: Product | None = Field(None, description="any product; it is encoded first; instead of item_id")
     k: Annotated[int, Field(ge=1)] = Field(10, description="how many products at most")
     min_level: Annotated[int, Field(ge=0, le=8)] = Field(1, description="fewest levels that a product must share; 0 for any product at all")
-    exclude: Annotated[list[ItemId], Field(max_length=10_000)] = Field([], description="item_ids that must not come back")
-    retailer_id: str | None = Field(None, description="only what this retailer has, by the availability table")
-    attributes: dict[str, str] = Field({}, description="only products with these values: column of the catalog or attribute: value")
-    fields: list[str] = Field(["title"], description="columns of the catalog, or attributes, that come back with each product")
+    exclude: list[ItemId] = Field([], max_length=most.EXCLUDED, description="item_ids that must not come back")
+    retailer_id: RetailerId | None = Field(None, description="only what this retailer has, by the availability table")
+    attributes: dict[Name, Value] = Field(
+        {}, max_length=most.FILTERS, description="only products with these values: column of the catalog or attribute: value"
+    )
+    fields: list[Name] = Field(
+        ["title"], max_length=most.FIELDS, description="columns of the catalog, or attributes, that come back with each product"
+    )
     routing_key: RoutingKey | None = None
 
     @model_validator(mode="after")
@@ -74,6 +97,7 @@ class SimilarRequest(Body):
 
 
 _PRODUCT = TypeAdapter(Product)
+_ITEM_ID: TypeAdapter[str] = TypeAdapter(ItemId)
 _ENCODE, _SIMILAR = TypeAdapter(EncodeRequest), TypeAdapter(SimilarRequest)
 
 
@@ -83,11 +107,11 @@ def read_encode_request(body: bytes, limits: LimitSettings) -> EncodeRequest:
     Raises:
         Problem: not JSON, not an encode request, or too many products.
     """
-    request: EncodeRequest = _read(_ENCODE, body)
-    if len(request.products) > limits.products:
-        raise Problem(
-            "too-many-products", f"{len(request.products)} products; send {limits.products} or fewer per request", limit=limits.products
-        )
+    value = _json(body)
+    products = value.get("products") if isinstance(value, dict) else None
+    if isinstance(products, list) and len(products) > limits.products:
+        raise Problem("too-many-products", f"{len(products)} products; send {limits.products} or fewer per request", limit=limits.products)
+    request: EncodeRequest = _valid(_ENCODE, value)
     return request
 
 
@@ -97,7 +121,7 @@ def read_similar_request(body: bytes, limits: LimitSettings) -> SimilarRequest:
     Raises:
         Problem: not JSON, not a similar request, or k is too large.
     """
-    request: SimilarRequest = _read(_SIMILAR, body)
+    request: SimilarRequest = _valid(_SIMILAR, _json(body))
     if request.k > limits.neighbours:
         raise Problem("invalid-request", f"k is {request.k}; ask for {limits.neighbours} or fewer", limit=limits.neighbours)
     return request
@@ -112,29 +136,74 @@ def read_product(value: Any, limits: LimitSettings) -> tuple[Product, list[str]]
     try:
         product = value if isinstance(value, Product) else _PRODUCT.validate_python(value)
     except ValidationError as error:
-        raise Problem("invalid-product", _summary(error)) from error
-    texts = {name: text for name in ("title", "description", "brand") if (text := getattr(product, name))}
+        raise Problem("invalid-product", what_is_wrong(error)) from error
+    texts = {name: text for name in TEXTS if (text := getattr(product, name))}
     for name, text in texts.items():
         if len(text) > limits.text_characters:
             raise Problem("invalid-product", f"{name} has {len(text):,} characters; at most {limits.text_characters:,} are read")
-    clean = {name: CONTROL.sub(" ", text).strip() or None for name, text in texts.items()}
-    warnings = ["control_characters"] if any(CONTROL.search(text) for text in texts.values()) else []
-    return product.model_copy(update=clean), warnings
+    clean: dict[str, Any] = {name: _without_control(text).strip() or None for name, text in texts.items()}
+    given = product.attributes.model_dump() if product.attributes else {}
+    if product.attributes:
+        clean["attributes"] = GivenAttributes.model_validate({name: _each_without_control(value) for name, value in given.items()})
+    found = any(CONTROL.search(text) for text in [*texts.values(), *_texts_of(given)])
+    return product.model_copy(update=clean), ["control_characters"] if found else []
 
 
-def _read(model: TypeAdapter[Any], body: bytes) -> Any:
+def given_id(value: Any) -> str | None:
+    """The item_id that was sent with a product, whatever else is wrong with it; None where it has no good one."""
+    given = value.get("item_id") if isinstance(value, dict) else None
     try:
-        return model.validate_python(from_json(body))
-    except ValidationError as error:
-        raise Problem("invalid-request", _summary(error), errors=_errors(error)) from error
+        return None if given is None else str(_ITEM_ID.validate_python(given))
+    except ValidationError:
+        return None
+
+
+def _without_control(text: str) -> str:
+    return CONTROL.sub(" ", text)
+
+
+def _each_without_control(value: str | list[str]) -> str | list[str]:
+    return _without_control(value) if isinstance(value, str) else list(map(_without_control, value))
+
+
+def _texts_of(attributes: Mapping[str, str | list[str]]) -> Iterator[str]:
+    for value in attributes.values():
+        yield from [value] if isinstance(value, str) else value
+
+
+def _json(body: bytes) -> Any:
+    """A body's value. JSON is UTF-8, with a byte order mark in front of it or without.
+
+    Raises:
+        Problem: it is not JSON.
+    """
+    body = body.removeprefix(BOM)
+    try:
+        return from_json(body)
     except ValueError as error:
-        raise Problem("malformed-json", f"the body is not JSON: {error}") from error
+        if b"\\ud" in body.lower():  # half of a surrogate pair, perhaps: only the text that it stands in is to be refused
+            with contextlib.suppress(ValueError, RecursionError):
+                return json.loads(body)
+        raise Problem("malformed-json", f"the body is not JSON in UTF-8: {error}") from error
 
 
-def _summary(error: ValidationError) -> str:
+def _valid(model: TypeAdapter[Any], value: Any) -> Any:
+    try:
+        return model.validate_python(value)
+    except ValidationError as error:
+        raise Problem("invalid-request", what_is_wrong(error), errors=_errors(error)) from error
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """The first errors, each with its field."""
     return "; ".join(f"{where}: {what}" if where else what for where, what in ((each["field"], each["error"]) for each in _errors(error)))
 
 
 def _errors(error: ValidationError) -> list[dict[str, str]]:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[:20]
-    return [{"field": ".".join(map(str, each["loc"])), "error": each["msg"].removeprefix("Value error, ")} for each in first]
+    first = error.errors(include_url=False, include_input=False, include_context=False)[: most.ERRORS_TOLD]
+    return [{"field": ".".join(map(_place, each["loc"])), "error": each["msg"].removeprefix("Value error, ")} for each in first]
+
+
+def _place(part: str | int) -> str:
+    """A step of the way to a field. Callers may make up names of any length, and characters that no answer can hold."""
+    return str(part)[:FIELD_SHOWN].encode("utf-8", "replace").decode()

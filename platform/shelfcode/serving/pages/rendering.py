@@ -12,7 +12,7 @@ from fastapi import Request
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from shelfcode.serving.api.http_wire import request_id
+from shelfcode.serving.api.http_wire import problem_headers, request_id
 from shelfcode.text import cut
 
 TITLE_CHARACTERS = 110
@@ -32,11 +32,8 @@ def page(request: Request, template: str, status: int = 200, **values: object) -
         "Referrer-Policy": "same-origin",
         "Cache-Control": "no-store",
         "X-Request-Id": request_id(request),
+        **problem_headers(status),
     }
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="shelfcode"'
-    if status in (429, 503):
-        headers["Retry-After"] = "1"
     return HTMLResponse(html, status, headers)
 
 

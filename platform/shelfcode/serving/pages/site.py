@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
-from shelfcode.serving.api.http_wire import COOKIE, bearer_key, read_body, request_id
+from shelfcode.serving.api import request_limits as most
+from shelfcode.serving.api.http_wire import bearer_key, declared_bytes, read_body, request_id
 from shelfcode.serving.api.problems import Problem
+from shelfcode.serving.api.sessions import COOKIE, new_session, seconds, visitor
 from shelfcode.serving.pages.api_page import operations, product_fields
 from shelfcode.serving.pages.page_query import PageQuery
 from shelfcode.serving.pages.rendering import page, root_of
@@ -29,16 +31,15 @@ from shelfcode.serving.surface_settings import KeySettings, written_out
 
 log = logging.getLogger("ray.serve")
 
-SIGN_IN_BYTES = 4096
-PRODUCT_BYTES = 2**20
-FORM_FIELDS = 20
+SIGN_IN_SECONDS = 5.0
+"""Time in which a key must arrive: nobody is known yet, and nobody may keep the server waiting."""
 
 
 class Site:
     """Answers a browser. Whatever goes wrong is shown in a page, with the status that /v1 would give.
 
     Args:
-        enter: lets a caller through, by the key of a header or of the cookie, or raises a Problem.
+        enter: lets a caller through, by the key of a header or the session of a cookie, or raises a Problem.
         unavailable: errors that mean that a part of the server is down.
     """
 
@@ -113,7 +114,7 @@ class Site:
         return page(request, "docs.html", 200, **self._frame(caller), operations=shown, product=product_fields())
 
     async def _form(self, request: Request, caller: KeySettings) -> Response:
-        form = await _read_form(request, PRODUCT_BYTES)
+        form = await _read_form(request, most.FORM_BYTES, self.endpoint.settings.limits.body_seconds)
         if "sign_out" in form:
             return self._sign_out(request)
         if "key" in form and self.endpoint.settings.auth == "keys":
@@ -121,11 +122,14 @@ class Site:
         return await self._explore(request, caller, form)
 
     async def _form_without_key(self, request: Request) -> Response:
-        """A form from somebody without a good key: only a key is read from it."""
+        """A form from somebody without a good key: only a key is read from it, and only if it says beforehand that it is no longer."""
+        if not 0 < (declared_bytes(request) or 0) <= most.SIGN_IN_BYTES:
+            return _turned_away(request, Problem("no-key", "sign in first: what was sent is not a key"))
         try:
-            form = await _read_form(request, SIGN_IN_BYTES)
-        except Problem:
-            return _turned_away(request, Problem("no-key", "sign in first: what was sent is too long for a key"))
+            limit = min(SIGN_IN_SECONDS, self.endpoint.settings.limits.body_seconds)
+            form = await _read_form(request, most.SIGN_IN_BYTES, limit)
+        except Problem as problem:
+            return _turned_away(request, problem)
         return self._sign_out(request) if "sign_out" in form else self._sign_in(request, form.get("key", "").strip())
 
     async def _refused(self, request: Request, caller: KeySettings, problem: Problem) -> Response:
@@ -148,7 +152,7 @@ class Site:
     def _known(self, request: Request) -> bool:
         """Whether a request has a good key; it is not counted."""
         try:
-            self.endpoint.gate.caller(bearer_key(request, cookie=True))
+            visitor(self.endpoint.gate, request)
         except Problem:
             return False
         return True
@@ -161,7 +165,11 @@ class Site:
             return _turned_away(request, problem)
         request.scope["shelfcode.caller"] = caller.name
         answer = RedirectResponse(f"{root_of(request)}/explore", 303)
-        answer.set_cookie(COOKIE, key, path=root_of(request) or "/", secure=_is_https(request), httponly=True, samesite="strict")
+        sessions = self.endpoint.settings.sessions
+        answer.set_cookie(
+            COOKIE, new_session(sessions, caller), max_age=seconds(sessions), path=root_of(request) or "/",
+            secure=_is_https(request), httponly=True, samesite="strict",
+        )  # fmt: skip
         return answer
 
     def _sign_out(self, request: Request) -> Response:
@@ -172,24 +180,24 @@ class Site:
 
 def _turned_away(request: Request, problem: Problem) -> Response:
     """The page that refuses a caller; it asks for a key where another key would help."""
-    first_time = problem.kind == "no-key" and not bearer_key(request, cookie=True) and request.method == "GET"
+    first_time = problem.kind == "no-key" and not bearer_key(request) and COOKIE not in request.cookies and request.method == "GET"
     form = problem.kind in ("no-key", "key-not-permitted")
     return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time)
 
 
 def _is_https(request: Request) -> bool:
     """Whether the browser speaks TLS, to this server or to a proxy in front of it."""
-    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").lower())
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower())
 
 
-async def _read_form(request: Request, most: int) -> dict[str, str]:
+async def _read_form(request: Request, size: int, seconds: float) -> dict[str, str]:
     """The fields of a form.
 
     Raises:
-        Problem: it is too large, or has too many fields.
+        Problem: it is too large, takes too long to arrive, or has too many fields.
     """
-    body = await read_body(request, most)
+    body = await read_body(request, size, seconds)
     try:
-        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=FORM_FIELDS))
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=most.FORM_FIELDS))
     except ValueError as error:
         raise Problem("invalid-request", f"the form cannot be read: {error}") from error

@@ -37,7 +37,7 @@ class Endpoint(Protocol):
 
     async def encode(self, targets: Sequence[Target], products: Sequence[Any]) -> list[dict[str, Any]]: ...
 
-    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest) -> list[dict[str, Any]]: ...
+    async def neighbours(self, targets: Sequence[Target], request: SimilarRequest, columns: tuple[str, ...]) -> list[dict[str, Any]]: ...
 
     async def ask(self, question: Question) -> Any: ...
 
@@ -84,10 +84,11 @@ class SurfaceView:
 
 async def in_flavors(endpoint: Endpoint, caller: KeySettings, query: PageQuery) -> list[FlavorView]:
     """The product that is asked for, in every flavor that the caller may look into."""
-    return list(await asyncio.gather(*(_in_flavor(endpoint, flavor, query) for flavor in endpoint.gate.flavors(caller))))
+    columns = endpoint.gate.columns(caller)
+    return list(await asyncio.gather(*(_in_flavor(endpoint, flavor, query, columns) for flavor in endpoint.gate.flavors(caller))))
 
 
-async def _in_flavor(endpoint: Endpoint, flavor: str, query: PageQuery) -> FlavorView:
+async def _in_flavor(endpoint: Endpoint, flavor: str, query: PageQuery, columns: tuple[str, ...]) -> FlavorView:
     release = endpoint.releases.live.get(flavor)
     try:
         if release is None:
@@ -95,7 +96,7 @@ async def _in_flavor(endpoint: Endpoint, flavor: str, query: PageQuery) -> Flavo
         view = await (_encoded if query.product else _looked_up)(endpoint, flavor, release, query)
         codes = (view.codes,) if query.product else None
         question = Neighbours(
-            ((release, 1.0),), codes, None if query.product else query.item_id, _k(endpoint), 1, (), None, (), FIELDS
+            ((release, 1.0),), codes, None if query.product else query.item_id, _k(endpoint), 1, (), None, (), _shown(columns), columns
         )  # fmt: skip
         levels, nearest = await asyncio.gather(_levels(endpoint, release, view), endpoint.ask(question))
         return replace(view, levels=levels, nearest=tuple(nearest))
@@ -159,7 +160,8 @@ async def catalog_item(endpoint: Endpoint, caller: KeySettings, item_id: str) ->
     releases = [release for flavor in endpoint.gate.flavors(caller) if (release := endpoint.releases.live.get(flavor))]
     for release in releases:
         try:
-            product: dict[str, Any] = (await endpoint.ask(ItemPage(item_id, (release,), 0, 0)))["product"]
+            page = ItemPage(item_id, (release,), 0, 0, endpoint.gate.columns(caller))
+            product: dict[str, Any] = (await endpoint.ask(page))["product"]
         except Problem:
             continue
         return product
@@ -176,8 +178,10 @@ async def surface_view(endpoint: Endpoint, caller: KeySettings, query: PageQuery
     route = describe_route(endpoint, surface, route_of(endpoint.settings, surface))
     try:
         targets = endpoint.targets(surface, caller.name)
-        request = SimilarRequest(item_id=query.item_id or None, product=query.product, k=_k(endpoint), fields=list(FIELDS))
-        return SurfaceView(route, tuple(targets), tuple(await endpoint.neighbours(targets, request)))
+        columns = endpoint.gate.columns(caller)
+        asked_for = query.item_id if query.product is None else None
+        request = SimilarRequest(item_id=asked_for, product=query.product, k=_k(endpoint), fields=list(_shown(columns)))
+        return SurfaceView(route, tuple(targets), tuple(await endpoint.neighbours(targets, request, columns)))
     except Problem as problem:
         return SurfaceView(route, problem=problem)
 
@@ -210,16 +214,14 @@ async def tree(endpoint: Endpoint, caller: KeySettings, query: PageQuery) -> dic
     """
     release = _release(endpoint, caller, query)
     limit = min(PAGE, endpoint.settings.limits.page)
-    page = await endpoint.ask(PrefixPage(release, query.prefix, query.children_from, query.products_from, limit))
+    columns = endpoint.gate.columns(caller)
+    page = await endpoint.ask(PrefixPage(release, query.prefix, query.children_from, query.products_from, limit, columns))
     codes = parse(query.prefix) if query.prefix else ()
     above = await asyncio.gather(*(_branch(endpoint, release, codes[:depth]) for depth in range(1, len(codes))))
     return {**page, "flavor": query.flavor, "limit": limit, "above": [(prefix, label) for prefix, _, label in above]}
 
 
 def _release(endpoint: Endpoint, caller: KeySettings, query: PageQuery) -> str:
-    known = endpoint.gate.flavors(caller)
-    if query.flavor not in endpoint.settings.flavor_names:
-        raise Problem("unknown-flavor", f"no surface goes to a flavor {query.flavor[:100]!r}; there are {', '.join(known)}")
     endpoint.gate.permit_flavor(caller, query.flavor)
     if not query.release:
         if query.flavor not in endpoint.releases.live:
@@ -234,6 +236,11 @@ def no_release(endpoint: Endpoint, flavor: str) -> Problem:
     """Why a flavor has nothing to show."""
     why = endpoint.releases.problems.get(flavor, "it is being loaded; try again in a moment")
     return Problem("not-ready", f"no release of flavor {flavor} can be shown: {why}")
+
+
+def _shown(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """What is shown of each product of a list, as far as the caller may see it."""
+    return tuple(name for name in FIELDS if name in columns)
 
 
 def _k(endpoint: Endpoint) -> int:

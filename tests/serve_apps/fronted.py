@@ -1,0 +1,34 @@
+"""The endpoint's HTTP over canned answers: the application that Ray Serve runs, with Serve's own middleware, and no Ray behind it."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from canned import Canned
+from ray.serve import context
+from ray.serve._private.http_util import RequestIdMiddleware
+from starlette.types import ASGIApp
+
+import serve_apps.surfaces  # binds the routes to their class
+from serve_apps.ingress import Surfaces, api
+from shelfcode.serving.api.request_ids import PlainRequestIds
+
+
+class Uncounted:
+    """Metrics that nobody reads."""
+
+    @contextlib.asynccontextmanager
+    async def measured(self, *_: Any) -> AsyncIterator[list[Any]]:
+        yield []
+
+
+def fronted(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> ASGIApp:
+    """The application with canned answers, as it stands in a replica of the ingress."""
+    assert serve_apps.surfaces.SURFACES
+    surfaces = object.__new__(Surfaces)
+    surfaces.answer_by(canned)  # type: ignore[arg-type]
+    surfaces.metrics = Uncounted()  # type: ignore[assignment]
+    monkeypatch.setattr(context, "_INTERNAL_REPLICA_CONTEXT", SimpleNamespace(servable_object=surfaces))
+    return PlainRequestIds(RequestIdMiddleware(api))
