@@ -17,7 +17,7 @@ from shelfcode.serving.api.coalescing import Coalescer
 from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
-from shelfcode.serving.api.requests import Product, SimilarRequest, given_id, read_product
+from shelfcode.serving.api.requests import Product, SimilarRequest, catalog_id, catalog_ids, given_id, read_product
 from shelfcode.serving.resources import INDEX, flavor_deployment
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
@@ -103,7 +103,7 @@ class Answering:
         Returns:
             The inputs, and for each whether the LLM failed.
         """
-        item_ids = tuple(product.item_id if product.attributes is None else None for product in products)
+        item_ids = tuple(catalog_id(product.item_id) if product.item_id and product.attributes is None else None for product in products)
         stored = await self.ask(StoredAttributes(release, item_ids)) if any(item_ids) else [None] * len(inputs)
         known: list[ProductInput] = []
         for product, from_store, plain in zip(products, stored, inputs, strict=True):
@@ -142,11 +142,13 @@ class Answering:
             if problem := next((each for each in encoded if isinstance(each, Problem)), None):
                 raise problem
             codes = tuple(each.codes for each in encoded if isinstance(each, Encoded))
-        exclude = (*request.exclude, *([request.product.item_id] if request.product and request.product.item_id else []))
+        itself = [request.product.item_id] if request.product and request.product.item_id else []
+        exclude = tuple(catalog_ids([*request.exclude, *itself]))
+        item_id = None if request.item_id is None else catalog_id(request.item_id)
         parts = tuple((target.release, target.weight) for target in targets)
         return await self.ask(  # type: ignore[no-any-return]
             Neighbours(
-                parts, codes, request.item_id, request.k, request.min_level, exclude, request.retailer_id,
+                parts, codes, item_id, request.k, request.min_level, exclude, request.retailer_id,
                 tuple(request.attributes.items()), tuple(dict.fromkeys(request.fields)), columns,
             )
         )  # fmt: skip

@@ -26,7 +26,7 @@ from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_respons
 from shelfcode.serving.api.problems import Problem, ProblemDetails
 from shelfcode.serving.api.questions import ItemPage, PrefixPage
 from shelfcode.serving.api.request_ids import LeftToServe
-from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, read_encode_request, read_similar_request
+from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, catalog_id, read_encode_request, read_similar_request
 from shelfcode.serving.api.responses import (
     EncodeResponse,
     HealthResponse,
@@ -177,7 +177,8 @@ class Surfaces:
         caller = self._enter(request)
         releases = [self._release(caller, release)] if release else [self._live(flavor) for flavor in self.gate.flavors(caller)]
         limit = min(limit, self.settings.limits.page)
-        answer = await self.answering.ask(ItemPage(item_id, tuple(releases), first, limit, self.gate.columns(caller)))
+        page = ItemPage(catalog_id(item_id), tuple(releases), first, limit, self.gate.columns(caller))
+        answer = {**await self.answering.ask(page), "item_id": item_id}
         return json_response(request, {"request_id": request_id(request), **item_links(answer, path_of(request), limit)})
 
     @api.get("/v1/flavors/{flavor}/prefixes", response_model=PrefixResponse, summary="The top of the tree of prefixes")

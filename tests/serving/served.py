@@ -106,7 +106,8 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
         "RAY_metrics_report_interval_ms": "1000",  # of 10,000
     }
-    settings["PYTHONPATH"] = str(ROOT)  # as on nodes that hold the repository
+    settings["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = "shelfcode.serving.api.request_ids.middlewares"
+    settings["PYTHONPATH"] = f"{ROOT}:{ROOT / 'platform'}"  # as on nodes that hold the repository
     with ray_cluster(cpus, **ports, **settings, RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S="0") as cluster:
         yield cluster
 

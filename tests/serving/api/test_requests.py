@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.requests import Product, read_encode_request, read_product, read_similar_request
+from shelfcode.serving.api.requests import Product, catalog_id, read_encode_request, read_product, read_similar_request
 from shelfcode.serving.surface_settings import LimitSettings
 
 LIMITS = LimitSettings(text_characters=100, products=3, neighbours=50)
@@ -48,10 +48,22 @@ def test_control_characters_become_spaces_and_are_told(character: str) -> None:
     assert warnings == ["control_characters"]
 
 
-@pytest.mark.parametrize("text", ["Öl & Süßes", "牛乳", "🥛 milk", "a\nb\tc\rd", "e\u0301", "\u200b", "\U0010fffe"])
+@pytest.mark.parametrize("text", ["Öl & Süßes", "牛乳", "🥛 milk", "a\nb\tc\rd", "e\u0301", "\u200b", "\U0010fffe", "a < b & c", "<3"])
 def test_any_other_text_stays_as_it_is(text: str) -> None:
     read, warnings = read_product({"title": text}, LIMITS)
     assert (read.title, warnings) == (text, [])
+
+
+def test_html_is_taken_out_as_it_is_of_catalogs() -> None:
+    read = product({"title": "<b>Oat</b> Drink &amp; Co", "description": "<p>Oats.</p><p>Water.</p>", "brand": "<br>"})
+    assert (read.title, read.description, read.brand) == ("Oat Drink & Co", "Oats. Water.", None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "held"), [("SKU-1", "SKU-1"), (" a\u200b ", "a"), ("e\u0301", "é"), ("a b", "a b"), ("4006381333931.0", "4006381333931")]
+)
+def test_an_id_is_looked_up_as_catalogs_hold_it(sent: str, held: str) -> None:
+    assert catalog_id(sent) == held
 
 
 @pytest.mark.parametrize("field", ["title", "description", "brand"])

@@ -3,12 +3,15 @@
 import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
+from shelfcode.catalog.item_ids import item_id_texts
+from shelfcode.catalog.markup import without_markup
 from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.request_limits import ItemId, Name, RetailerId, RoutingKey, Text, Value, Values
@@ -20,6 +23,8 @@ noncharacters."""
 TEXTS = ("title", "description", "brand")
 FIELD_SHOWN = 100
 """Characters of a field's name that an error repeats."""
+PLAIN_ID = re.compile(r"[A-Za-z0-9_/-]+")
+"""ids that are written in one way only."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -141,7 +146,7 @@ def read_product(value: Any, limits: LimitSettings) -> tuple[Product, list[str]]
     for name, text in texts.items():
         if len(text) > limits.text_characters:
             raise Problem("invalid-product", f"{name} has {len(text):,} characters; at most {limits.text_characters:,} are read")
-    clean: dict[str, Any] = {name: _without_control(text).strip() or None for name, text in texts.items()}
+    clean: dict[str, Any] = {name: _as_in_a_catalog(text) or None for name, text in texts.items()}
     given = product.attributes.model_dump() if product.attributes else {}
     if product.attributes:
         clean["attributes"] = GivenAttributes.model_validate({name: _each_without_control(value) for name, value in given.items()})
@@ -156,6 +161,25 @@ def given_id(value: Any) -> str | None:
         return None if given is None else str(_ITEM_ID.validate_python(given))
     except ValidationError:
         return None
+
+
+def catalog_id(item_id: str) -> str:
+    """An item_id as catalogs have it: composed, and without what nobody sees."""
+    return catalog_ids([item_id])[0]
+
+
+def catalog_ids(item_ids: Sequence[str]) -> list[str]:
+    """item_ids as catalogs have them, all that need a look in one go."""
+    odd = [place for place, item_id in enumerate(item_ids) if not PLAIN_ID.fullmatch(item_id)]
+    found = (
+        dict(zip(odd, item_id_texts(pa.array([item_ids[place] for place in odd], pa.string()))[0].to_pylist(), strict=True)) if odd else {}
+    )
+    return [found.get(place, item_id) or "" for place, item_id in enumerate(item_ids)]
+
+
+def _as_in_a_catalog(text: str) -> str:
+    """A text as a snapshot would hold it, so that a product gets the same semantic ID from here as from a catalog."""
+    return without_markup(_without_control(text)).strip()
 
 
 def _without_control(text: str) -> str:

@@ -14,7 +14,7 @@ from shelfcode.serving.api.access import Gate
 from shelfcode.serving.api.live_releases import LiveReleases
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question
-from shelfcode.serving.api.requests import SimilarRequest
+from shelfcode.serving.api.requests import SimilarRequest, catalog_id
 from shelfcode.serving.pages.page_query import PageQuery
 from shelfcode.serving.routing import RELEASE_NAME, RouteView, Target, route_of, route_view
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
@@ -94,9 +94,9 @@ async def _in_flavor(endpoint: Endpoint, flavor: str, query: PageQuery, columns:
         if release is None:
             raise no_release(endpoint, flavor)
         view = await (_encoded if query.product else _looked_up)(endpoint, flavor, release, query)
-        codes = (view.codes,) if query.product else None
+        codes, item_id = ((view.codes,), None) if query.product else (None, catalog_id(query.item_id))
         question = Neighbours(
-            ((release, 1.0),), codes, None if query.product else query.item_id, _k(endpoint), 1, (), None, (), _shown(columns), columns
+            ((release, 1.0),), codes, item_id, _k(endpoint), 1, (), None, (), _shown(columns), columns
         )  # fmt: skip
         levels, nearest = await asyncio.gather(_levels(endpoint, release, view), endpoint.ask(question))
         return replace(view, levels=levels, nearest=tuple(nearest))
@@ -115,7 +115,7 @@ async def _encoded(endpoint: Endpoint, flavor: str, release: str, query: PageQue
 
 async def _looked_up(endpoint: Endpoint, flavor: str, release: str, query: PageQuery) -> FlavorView:
     try:
-        item = await endpoint.ask(ItemPage(query.item_id, (release,), 0, 0))
+        item = await endpoint.ask(ItemPage(catalog_id(query.item_id), (release,), 0, 0))
     except Problem as problem:
         if problem.kind != "unknown-item":
             raise
@@ -160,7 +160,7 @@ async def catalog_item(endpoint: Endpoint, caller: KeySettings, item_id: str) ->
     releases = [release for flavor in endpoint.gate.flavors(caller) if (release := endpoint.releases.live.get(flavor))]
     for release in releases:
         try:
-            page = ItemPage(item_id, (release,), 0, 0, endpoint.gate.columns(caller))
+            page = ItemPage(catalog_id(item_id), (release,), 0, 0, endpoint.gate.columns(caller))
             product: dict[str, Any] = (await endpoint.ask(page))["product"]
         except Problem:
             continue
