@@ -54,8 +54,8 @@ def ask_all(
 
     processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=with_answer)
     stage = processor.get_stage_by_name(ENGINE_STAGE.removesuffix("UDF"))
-    stage.map_batches_kwargs |= {"max_restarts": settings.restarts_per_engine}
-    # Not by assignment: the stage would check its fields anew, and take its own placement group for the user's.
+    # Nothing is assigned to the stage: it would work out its resources anew, and by now without the bundles that it was given.
+    stage.map_batches_kwargs.update(max_restarts=settings.restarts_per_engine)
     object.__setattr__(stage, "fn", watched(stage.fn, settings))
     # A row that failed bypasses the processor's own last step: hence once more after it.
     return processor(rows.repartition(target_num_rows_per_block=settings.rows_per_batch)).map(with_answer)
