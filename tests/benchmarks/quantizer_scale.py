@@ -62,23 +62,46 @@ def measure(products: int, steps: int) -> dict[str, float]:
         _, taxonomy = synthetic_products(products, DIMENSIONS, np.random.default_rng(0), into=x_NE)
         x_NE.flush()
         x_NE = np.load(path, mmap_mode="r")
-        started = time.perf_counter()
+        phases = Phases(products)
         targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
-        found = time.perf_counter()
+        phases.end("targets")
         state = start(recipe, targets, Worker())
-        for _ in fit(recipe, x_NE, taxonomy, targets, state, Worker(), stop_at=steps):
-            continue
-        trained = time.perf_counter()
+        for report in fit(recipe, x_NE, taxonomy, targets, state, Worker(), stop_at=steps):
+            if report.step % 100 == 0:
+                phases.say(f"step {report.step} of {steps}")
+        phases.end("training")
         for first in range(0, products, 8192):
             state.model.encode(torch.from_numpy(np.array(x_NE[first : first + 8192])))
-        encoded = time.perf_counter()
+        phases.end("encoding")
+    seconds = phases.seconds
     return {
-        "targets": found - started,
-        "training": steps * recipe.training.batch_size / (trained - found),
-        "encoding": products / (encoded - trained),
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024.0,
+        "targets": seconds["targets"],
+        "training": steps * recipe.training.batch_size / seconds["training"],
+        "encoding": products / seconds["encoding"],
+        "peak": float(peak_bytes()),
         "file": products * DIMENSIONS * 4.0,
     }
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Phases:
+    """Seconds of each phase; progress goes to stderr, with the memory that it took until then."""
+
+    def __init__(self, products: int) -> None:
+        self.products, self.seconds, self.started = products, dict[str, float](), time.perf_counter()
+        self.say("products made")
+
+    def end(self, phase: str) -> None:
+        now = time.perf_counter()
+        self.seconds[phase], self.started = now - self.started, now
+        self.say(f"{phase}: {self.seconds[phase]:.0f} s")
+
+    def say(self, text: str) -> None:
+        print(f"{self.products:,} products, {peak_bytes() / 1e9:.1f} GB: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

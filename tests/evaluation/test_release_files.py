@@ -2,6 +2,7 @@
 behavioural alignment of each release on its own products, of two releases on those that both code.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +13,18 @@ import pytest
 
 from shelfcode.embedding.embeddings import embeddings_table
 from shelfcode.errors import ShelfcodeError
-from shelfcode.evaluation.quality.evaluate import headline
-from shelfcode.evaluation.release_files import CodedCatalog, compare_behavioural_alignment, measure_behavioural_alignment, read_evaluation
+from shelfcode.evaluation.quality.evaluate import headline, products_read
+from shelfcode.evaluation.release_files import (
+    CodedCatalog,
+    compare_behavioural_alignment,
+    evaluate_catalog,
+    measure_behavioural_alignment,
+    read_evaluation,
+)
 from shelfcode.interactions.relations import Relations, read_relations
 from shelfcode.keys import item_keys
 from shelfcode.quantization.semantic_ids import read_coded_texts, semantic_ids_table
+from shelfcode.recipe_file import validate_recipe
 from shelfcode.releases.release import publish
 from shelfcode.workspace import Workspace
 
@@ -113,6 +121,20 @@ def test_a_draft_of_other_products_is_refused(shelf) -> None:
     with pytest.raises(KeyError, match="has no semantic ID for 1 products"):
         shelf.evaluate()
     assert not shelf.workspace.exists(f"{shelf.draft}/evaluation.json")
+
+
+def test_of_a_large_catalog_the_evaluation_keeps_only_the_vectors_that_it_reads(shelf, tmp_path: Path, monkeypatch: Any) -> None:
+    """220 products of 12 dimensions; among 40 of them pairs are drawn, and those that share an ID are compared."""
+    monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / "scratch"))
+    monkeypatch.setattr("shelfcode.evaluation.release_files.products_read", partial(products_read, at_most=40))
+    alone = np.arange(220) < 200
+    codes_NL = np.stack([np.where(alone, np.arange(220), 255), np.zeros(220, np.int64)], axis=1)
+    recipe = validate_recipe({"name": "small", "quantizer": {"codebook_sizes": [256, 2]}}, "of a test")
+    catalog = CodedCatalog(shelf.workspace, shelf.snapshot, shelf.embedded, item_keys(shelf.item_ids), codes_NL.astype(np.uint16))
+    evaluation = evaluate_catalog(catalog, recipe)
+    assert (evaluation.products, evaluation.compared_products, evaluation.collisions.largest) == (220, 40, 20)
+    (matrix,) = (tmp_path / "scratch").glob("*.npy")
+    assert 40 <= len(np.load(matrix)) <= 60
 
 
 @pytest.mark.parametrize("texts", [1, 2, 3])
