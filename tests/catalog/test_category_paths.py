@@ -68,6 +68,8 @@ def test_of_several_categories_in_a_text_the_first_counts() -> None:
     [
         (["Dairy > Milk, Sale > Summer", "Dairy > Cheese, Sale > Summer", "Bakery > Bread"], ","),
         (["Dairy > Milk, Sale", "Dairy > Cheese, Sale"], ","),
+        (["Dairy > Milk, Bakery > Rolls", "Bakery > Bread"], ","),
+        (["Music, Music > Singles", "Clothing, Clothing > Hoodies"], ","),
         (["Dairy > Milk; Sale > Summer", "Bakery > Bread"], ";"),
         (["Dairy > Milk|Sale > Summer"], "|"),
         (["Food, Beverages & Tobacco > Food > Snacks", "Food, Beverages & Tobacco > Beverages > Tea"], ""),

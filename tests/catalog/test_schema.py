@@ -111,6 +111,15 @@ def test_html_is_taken_out_once_and_the_cells_that_had_any_are_kept_beside() -> 
     assert {note: of.rows for note, of in converted.notes.items()} == {"HTML taken out of title, description or brand": 2}
 
 
+def test_texts_without_html_stay_to_the_letter_so_that_nothing_is_embedded_anew() -> None:
+    texts = ["Cre\u0301me  br\u00fbl\u00e9e", "soft\u00adhyphen \u200b", "a\n\tb", "\u202eevil\u202c milk", "AT&T < <3 & R&D;"]
+    raw = pa.table({"item_id": list("abcde"), "title": texts, "description": texts, "brand": texts})
+    converted = normalise(raw, PLAIN, "row {}".format)
+    assert [converted.table[name].to_pylist() for name in ("title", "description", "brand")] == [texts] * 3
+    assert converted.notes == {}
+    assert converted.table[ORIGINAL].null_count == 5
+
+
 def test_a_title_in_which_nothing_can_be_seen_is_blank() -> None:
     rows, reasons = brought({"item_id": ["1", "2", "3"], "title": ["\u200b\u200b", "\ufeff \u200e", "\u725b\u5976"]})
     assert [row["title"] for row in rows] == ["\u725b\u5976"]

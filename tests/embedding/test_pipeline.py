@@ -25,6 +25,7 @@ from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import attribute_texts, raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
+from shelfcode.keys import text_hash
 from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace
 
@@ -155,17 +156,23 @@ def test_a_changed_title_or_a_lost_part_is_embedded_anew_and_nothing_else_is(tmp
     np.testing.assert_allclose(matrix_of(third, workspace), second_ND, atol=1e-6)
 
 
-def test_a_text_without_a_finite_embedding_is_rejected_with_its_reason(tmp_path: Path) -> None:
-    workspace = Workspace(str(tmp_path / "ws"))
-    titles = [*TITLES[:10], "cursed milk", *TITLES[10:20], "cursed bread"]
-    snapshot = snap(workspace, products(titles), tmp_path / "source")
-    embedded, told = embed(snapshot, a_recipe(), workspace, "embed")
-    assert (embedded.embedded, embedded.rejected, told) == (20, 2, 22)
+def test_a_text_without_a_finite_embedding_and_a_product_without_a_text_are_rejected_with_their_reasons(tmp_path: Path) -> None:
+    """One of those without a text was embedded by an earlier version."""
+    workspace, recipe = Workspace(str(tmp_path / "ws")), a_recipe(columns=["description"])
+    texts = [*TITLES[:10], "cursed milk", *TITLES[10:20], "cursed bread", None, "\u200b"]
+    rows = [{**row, "description": text} for row, text in zip(products(["a title"] * len(texts)), texts, strict=True)]
+    stored = pa.table({"item_id": ["p22"], "text_hash": [text_hash("")]})
+    stale = embeddings_table(stored, np.full((1, WORD_DIMENSIONS), WORD_DIMENSIONS**-0.5, np.float32))
+    workspace.write_table(f"{embeddings_folder(recipe)}/part-stale.parquet", stale)
+    embedded, told = embed(snap(workspace, rows, tmp_path / "source"), recipe, workspace, "embed")
+    assert (embedded.embedded, embedded.reused, embedded.rejected, embedded.without_text, told) == (20, 0, 4, 2, 24)
     assert embedded.positions_N.tolist() == [position for position in range(22) if position not in (10, 21)]
     rejected = [row for part in workspace.parts("rejected/embed") for row in workspace.read_table(part).to_pylist()]
     assert sorted((row["item_id"], row["stage"], row["reason"], json.loads(row["row"])["text"]) for row in rejected) == [
         ("p10", "embedding", "embedding is not finite", "cursed milk"),
         ("p21", "embedding", "embedding is not finite", "cursed bread"),
+        ("p22", "embedding", "no text in the view: description is empty", ""),
+        ("p23", "embedding", "no text in the view: description is empty", ""),
     ]
     assert np.isfinite(matrix_of(embedded, workspace)).all()
 
@@ -240,20 +247,25 @@ def test_the_attributes_view_extracts_and_embeds_every_product_in_one_plan(tmp_p
     assert workspace.parts(folder) + workspace.parts(embedded.folder) == parts
 
 
-def test_products_of_one_text_are_extracted_once_and_embedded_each(tmp_path: Path) -> None:
-    workspace, recipe = Workspace(str(tmp_path / "ws")), extracting_recipe()
+def test_products_of_one_text_are_extracted_once_and_embedded_each_unless_nothing_was_found_of_them(tmp_path: Path) -> None:
+    workspace = Workspace(str(tmp_path / "ws"))
+    recipe = Recipe.model_validate(extracting_recipe().model_dump() | {"text_view": {"kind": "attributes", "attributes": ["kind"]}})
     titles = ["oat milk", "bar soap", "oat milk", "rye bread", "oat milk", "bar soap"]
-    embedded, told = embed(snap(workspace, products(titles), tmp_path / "source"), recipe, workspace)
-    assert (embedded.embedded, embedded.rejected, told) == (6, 0, 6)
+    embedded, told = embed(snap(workspace, products(titles), tmp_path / "source"), recipe, workspace, "first")
+    assert (embedded.embedded, embedded.rejected, embedded.without_text, told) == (5, 1, 1, 6)
     assert embedded.extracted is not None
     assert (embedded.extracted.extracted, embedded.extracted.shared, embedded.extracted.reused) == (3, 3, 0)
-    np.testing.assert_allclose(matrix_of(embedded, workspace), WordEncoder(recipe.encoder).embed(expected_texts(titles)), atol=1e-5)
+    kinds = [f"kind: {title.split()[1]}" for title in titles if "rye" not in title]
+    np.testing.assert_allclose(matrix_of(embedded, workspace), WordEncoder(recipe.encoder).embed(kinds), atol=1e-5)
 
     more = [*titles, "oat milk"]
-    second, _ = embed(snap(workspace, products(more), tmp_path / "two"), recipe, workspace)
-    assert (second.embedded, second.reused) == (1, 6)
+    second, _ = embed(snap(workspace, products(more), tmp_path / "two"), recipe, workspace, "second")
+    assert (second.embedded, second.reused, second.rejected) == (1, 5, 1)
     assert second.extracted is not None
     assert (second.extracted.extracted, second.extracted.shared, second.extracted.reused) == (0, 1, 6)
+    for run in ("first", "second"):
+        (rejected,) = [row for part in workspace.parts(f"rejected/{run}") for row in workspace.read_table(part).to_pylist()]
+        assert (rejected["item_id"], rejected["reason"]) == ("p3", "no text in the view: the extractor found no kind")
 
 
 def test_a_lost_part_is_embedded_again_without_extracting_or_extracted_again_without_embedding(tmp_path: Path) -> None:

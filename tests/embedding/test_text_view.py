@@ -5,7 +5,7 @@ import pyarrow as pa
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.attributes.table import attributes_schema
 from shelfcode.embedding.settings import TextViewSettings
-from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.embedding.text_view import attribute_texts, raw_texts, without_text
 
 PRODUCTS = pa.table({
     "item_id": ["1", "2", "3"], "title": ["Oat milk", "Rye", "Soap"], "brand": ["Oatly", None, ""], "description": ["Creamy", "Dark", None],
@@ -61,3 +61,10 @@ def test_no_view_is_longer_than_asked_for() -> None:
     texts = raw_texts(products, TextViewSettings(max_characters=50))
     assert [len(text) <= 50 for text in texts] == [True] * 3
     assert texts[0].startswith("Oat milk. Oatly. word word")
+
+
+def test_what_a_product_without_a_text_lacks_is_named() -> None:
+    assert without_text(TextViewSettings(columns=["description"])) == "description is empty"
+    assert without_text(TextViewSettings(columns=["brand", "description"])) == "brand and description are empty"
+    lacks = without_text(TextViewSettings(kind="attributes", attributes=["dietary_tags", "format"]))
+    assert lacks == "the extractor found no dietary_tags and no format"

@@ -67,6 +67,8 @@ def test_retailers_may_be_numbers(tmp_path: Path, items: ItemStore, retailers: p
 def test_items_may_be_numbers(tmp_path: Path) -> None:
     availability = read_availability(written(tmp_path / "t", table([(1, "north"), (3, "north")])))
     assert has(availability, "north", store(tmp_path / "numbers.arrow", ["1", "2", "3"])) == "13"
+    availability = read_availability(written(tmp_path / "doubles", table([(4006381333931.0, "north"), (None, "north"), (2.0, "south")])))
+    assert has(availability, "north", store(tmp_path / "eans.arrow", ["2", "4006381333931"])) == "4006381333931"
 
 
 def test_pairs_without_a_retailer_or_an_item_are_nobodys(tmp_path: Path, items: ItemStore) -> None:

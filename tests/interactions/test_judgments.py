@@ -116,6 +116,18 @@ def test_numbers_and_categories_are_read_as_the_catalog_reads_them(tmp_path):
     assert judgments.product_R.tolist() == [0, 1] * 12
 
 
+def test_item_ids_are_those_of_the_catalog_whatever_they_are_stored_as(tmp_path):
+    eans = [float(4006381333931 + number % 2) for number in range(len(GOOD))]
+    table = pa.table({"query": [row[0] for row in GOOD], "item_id": eans, "label": [row[2] for row in GOOD]})
+    odd = pa.table({"query": ["tea"], "item_id": [1.5], "label": ["E"]})
+    pq.write_table(pa.concat_tables([table, odd]), tmp_path / "j.parquet")
+    judgments = read_judgments(str(tmp_path / "j.parquet"), catalog("4006381333931", "4006381333932"))
+    assert judgments.product_R.tolist() == [0, 1] * 12
+    assert judgments.account.reasons == {"item_id is a number with a fraction": 1}
+    spelled = read(tmp_path, [("Tea", "\ufeffp0\u200b", "E"), ("Tea", " p1 ", "S")])
+    assert spelled.account.used == len(GOOD) + 2
+
+
 def test_queries_that_differ_in_case_and_white_space_are_one_spelled_as_the_first(tmp_path):
     judgments = read(tmp_path, [("Große  TASSE", "p0", "E"), (" grosse tasse", "p1", "S"), ("GROSSE\tTASSE", "p0", "E")])
     assert triples(judgments)[:2] == [("Große TASSE", 0, "E"), ("Große TASSE", 1, "S")]

@@ -81,7 +81,10 @@ def test_ids_are_read_as_the_catalog_reads_them(write):
     folder = write("orders.parquet", order_id=[1, 1], item_id=[17, 18])
     write("more.parquet", item_id=pa.array([" 17 "]).dictionary_encode(), other_item_id=["18"])
     assert [item for _, item, _ in read(folder)["baskets"]] == [key("17"), key("18")]
+    write("doubles.parquet", item_id=[4006381333931.0, None, 1.5], other_item_id=["Cafe\u0301\u200b", "18", "18"])
     assert read(folder)["more"] == [(key("17"), key("18"), 0)]
+    assert read(folder)["double"] == [(key("4006381333931"), key("Caf\u00e9"), 0)]
+    assert read_relations(folder).incomplete_rows == 2
 
 
 def test_rows_that_lack_a_value_are_counted_and_left_out(write):

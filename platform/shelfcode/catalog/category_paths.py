@@ -47,7 +47,7 @@ def between_categories(texts: Iterable[str], settings: CatalogSettings) -> str:
     """What stands between several categories in these texts; "" where each has one.
 
     A comma may also belong to a name, as in `Home > Kitchen, Dining > Pans`. It stands between categories where the same name follows it
-    after different ones: `Dairy > Milk, Sale` beside `Bakery > Bread, Sale`.
+    after different ones (`Dairy > Milk, Sale` beside `Bakery > Bread, Sale`), or where paths begin with what follows it.
     """
     distinct = list(dict.fromkeys(without_markup(text) for text in texts))
     for sign in BETWEEN_CATEGORIES:
@@ -55,12 +55,16 @@ def between_categories(texts: Iterable[str], settings: CatalogSettings) -> str:
             continue
         lists = [[_names(piece, settings) for piece in pieces] for text in distinct if len(pieces := _pieces(text, sign)) > 1]
         lists = [paths for paths in ([path for path in paths if path] for paths in lists) if len(paths) > 1]
+        roots = {name_key(path[0]) for text in distinct if len(_pieces(text, sign)) == 1 and (path := _names(text, settings))}
         before: dict[str, set[str]] = defaultdict(set)
         for first, *others in lists:
             for other in others:
                 before[name_key(other[0])].add(name_key(first[-1]))
         deep = [paths for paths in lists if sum(len(path) > 1 for path in paths) > 1]
-        again = [paths for paths in lists if any(len(before[name_key(path[0])]) > 1 for path in paths[1:])]
+        again = [
+            [first, *others] for first, *others in lists
+            if any(len(before[root]) > 1 or root in (*roots, name_key(first[0])) for root in (name_key(other[0]) for other in others))
+        ]  # fmt: skip
         evidence = again if sign == "," else deep or again
         if 2 * len(evidence) > len(lists):
             return sign

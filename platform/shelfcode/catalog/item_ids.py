@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shelfcode.catalog.cell_types import is_bytes, plain
+from shelfcode.catalog.cell_types import is_bytes, is_text, plain
 from shelfcode.text import INVISIBLE, JOINERS
 
 EXACT_INTEGERS = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}
@@ -18,7 +18,7 @@ _UNSEEN = f"[{INVISIBLE}{JOINERS}]"
 _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f]"
 _WHOLE_FLOAT = r"^([0-9]{8,})\.0+$"
 _FRACTION = r"^[0-9]{8,}\.[0-9]+$"
-_SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
+_SCIENTIFIC = r"^[+-]?[0-9](\.[0-9]+)?[eE]\+[0-9]+$|^[0-9]\.[0-9]+E[0-9]+$"
 
 
 def item_id_texts(values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
@@ -34,6 +34,8 @@ def item_id_texts(values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
         string[N], and the reason for each row whose value is no item_id; there the text is null, or of no use.
     """
     values = plain(values)
+    if is_text(values.type) and not is_bytes(values.type):
+        values = values.cast(pa.large_binary())  # Parquet says that it is UTF-8 and does not look
     kind, reasons = values.type, dict[int, str]()
     if pa.types.is_nested(kind):
         name = re.sub(r"\w+: ", "", str(kind))  # list<string>, not list<item: string>: where reasons are counted, a colon ends them
@@ -54,9 +56,12 @@ def item_id_texts(values: pa.Array) -> tuple[pa.Array, dict[int, str]]:
     return texts, reasons
 
 
-def item_id_text(text: str) -> str:
-    """One item_id as the catalog has it, for whoever asks for a product; "" where nothing is left."""
-    return _texts(pa.array([text], pa.string()))[0].as_py() or ""
+def known_item_ids(values: pa.Array) -> pa.Array:
+    """item_ids as a catalog has them, null where it can have none such, for tables that name products of a catalog: string[N]."""
+    texts, reasons = item_id_texts(values)
+    if not reasons:
+        return texts
+    return pc.if_else(pc.is_in(pa.array(range(len(texts))), pa.array(list(reasons))), pa.scalar(None, pa.string()), texts)
 
 
 def _texts(values: pa.Array) -> pa.Array:

@@ -33,6 +33,7 @@ class EmbeddedCatalog:
         positions_N: int64, place in the snapshot of each product that has an embedding.
         keys_N: its row key in the table.
         embedded, reused, rejected: products embedded now, found stored, and turned away.
+        without_text: how many of those turned away have no text in the view.
         extracted: how the attributes came about that were embedded; None for a view of the raw text.
     """
 
@@ -42,6 +43,7 @@ class EmbeddedCatalog:
     embedded: int
     reused: int
     rejected: int
+    without_text: int = 0
     extracted: ExtractedCatalog | None = None
 
 

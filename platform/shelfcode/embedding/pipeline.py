@@ -25,12 +25,13 @@ from shelfcode.embedding.int8_models import built_folder, check_kept, digest_of,
 from shelfcode.embedding.prompts import document_prompt
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
-from shelfcode.embedding.text_view import attribute_texts, raw_texts
+from shelfcode.embedding.text_view import attribute_texts, raw_texts, without_text
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
 from shelfcode.parts import name_of_rows, part_path
 from shelfcode.progress import Progress
+from shelfcode.text import seen
 from shelfcode.workspace import Workspace
 
 
@@ -114,22 +115,22 @@ def embed_catalog(
     embedding = _Embedding(recipe.encoder, workspace, folder, progress, load)
     source, extracted = _text_source(snapshot, recipe, embedding)
     item_keys_N = snapshot_item_keys(workspace, snapshot)
-    keys_N = _row_keys(source, item_keys_N)
-    stored_N = known.get(keys_N) >= 0
-    reused = int(stored_N.sum())
-    progress(reused)
-    stored_N |= _stored_since(workspace, folder, before, keys_N)  # while attributes were extracted
-    rejected = 0
-    if not stored_N.all():
-        rejected = _embed_missing(source, index_keys(keys_N[stored_N]), embedding, run)
-        stored_N |= _stored_since(workspace, folder, before, keys_N)
+    keys_N, text_N = _row_keys(source, item_keys_N, run)
+    stored_N = text_N & (known.get(keys_N) >= 0)
+    reused, without_text = int(stored_N.sum()), int((~text_N).sum())
+    progress(reused + without_text)
+    stored_N |= text_N & _stored_since(workspace, folder, before, keys_N)  # while attributes were extracted
+    rejected = without_text
+    if not stored_N[text_N].all():
+        rejected += _embed_missing(source, index_keys(keys_N[stored_N]), embedding, run)
+        stored_N |= text_N & _stored_since(workspace, folder, before, keys_N)
     if int((~stored_N).sum()) != rejected:
         raise RuntimeError(f"{int((~stored_N).sum())} products have no embedding, but {rejected} were rejected")
     if not stored_N.any():
         raise ShelfcodeError(f"no product could be embedded: all {rejected} were rejected; see rejected/{run}")
     return EmbeddedCatalog(
         folder, np.flatnonzero(stored_N), keys_N[stored_N], embedded=len(keys_N) - reused - rejected, reused=reused, rejected=rejected,
-        extracted=extracted,
+        without_text=without_text, extracted=extracted,
     )  # fmt: skip
 
 
@@ -160,15 +161,16 @@ def _text_source(snapshot: Snapshot, recipe: Recipe, embedding: _Embedding) -> t
     return TextSource(workspace, extracted.parts, view, own, extracted.owner), extracted
 
 
-def _row_keys(source: TextSource, item_keys_N: Keys) -> Keys:
-    """Row key of each product of the snapshot, in its order."""
-    parts = list(_each_part(source, _text_keys, {"source": ray.put(source)}).iter_rows())
+def _row_keys(source: TextSource, item_keys_N: Keys, run: str) -> tuple[Keys, NDArray[np.bool_]]:
+    """Row key of each product of the snapshot, in its order, and whether it has a text. Those that have none are kept as rejected rows."""
+    parts = list(_each_part(source, _text_keys, {"source": ray.put(source), "run": run}).iter_rows())
     items = np.concatenate([np.frombuffer(part["item_keys"], dtype=np.uint64) for part in parts])
     rows = np.concatenate([np.frombuffer(part["row_keys"], dtype=np.uint64) for part in parts])
+    has_text = np.concatenate([np.frombuffer(part["has_text"], dtype=np.bool_) for part in parts])
     place_N = index_keys(items).get(item_keys_N)
     if (place_N < 0).any():
         raise RuntimeError(f"{int((place_N < 0).sum())} products have no text view")
-    return rows[place_N]
+    return rows[place_N], has_text[place_N]
 
 
 def _stored_since(workspace: Workspace, folder: str, before: Sequence[str], keys_N: Keys) -> NDArray[np.bool_]:
@@ -218,21 +220,32 @@ def _each_part(source: TextSource, function: Callable[..., Iterator[pa.Table]], 
     return dataset.map_batches(function, batch_size=1, batch_format="pyarrow", fn_kwargs=arguments)
 
 
-def _text_keys(item: pa.Table, source: "ray.ObjectRef[TextSource]") -> Iterator[pa.Table]:
-    texts = read_texts(ray.get(source), item["item"][0].as_py())
-    keys = {"item_keys": item_keys(texts["item_id"]), "row_keys": row_keys(texts["item_id"], texts["text_hash"])}
+def _text_keys(item: pa.Table, source: "ray.ObjectRef[TextSource]", run: str) -> Iterator[pa.Table]:
+    of, part = ray.get(source), item["item"][0].as_py()
+    texts = read_texts(of, part)
+    has_text_B = _has_text(texts)
+    reason = f"no text in the view: {without_text(of.view)}"
+    silent = texts.select(["item_id", "text"]).filter(pa.array(~has_text_B)).to_pylist()
+    write_rejected(of.workspace, run, f"no-text-{part:06d}", [RejectedRow(row["item_id"], "embedding", reason, row) for row in silent])
+    keys = {"item_keys": item_keys(texts["item_id"]), "row_keys": row_keys(texts["item_id"], texts["text_hash"]), "has_text": has_text_B}
     yield pa.table({name: pa.array([values.tobytes()], pa.large_binary()) for name, values in keys.items()})
 
 
 def _missing_texts(item: pa.Table, source: "ray.ObjectRef[TextSource]", known: "ray.ObjectRef[KeyIndex]") -> Iterator[pa.Table]:
-    texts = read_texts(ray.get(source), item["item"][0].as_py())
-    keys_N = row_keys(texts["item_id"], texts["text_hash"])
-    yield texts.filter(pa.array(ray.get(known).get(keys_N) < 0))
+    yield _unknown(read_texts(ray.get(source), item["item"][0].as_py()), ray.get(known))
 
 
 def _new_texts(rows: pa.Table, source: TextSource, known: "ray.ObjectRef[KeyIndex]") -> pa.Table:
-    texts = _texts_of(rows, source)
-    return texts.filter(pa.array(ray.get(known).get(row_keys(texts["item_id"], texts["text_hash"])) < 0))
+    return _unknown(_texts_of(rows, source), ray.get(known))
+
+
+def _unknown(texts: pa.Table, known: KeyIndex) -> pa.Table:
+    """Those that are to be embedded. Products without a text would all get the same vector, and the same code."""
+    return texts.filter(pa.array(_has_text(texts) & (known.get(row_keys(texts["item_id"], texts["text_hash"])) < 0)))
+
+
+def _has_text(texts: pa.Table) -> NDArray[np.bool_]:
+    return np.array([bool(seen(text)) for text in texts["text"].to_pylist()], dtype=bool)
 
 
 def read_texts(source: TextSource, part: int) -> pa.Table:

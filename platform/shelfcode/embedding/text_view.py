@@ -17,3 +17,10 @@ def attribute_texts(attributes: pa.Table, settings: TextViewSettings, own: Extra
     """What the extractor found of each product, as text; marketing copy is not in it."""
     rows = (attributes_of(row, own) for row in attributes.to_pylist())
     return [cut(attributes_text(row, settings.attributes), settings.max_characters) for row in rows]
+
+
+def without_text(settings: TextViewSettings) -> str:
+    """What a product lacks that has no text in a view."""
+    if settings.kind == "raw":
+        return f"{' and '.join(settings.columns)} {'is' if len(settings.columns) == 1 else 'are'} empty"
+    return f"the extractor found no {' and no '.join(settings.attributes)}"

@@ -8,6 +8,7 @@ import pyarrow.dataset as ds
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
+from shelfcode.catalog.item_ids import known_item_ids
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.item_store import ItemStore
 from shelfcode.keys import Keys, index_keys, item_keys
@@ -63,7 +64,7 @@ def read_availability(url: str) -> Availability:
     order_P = np.argsort(number_P, kind="stable")
     bounds = np.searchsorted(number_P[order_P], np.arange(len(retailer.dictionary) + 1))
     ranges = {name: (int(bounds[i]), int(bounds[i + 1])) for i, name in enumerate(retailer.dictionary.to_pylist())}
-    keys_P = item_keys(pc.cast(table["item_id"], "string"))[order_P]
+    keys_P = item_keys(known_item_ids(table["item_id"].combine_chunks()))[order_P]
     return Availability(ranges, keys_P, LRUCache(MASKS_KEPT))
 
 

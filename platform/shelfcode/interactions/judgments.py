@@ -22,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from shelfcode.catalog.cell_types import plain
+from shelfcode.catalog.item_ids import item_id_texts, known_item_ids
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
 from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.source import list_source
@@ -194,8 +196,8 @@ def _read_rows(url: str) -> _Rows:
             if not checked:
                 _check_columns(batch.table.column_names, file.url)
                 checked = True
-            rows = _texts(batch, number, file.url)
-            reasons = _incomplete(rows)
+            rows, reasons = _texts(batch, number, file.url)
+            reasons = {**_incomplete(rows), **reasons}
             bad_R = pc.is_in(rows["row"], pa.array(list(reasons), pa.int64()))
             rejected += _rejected(rows.filter(bad_R), [reasons[row] for row in sorted(reasons)], files)
             tables.append(_labelled(rows.filter(pc.invert(bad_R)), file))
@@ -221,22 +223,25 @@ def _check_columns(columns: list[str], url: str) -> None:
             )
 
 
-def _texts(batch: RowBatch, number: int, url: str) -> pa.Table:
-    """The columns that count as text, as the catalog has its item_ids, and where each row stands."""
-    columns = [
-        _text(batch.table[name].combine_chunks(), name, url)
-        if name in batch.table.column_names
-        else pa.nulls(len(batch.table), pa.string())
-        for name in _COLUMNS
-    ]
+def _texts(batch: RowBatch, number: int, url: str) -> tuple[pa.Table, dict[int, str]]:
+    """The columns that count as text, and where each row stands; and why an item_id, by the number of its row, is none."""
+    columns, reasons = [], dict[int, str]()
+    for name in _COLUMNS:
+        values = batch.table[name].combine_chunks() if name in batch.table.column_names else pa.nulls(len(batch.table), pa.string())
+        if name == "item_id":
+            reasons = {int(batch.numbers_N[row]): reason for row, reason in item_id_texts(values)[1].items()}
+            values = known_item_ids(values)
+        else:
+            values = _text(values, name, url)
+        columns.append(values)
     count = len(batch.table)
-    return pa.table([*columns, pa.nulls(count, pa.int8()), np.full(count, number, np.int32), batch.numbers_N], schema=_ROWS)
+    rows = pa.table([*columns, pa.nulls(count, pa.int8()), np.full(count, number, np.int32), batch.numbers_N], schema=_ROWS)
+    return rows, reasons
 
 
 def _text(values: pa.Array, name: str, url: str) -> pa.Array:
     """Text without white space around it. Blank is null, and so is what is not UTF-8."""
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+    values = plain(values)
     if pa.types.is_nested(values.type):
         raise ShelfcodeError(f"{url}: column {name} is a {values.type}, expected text")
     try:

@@ -26,6 +26,8 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
+from shelfcode.catalog.cell_types import plain
+from shelfcode.catalog.item_ids import known_item_ids
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import KNOWN_LABELS, LABELS, ORDER_COLUMNS, label_places, order_values, trimmed
 from shelfcode.keys import Keys, item_keys
@@ -172,13 +174,13 @@ def _columns(kind: Kind, columns: list[str]) -> list[str]:
 
 
 def _texts(table: pa.Table) -> pa.Table:
-    """All columns as the catalog has its item_ids: text without white space around it, blank is null."""
+    """All columns as text: item_ids as the catalog has them, others without white space around them; blank is null."""
     columns = {}
     for name in table.column_names:
-        values = table[name]
-        if pa.types.is_dictionary(values.type):
-            values = values.cast(values.type.value_type)
-        columns[name] = trimmed(values.cast(pa.string()))
+        values = plain(table[name].combine_chunks())
+        if pa.types.is_nested(values.type):
+            raise pa.ArrowInvalid(f"column {name} is a {values.type}, expected text")
+        columns[name] = known_item_ids(values) if name in ("item_id", "other_item_id") else trimmed(values.cast(pa.string()))
     return pa.table(columns)
 
 

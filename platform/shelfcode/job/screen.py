@@ -136,7 +136,11 @@ def say_embedded(embedded: EmbeddedCatalog) -> None:
     """How many products were embedded, and how their attributes came about."""
     for line in embedded.extracted.account() if embedded.extracted else []:
         say(line)
-    say(f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected")
+    silent = f", {embedded.without_text:,} of them without any text in the view" if embedded.without_text else ""
+    counts = (
+        f"{embedded.embedded:,} products embedded, {embedded.reused:,} unchanged and not embedded again, {embedded.rejected:,} rejected"
+    )
+    say(counts + silent)
 
 
 def show_figures(title: str, columns: Mapping[str, Mapping[str, object]], row: str = "figure", long: bool = False) -> None:

@@ -118,6 +118,7 @@ def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)
+    check_size(recipe, len(embedded.keys_N))  # once more: some may be without a text in the view
 
     taxonomy = snapshot_taxonomy(workspace, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
     if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
