@@ -11,17 +11,19 @@ from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.quantization.settings import QuantizerSettings, TrainingSettings
-from shelfcode.settings import Settings, part_names
+from shelfcode.settings import RUNS, Settings, part_names
 
 
 class Recipe(Settings):
     """All that makes a flavor what it is."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the flavor; lower case")
-    description: str = Field("", description="what the flavor is for")
+    description: str = Field("", description="what the flavor is for", json_schema_extra=RUNS)
     catalog: CatalogSettings = CatalogSettings()
     hardware: Literal["auto", "gpu", "cpu"] = Field(
-        "auto", description="auto: gpu where the cluster has one when the job starts; gpu for one whose GPU nodes only come on demand"
+        "auto",
+        description="auto: gpu where the cluster has one when the job starts; gpu for one whose GPU nodes only come on demand",
+        json_schema_extra=RUNS,
     )
     extractor: ExtractorSettings = ExtractorSettings()
     text_view: TextViewSettings = TextViewSettings()
@@ -34,7 +36,9 @@ class Recipe(Settings):
         "are named so that most products keep their code; frozen_coarse: warm, and the first two levels stay as they are",
     )
     without_gpu: dict[str, Any] = Field(
-        {}, description="field by its full name: value; what changes on hardware without a GPU, under what --set says"
+        {},
+        description="field by its full name: value; what changes on hardware without a GPU, under what --set says",
+        json_schema_extra=RUNS,
     )
 
     @field_validator("without_gpu")

@@ -24,6 +24,7 @@ def extractor_name(settings: ExtractorSettings, prompt_version: str = PROMPT_VER
     decides = (
         content, settings.revision, settings.chosen_dtype, prompt_version, settings.max_input_tokens, settings.max_output_tokens,
         settings.retry_output_tokens, extra, telling_arguments(settings.engine_arguments),
+        *([] if settings.grounding == "lexicon" else [settings.grounding]),
     )  # fmt: skip
     return f"{readable_name(settings.model)}-{_digest(repr(decides))}"
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from shelfcode.llm.settings import ModelSettings
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 ATTRIBUTE_COLUMNS = (
     "item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format", "extractor", "failure", "truncated", "unsupported",
@@ -54,8 +54,11 @@ class ExtractorSettings(ModelSettings):
         ge=0,
         le=1,
         description="share of the catalog that may be left to the rules where the model gives no usable answer; more is an error",
+        json_schema_extra=RUNS,
     )
-    rows_per_part: Positive = Field(512, description="products per part file; a crash loses about this many per engine")
+    rows_per_part: Positive = Field(
+        512, description="products per part file; a crash loses about this many per engine", json_schema_extra=RUNS
+    )
 
     @field_validator("attributes")
     @classmethod

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from shelfcode.hardware import Device, Precision, reserved_device, usual_precision
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 
 class TextViewSettings(Settings):
@@ -38,7 +38,9 @@ class EncoderSettings(Settings):
         description="what runs the transformer; int8: OpenVINO, quantised, on a CPU; auto: int8 on a CPU in float32, torch on a GPU, "
         "as gpus_per_actor, device and dtype say",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda where gpus_per_actor reserves a GPU, else cpu")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: cuda where gpus_per_actor reserves a GPU, else cpu", json_schema_extra=RUNS
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on cuda, float32 on cpu; a job resolves it once, and the release's recipe says what it was"
     )
@@ -50,15 +52,21 @@ class EncoderSettings(Settings):
         description="put before every text; auto: the model's own document prompt where it has one ('passage: ' for e5), '' for none",
     )
     query_prompt: str = Field(
-        "auto", description="put before a query, where queries are embedded; auto: the model's own query prompt ('query: ' for e5)"
+        "auto",
+        description="put before a query, where queries are embedded; auto: the model's own query prompt ('query: ' for e5)",
+        json_schema_extra=RUNS,
     )
     dimensions: Positive | None = Field(None, description="keep the first ones only (Matryoshka models), then unit norm again")
     max_tokens: Positive = Field(128, description="a longer text is cut")
-    tokens_per_batch: Positive = Field(16384, description="padded tokens in one forward pass; the batch size follows from it")
-    rows_per_part: Positive = Field(2048, description="products per part file; a crash loses at most this many per actor")
-    actors_min: Positive = Field(1, description="embedding actors that are always kept")
-    actors_max: Positive = Field(8, description="the most embedding actors, as the cluster has room")
-    cpus_per_actor: Positive = Field(2, description="CPU cores, and torch threads, per actor")
+    tokens_per_batch: Positive = Field(
+        16384, description="padded tokens in one forward pass; the batch size follows from it", json_schema_extra=RUNS
+    )
+    rows_per_part: Positive = Field(
+        2048, description="products per part file; a crash loses at most this many per actor", json_schema_extra=RUNS
+    )
+    actors_min: Positive = Field(1, description="embedding actors that are always kept", json_schema_extra=RUNS)
+    actors_max: Positive = Field(8, description="the most embedding actors, as the cluster has room", json_schema_extra=RUNS)
+    cpus_per_actor: Positive = Field(2, description="CPU cores, and torch threads, per actor", json_schema_extra=RUNS)
     gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one")
 
     @property

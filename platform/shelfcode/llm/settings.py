@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from shelfcode.hardware import Precision, reserved_device, usual_precision
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 
 class ModelSettings(Settings):
@@ -28,19 +28,23 @@ class ModelSettings(Settings):
         "auto", description="auto: bfloat16 on GPUs, float32 without; float16 for GPUs that know no bfloat16"
     )
     gpus_per_replica: float = Field(0, ge=0, description="GPUs per engine; a fraction shares one")
-    tensor_parallel: Positive = Field(1, description="GPUs that the layers of one engine are split over")
-    cpus_per_replica: Positive = Field(1, description="CPU cores per engine")
-    replicas_min: Positive = Field(1, description="engines that are always kept")
-    replicas_max: Positive = Field(8, description="the most engines, as the cluster has room")
+    tensor_parallel: Positive = Field(1, description="GPUs that the layers of one engine are split over", json_schema_extra=RUNS)
+    cpus_per_replica: Positive = Field(1, description="CPU cores per engine", json_schema_extra=RUNS)
+    replicas_min: Positive = Field(1, description="engines that are always kept", json_schema_extra=RUNS)
+    replicas_max: Positive = Field(8, description="the most engines, as the cluster has room", json_schema_extra=RUNS)
     max_input_tokens: Positive = Field(1024, description="of a text; a longer one is cut at a word and marked")
     max_output_tokens: Positive = Field(256, description="of an answer")
     retry_output_tokens: Positive = Field(768, description="of the second try, where the first answer could not be used")
-    rows_per_batch: Positive = Field(64, description="prompts handed to an engine together")
-    batches_at_once: Positive = Field(8, description="batches that an engine works on")
-    restarts_per_engine: int = Field(3, ge=0, description="how often one engine is started again after it died, before the job fails")
-    restarts_in_all: int = Field(20, ge=0, description="the same of all engines together")
+    rows_per_batch: Positive = Field(64, description="prompts handed to an engine together", json_schema_extra=RUNS)
+    batches_at_once: Positive = Field(8, description="batches that an engine works on", json_schema_extra=RUNS)
+    restarts_per_engine: int = Field(
+        3, ge=0, description="how often one engine is started again after it died, before the job fails", json_schema_extra=RUNS
+    )
+    restarts_in_all: int = Field(20, ge=0, description="the same of all engines together", json_schema_extra=RUNS)
     engine_arguments: dict[str, Any] = Field({}, description="any further argument of vLLM's engine, by its name there")
-    environment: dict[str, str] = Field({}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE")
+    environment: dict[str, str] = Field(
+        {}, description="environment variables of the engine, such as VLLM_CPU_KVCACHE_SPACE", json_schema_extra=RUNS
+    )
 
     @property
     def chosen_dtype(self) -> Precision:

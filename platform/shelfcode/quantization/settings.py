@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 
 class ContrastiveSettings(Settings):
@@ -76,10 +76,12 @@ class TrainingSettings(Settings):
     """How the quantizer is fitted, in Ray Train."""
 
     seed: int = Field(0, ge=0, description="of the sampler, the weights and k-means")
-    workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
-    use_gpu: bool = Field(False, description="one GPU per worker")
-    backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
+    workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them", json_schema_extra=RUNS)
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker", json_schema_extra=RUNS)
+    use_gpu: bool = Field(False, description="one GPU per worker", json_schema_extra=RUNS)
+    backend: Literal["auto", "gloo", "nccl"] = Field(
+        "auto", description="of torch.distributed; auto: nccl with GPUs, gloo without", json_schema_extra=RUNS
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 needs a GPU")
     epochs: float = Field(20, gt=0, description="times that a product is seen, on average; how many steps that is follows from the catalog")
     steps_min: Positive = Field(1000, description="a small catalog is seen more often, so that there are at least so many steps")
@@ -95,8 +97,10 @@ class TrainingSettings(Settings):
     learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     warmup_steps: int = Field(50, ge=0, description="until the learning rate is at its height")
     weight_decay: float = Field(1e-4, ge=0, description="of AdamW")
-    checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint")
-    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: without end")
+    checkpoint_every: Positive = Field(250, description="steps; a killed run goes on from the last checkpoint", json_schema_extra=RUNS)
+    max_failures: int = Field(
+        3, ge=-1, description="times that Ray Train starts again after a worker died; -1: without end", json_schema_extra=RUNS
+    )
 
     def steps_for(self, products: int) -> int:
         """Batches in all of a training on so many products."""

@@ -1,6 +1,7 @@
 """Training the quantizer in Ray Train (shelfcode.train); its targets are found once a run and kept in the run's folder."""
 
 import io
+import json
 from functools import partial
 
 import numpy as np
@@ -21,6 +22,7 @@ from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.sampler import sample_keys
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.quantization.targets import ROWS_READ, find_targets, unpack_targets
+from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
@@ -32,10 +34,13 @@ TARGETS_FILE = "targets.npz"
 def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None) -> str:
     """Folder of a training run under the workspace, named after what decides its outcome.
 
+    Settings of the catalog, the encoder and the extractor show in the rows that are trained on, and in the folder of their embeddings.
+
     Args:
         parent: folder of the release that training starts from.
     """
-    decides = recipe.model_dump_json(exclude={"description", "catalog"}).encode() + (parent or "").encode()
+    settings = {"quantizer": deciding(recipe.quantizer), "training": deciding(recipe.training), "stability": recipe.stability}
+    decides = json.dumps([settings, embedded.folder, parent]).encode()
     rows_M = trained_rows(recipe, embedded.keys_N)
     arrays = (embedded.keys_N[rows_M], taxonomy.leaf_of_N[rows_M], taxonomy.ancestors_PD)
     return run_folder(recipe.name, decides, *(array.tobytes() for array in arrays))

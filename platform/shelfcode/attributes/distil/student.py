@@ -26,7 +26,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.prompt import prompt_text
 from shelfcode.progress import Progress
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 ANSWERED_TOGETHER = 64
 ANSWER_TOKENS = 192
@@ -66,12 +66,14 @@ class StudentRecipe(Settings):
     learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     warmup_steps: int = Field(100, ge=0, description="until the learning rate is at its height")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
-    checkpoint_every: Positive = Field(500, description="steps; a killed run goes on from the last checkpoint")
-    workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
-    use_gpu: bool = Field(False, description="one GPU per worker")
+    checkpoint_every: Positive = Field(500, description="steps; a killed run goes on from the last checkpoint", json_schema_extra=RUNS)
+    workers: Positive = Field(1, description="Ray Train workers; the batch is shared out among them", json_schema_extra=RUNS)
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker", json_schema_extra=RUNS)
+    use_gpu: bool = Field(False, description="one GPU per worker", json_schema_extra=RUNS)
     precision: str = Field("float32", pattern="^(float32|bfloat16)$", description="of the forward pass")
-    max_failures: int = Field(3, ge=-1, description="how often Ray Train starts again after a worker died; -1: for ever")
+    max_failures: int = Field(
+        3, ge=-1, description="how often Ray Train starts again after a worker died; -1: for ever", json_schema_extra=RUNS
+    )
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "StudentRecipe":

@@ -1,5 +1,6 @@
 """Training the student in Ray Train (shelfcode.train); the pairs that it learns from are written into the run's folder."""
 
+import json
 from functools import partial
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ from shelfcode.attributes.distil.distillation import lessons, start_teaching, te
 from shelfcode.attributes.distil.student import StudentRecipe, learn_vocabulary, load_base, new_student
 from shelfcode.errors import ShelfcodeError
 from shelfcode.optimisation import Worker
+from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
@@ -29,7 +31,7 @@ def train_student(
     if len(texts) < recipe.batch_size:
         raise ShelfcodeError(f"{len(texts)} pairs to learn from, fewer than batch_size {recipe.batch_size}")
     table = pa.table({"text": texts, "answer": answers})
-    decides = recipe.model_dump_json(exclude={"workers", "cpus_per_worker", "use_gpu", "max_failures"}) + "".join(texts) + "".join(answers)
+    decides = json.dumps([deciding(recipe), texts, answers])
     folder = run_folder(f"distill-{recipe.name}", decides.encode())
     workspace.write_table(f"{folder}/{PAIRS_FILE}", table)
     state = fit_in_ray(partial(_train_worker, recipe, workspace, folder), recipe, workspace, folder)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
-from shelfcode.settings import Positive, Settings
+from shelfcode.settings import RUNS, Positive, Settings
 
 
 class DataSettings(Settings):
@@ -62,10 +62,12 @@ class TuningSettings(Settings):
     """How the model is trained, in Ray Train."""
 
     seed: int = Field(0, ge=0, description="of the split, the batches and dropout")
-    workers: Positive = Field(1, description="Ray Train workers; a batch's queries are shared out among them")
-    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker")
-    use_gpu: bool = Field(False, description="one GPU per worker")
-    backend: Literal["auto", "gloo", "nccl"] = Field("auto", description="of torch.distributed; auto: nccl with GPUs, gloo without")
+    workers: Positive = Field(1, description="Ray Train workers; a batch's queries are shared out among them", json_schema_extra=RUNS)
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker", json_schema_extra=RUNS)
+    use_gpu: bool = Field(False, description="one GPU per worker", json_schema_extra=RUNS)
+    backend: Literal["auto", "gloo", "nccl"] = Field(
+        "auto", description="of torch.distributed; auto: nccl with GPUs, gloo without", json_schema_extra=RUNS
+    )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 for a GPU")
     epochs: Positive = Field(4, description="times that every query comes up, at the most")
     queries_per_batch: Positive = Field(8, description="over all workers")
@@ -79,8 +81,12 @@ class TuningSettings(Settings):
     base_share: float = Field(0.3, ge=0, lt=1, description="part of the base's weights in the published ones (a weighted average)")
     evaluations: Positive = Field(4, description="times that the validation queries are measured, evenly over the steps")
     patience: Positive = Field(3, description="evaluations worse than the best by more than chance, after which training stops")
-    checkpoint_every: Positive = Field(200, description="steps, besides one per evaluation; a killed run goes on from the last")
-    max_failures: int = Field(3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever")
+    checkpoint_every: Positive = Field(
+        200, description="steps, besides one per evaluation; a killed run goes on from the last", json_schema_extra=RUNS
+    )
+    max_failures: int = Field(
+        3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever", json_schema_extra=RUNS
+    )
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "TuningSettings":

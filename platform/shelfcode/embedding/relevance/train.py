@@ -1,5 +1,6 @@
 """Training and measuring relevance encoders on the nodes of a Ray cluster: mined, trained (shelfcode.train), finished, measured."""
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +40,7 @@ from shelfcode.interactions.judgments import Judgments
 from shelfcode.keys import Keys
 from shelfcode.optimisation import Worker
 from shelfcode.progress import Progress
+from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
 
@@ -110,7 +112,7 @@ def _at(judgments: Judgments, row_of: NDArray[np.int64]) -> Judgments:
 
 def training_run(recipe: RelevanceRecipe, name: str, learning: RelevanceSet, validation: RelevanceSet) -> str:
     """Folder of a training run under the workspace, named after what decides its outcome."""
-    decides = recipe.model_dump_json(exclude={"catalog": True, "training": {"max_failures", "cpus_per_worker"}})
+    decides = json.dumps({name: value for name, value in deciding(recipe).items() if name != "catalog"})
     return run_folder(f"encoder-{name}", *(content.encode() for content in (decides, learning.digest(), validation.digest())))
 
 
