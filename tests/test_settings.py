@@ -1,7 +1,9 @@
 """Each field of a recipe either decides what comes out, and is part of a name under which results are kept, or says how work is done."""
 
+import tomllib
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
@@ -10,6 +12,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 import shelfcode
+from shelfcode import train
 from shelfcode.attributes.distil.student import StudentRecipe
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.source import source_digest
@@ -21,6 +24,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.quantization.train import training_run
 from shelfcode.settings import RUNS, Settings, deciding, part_of
 from shelfcode.train import run_folder
+from shelfcode.versions import library_versions
 
 BASE: dict[str, Any] = {
     "name": "shop",
@@ -123,7 +127,7 @@ def test_each_field_decides_what_comes_out_or_says_how_work_is_done(name: str) -
 def test_an_upgrade_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_folder("precision", b"recipe")
     assert run_folder("precision", b"recipe") == before
-    monkeypatch.setattr(shelfcode, "__version__", "9.9.9")
+    monkeypatch.setattr(train, "LIBRARY_VERSION", "9.9.9")
     assert run_folder("precision", b"recipe") != before
 
 
@@ -141,3 +145,8 @@ def test_what_decides_is_told_apart_in_every_part() -> None:
     assert found["extractor"]["attributes"]["colour"]["values"] == ["red", "blue"]
     assert "actors_max" not in found["encoder"]
     assert "description" not in found
+
+
+def test_the_version_is_the_one_that_is_installed() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["version"] == shelfcode.__version__ == library_versions()["shelfcode"]

@@ -4,10 +4,12 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
+from shelfcode.library_version import LIBRARY_VERSION
+
 if TYPE_CHECKING:
     from shelfcode.job.notebook import Release, encode, load_release, train_flavor
 
-__version__ = "0.1.0"
+__version__ = LIBRARY_VERSION
 __all__ = ["Release", "encode", "load_release", "train_flavor"]
 
 if importlib.util.find_spec("pyarrow") is None:

@@ -17,8 +17,8 @@ import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-import shelfcode
 from shelfcode.hardware import reserved_device, torch_device
+from shelfcode.library_version import LIBRARY_VERSION
 from shelfcode.optimisation import Worker
 from shelfcode.workspace import Workspace
 
@@ -51,7 +51,7 @@ class Resumable(Protocol):
 
 def run_folder(name: str, *decides: bytes) -> str:
     """Folder of a training run under the workspace, named after what decides its outcome: this version of the library is part of that."""
-    return f"runs/{name}-{hashlib.blake2b(b''.join([shelfcode.__version__.encode(), *decides]), digest_size=6).hexdigest()}"
+    return f"runs/{name}-{hashlib.blake2b(b''.join([LIBRARY_VERSION.encode(), *decides]), digest_size=6).hexdigest()}"
 
 
 def has_checkpoint(workspace: Workspace, folder: str) -> bool:

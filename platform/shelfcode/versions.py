@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.library_version import LIBRARY_VERSION
 from shelfcode.parallel import in_order
 from shelfcode.workspace import Workspace
 
@@ -128,7 +129,7 @@ def library_versions(names: Sequence[str] = LIBRARIES) -> dict[str, str]:
     versions = {}
     for name in names:
         try:
-            versions[name] = metadata.version(name)
+            versions[name] = LIBRARY_VERSION if name == "shelfcode" else metadata.version(name)
         except metadata.PackageNotFoundError:
-            versions[name] = "unknown"  # shelfcode itself, where it runs from an uploaded copy of its sources
+            versions[name] = "unknown"
     return versions
