@@ -46,12 +46,23 @@ def pin_encoder(encoder: EncoderSettings, workspace: Workspace) -> EncoderSettin
         ShelfcodeError: there is no such encoder in the workspace, and the message lists those that there are; or no such package; its
             folder is not whole; or the settings would use a GPU that they do not reserve.
     """
-    if problem := encoder.misplaced():
-        raise ShelfcodeError(problem)
+    check_named_model(encoder)
     model = pinned(ENCODERS, encoder.model, workspace)
-    if workspace.is_local or not model.startswith(WORKSPACE):
+    if workspace.is_local and model.startswith(WORKSPACE):
         check_model_folder("encoder.model", encoder.model, encoder_path(model, workspace))
     return encoder.resolved.model_copy(update={"model": model})
+
+
+def check_named_model(encoder: EncoderSettings) -> None:
+    """Say what is wrong with an encoder's settings and with the folder that they name, before there is a workspace or a Ray.
+
+    Raises:
+        ShelfcodeError: there is no such package; the model's folder is not whole; or the settings would use a GPU that they do not reserve.
+    """
+    if problem := encoder.misplaced():
+        raise ShelfcodeError(problem)
+    if not encoder.model.startswith(WORKSPACE):
+        check_model_folder("encoder.model", encoder.model, encoder_path(encoder.model, None))
 
 
 def encoder_path(model: str, workspace: Workspace | None) -> str:

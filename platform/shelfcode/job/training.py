@@ -1,6 +1,6 @@
 """Training a flavor from end to end: catalog -> embeddings -> quantizer -> semantic IDs -> evaluation -> a published release."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_ta
 from shelfcode.catalog.source import list_source
 from shelfcode.embedding.encoder import embeddings_folder
 from shelfcode.embedding.pipeline import embed_catalog, keep_models, pin_models
+from shelfcode.embedding.published_encoder import check_named_model
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
@@ -75,7 +76,7 @@ def train_flavor(
     Raises:
         ShelfcodeError: whatever the user can mend.
     """
-    check_flavor(flavor, flavors, overrides)
+    check_flavor(flavor, flavors, overrides, lambda recipe: check_named_model(recipe.encoder))
     list_source(catalog)
     start_ray()
     recipe, found = load_recipe(flavor, flavors, overrides, has_gpu()), leaves_hardware_open(flavor, flavors, overrides)
@@ -88,17 +89,20 @@ def train_flavor(
         return _train(recipe, catalog, opened, lease, run, hold)
 
 
-def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str]) -> None:
+def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Callable[[Recipe], None] = lambda _: None) -> None:
     """Refuse a recipe that is wrong whatever the hardware, which only a running Ray knows.
+
+    Args:
+        check: raises where something is wrong with what a recipe names.
 
     Raises:
         ShelfcodeError: the message names file and field.
     """
     try:
-        load_recipe(flavor, flavors, overrides, gpu=False)
+        check(load_recipe(flavor, flavors, overrides, gpu=False))
     except ShelfcodeError as error:
         try:
-            load_recipe(flavor, flavors, overrides, gpu=True)
+            check(load_recipe(flavor, flavors, overrides, gpu=True))
         except ShelfcodeError:
             raise error from None
 
