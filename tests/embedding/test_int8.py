@@ -14,10 +14,13 @@ from sentence_transformers import SentenceTransformer
 
 from shelfcode.embedding.encoder import Encoder
 from shelfcode.embedding.int8 import Int8Transformer, run_in_int8
+from shelfcode.embedding.int8_models import is_kept
+from shelfcode.embedding.pipeline import keep_int8
 from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.errors import ShelfcodeError
 from shelfcode.sample.catalog import sample_chunk
+from shelfcode.workspace import Workspace
 
 TEXTS = ["oat milk", "rye bread apple", "soap brand 7", "milk " * 40, "1 2 3 4", "apple juice.", ""]
 
@@ -116,6 +119,27 @@ def test_a_second_actor_of_a_node_builds_nothing(
             encoder(model=str(tiny), **settings)
     assert caplog.text == ""
     assert len(kept(filled)) == 1
+
+
+def test_a_node_that_has_built_nothing_embeds_with_the_model_that_the_workspace_keeps(
+    tiny: Path,
+    built: tuple[Path, np.ndarray],
+    filled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What one node has built is kept in the workspace, named in the settings, and built by no other node."""
+    workspace = Workspace(str(tmp_path / "workspace"))
+    settings = keep_int8(EncoderSettings(model=str(tiny), backend="int8", cpus_per_actor=1), workspace)
+    assert settings.int8_model
+    assert is_kept(workspace, settings.int8_model)
+    assert keep_int8(settings.model_copy(update={"int8_model": None}), workspace) == settings == keep_int8(settings, workspace)
+    monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path / "other node"))
+    with caplog.at_level(logging.INFO, "shelfcode.embedding.int8"):
+        np.testing.assert_array_equal(Encoder(settings, workspace).embed(TEXTS), built[1])
+    assert caplog.text == ""
+    assert [path.name for path in kept(tmp_path / "other node")] == [f"int8-{settings.int8_model}"]
 
 
 ACTOR = """
