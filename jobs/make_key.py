@@ -1,6 +1,6 @@
 """Make a key for a caller of the endpoint. The key is shown once; surfaces.yaml gets only its hash.
 
-python jobs/make_key.py --name search-team [--surface search] [--surface reordering]
+python jobs/make_key.py --name search-team [--surface search] [--surface reordering] [--column title]
 """
 
 from typing import Annotated, Any
@@ -15,12 +15,15 @@ from shelfcode.serving.surface_settings import KeySettings
 
 NameFlag = Annotated[str, typer.Option("--name", help="Of the caller; stands in logs.")]
 SurfaceFlag = Annotated[list[str] | None, typer.Option("--surface", help="What the key is good for, several times; all when left out.")]
+ColumnFlag = Annotated[
+    list[str] | None, typer.Option("--column", help="What it may read and filter by, several times; the endpoint's own when left out.")
+]
 
 
-def main(name: NameFlag, surface: SurfaceFlag = None) -> dict[str, Any]:
+def main(name: NameFlag, surface: SurfaceFlag = None, column: ColumnFlag = None) -> dict[str, Any]:
     """Print a new key, and the lines for surfaces.yaml."""
     key = new_key()
-    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None)
+    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None, columns=column or None)
     say("add to surfaces.yaml, beside auth: keys:\n")
     say(yaml.safe_dump({"keys": [entry.model_dump(mode="json", exclude_defaults=True)]}, sort_keys=False))
     say("and give the caller the key below, which is kept nowhere; they send it as: Authorization: Bearer KEY")

@@ -17,7 +17,7 @@ from shelfcode.serving.api.coalescing import Coalescer
 from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
-from shelfcode.serving.api.requests import Product, SimilarRequest, catalog_id, catalog_ids, given_id, read_product
+from shelfcode.serving.api.requests import Product, SimilarRequest, catalog_id, catalog_ids, characters_sent, given_id, read_product
 from shelfcode.serving.resources import INDEX, flavor_deployment
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
@@ -28,6 +28,8 @@ PATIENCE_SECONDS = 30
 """Time for a dead replica to be replaced; after it, a request fails."""
 BLOCKED_SECONDS = 10
 """Time between two looks at what keeps a deployment from starting. Loading a release may take longer, and is waited for."""
+READ_AT_ONCE = 16_384
+"""Characters of products that are read on the event loop. Longer ones, which may be full of HTML, are read beside it."""
 DOWN = (RayActorError, DeploymentUnavailableError)
 """Errors that mean that a part of the server is down for now."""
 
@@ -71,12 +73,8 @@ class Answering:
 
     async def encode(self, targets: Sequence[Target], products: Sequence[Any]) -> list[dict[str, Any]]:
         """Every product with its semantic ID in each target, or with its error, in its place."""
-        read: list[tuple[Product, list[str]] | Problem] = []
-        for value in products:
-            try:
-                read.append(read_product(value, self.settings.limits))
-            except Problem as problem:
-                read.append(problem)
+        long = characters_sent(products) > READ_AT_ONCE
+        read = await asyncio.to_thread(self._read, products) if long else self._read(products)
         good = [product for product in read if not isinstance(product, Problem)]
         by_target = await asyncio.gather(*(self._encode(target, [product for product, _ in good]) for target in targets))
         answers = iter(zip(good, *by_target, strict=True))
@@ -84,6 +82,15 @@ class Answering:
             _failed_product(value, product) if isinstance(product, Problem) else _encoded_product(targets, *next(answers))
             for value, product in zip(products, read, strict=True)
         ]
+
+    def _read(self, products: Sequence[Any]) -> list[tuple[Product, list[str]] | Problem]:
+        read: list[tuple[Product, list[str]] | Problem] = []
+        for value in products:
+            try:
+                read.append(read_product(value, self.settings.limits))
+            except Problem as problem:
+                read.append(problem)
+        return read
 
     async def _encode(self, target: Target, products: Sequence[Product]) -> list[Encoded | Problem]:
         if not products:
@@ -137,7 +144,7 @@ class Answering:
         """
         codes = None
         if request.product is not None:
-            product, _ = read_product(request.product, self.settings.limits)
+            product, _ = await asyncio.to_thread(read_product, request.product, self.settings.limits)
             encoded = [(await self._encode(target, [product]))[0] for target in targets]
             if problem := next((each for each in encoded if isinstance(each, Problem)), None):
                 raise problem

@@ -105,7 +105,10 @@ async def _unavailable(request: Request, _: Exception) -> Response:
 
 @api.exception_handler(Exception)
 async def _failed(request: Request, _: Exception) -> Response:
-    return problem_response(request, Problem("internal", "this is a fault of the server; its log has the request_id"))
+    answer = problem_response(request, Problem("internal", "this is a fault of the server; its log has the request_id"))
+    if request.headers.get("x-request-id") == answer.headers["x-request-id"]:
+        del answer.headers["x-request-id"]  # which Serve adds; this answer does not come by LeftToServe
+    return answer
 
 
 class Surfaces:

@@ -10,11 +10,11 @@ from shelfcode.serving.surface_settings import SurfaceSettings
 
 
 def test_the_lines_that_it_prints_let_the_key_in(run_job: Callable[..., Done]) -> None:
-    done = run_job("make_key", "--name", "search-team", "--surface", "search")
+    done = run_job("make_key", "--name", "search-team", "--surface", "search", "--column", "title")
     lines = yaml.safe_load(done.told[done.told.index("keys:") : done.told.index("and give the caller")])
     settings = SurfaceSettings.model_validate({"surfaces": {"search": "precision", "homepage": "discovery"}, "auth": "keys", **lines})
     caller = Gate.of(settings).caller(done.result["key"])
-    assert (caller.name, caller.surfaces) == ("search-team", ["search"])
+    assert (caller.name, caller.surfaces, caller.columns) == ("search-team", ["search"], ["title"])
     assert done.result["key"] not in done.told
 
 

@@ -159,6 +159,19 @@ def test_nobody_without_a_good_key_has_more_than_a_key_read(monkeypatch: pytest.
                     assert client.recv(100).startswith(b"HTTP/1.1 401 "), (path, headers)
 
 
+# Failures.
+
+
+def test_a_failure_says_nothing_but_its_request_id_once(client: TestClient, canned: Canned) -> None:
+    canned.failure = RuntimeError("secret")
+    for path in ("/v1/items/a", "/explore?flavor=precision"):
+        answer = client.get(path, headers={"X-Request-Id": "r1"})
+        assert answer.status_code == 500
+        assert answer.headers.get_list("x-request-id") == ["r1"]
+        assert "r1" in answer.text
+        assert "secret" not in answer.text
+
+
 # What a caller may see.
 
 

@@ -37,7 +37,7 @@ SURFACES = {
         {"name": "gone", "sha256": key_hash(KEYS["gone"]), "disabled": True},
         {"name": "slow", "sha256": key_hash(KEYS["slow"]), "requests_per_second": 2},
     ],
-    "poll_seconds": 0.1, "limits": {"requests_per_second": 1_000_000},
+    "poll_seconds": 0.1, "limits": {"requests_per_second": 1_000_000, "body_seconds": 3},
 }  # fmt: skip
 
 

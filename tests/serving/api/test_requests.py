@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.requests import Product, catalog_id, read_encode_request, read_product, read_similar_request
+from shelfcode.serving.api.requests import (
+    Product,
+    catalog_id,
+    catalog_ids,
+    characters_sent,
+    read_encode_request,
+    read_product,
+    read_similar_request,
+)
 from shelfcode.serving.surface_settings import LimitSettings
 
 LIMITS = LimitSettings(text_characters=100, products=3, neighbours=50)
@@ -60,10 +68,24 @@ def test_html_is_taken_out_as_it_is_of_catalogs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent", "held"), [("SKU-1", "SKU-1"), (" a\u200b ", "a"), ("e\u0301", "é"), ("a b", "a b"), ("4006381333931.0", "4006381333931")]
+    ("sent", "held"),
+    [
+        ("SKU-1", "SKU-1"),
+        (" a\u200b ", "a"),
+        ("e\u0301", "é"),
+        ("a b", "a b"),
+        ("4006381333931.0", "4006381333931"),
+        ("a.0", "a.0"),
+        ("ключ-1", "ключ-1"),
+    ],
 )
 def test_an_id_is_looked_up_as_catalogs_hold_it(sent: str, held: str) -> None:
     assert catalog_id(sent) == held
+    assert catalog_ids(["x", sent, "y"]) == ["x", held, "y"]
+
+
+def test_the_work_that_products_make_is_told_whatever_is_wrong_with_them() -> None:
+    assert characters_sent([{"title": "abc", "brand": 5, "description": "de"}, None, "text", [1], {}]) == 5
 
 
 @pytest.mark.parametrize("field", ["title", "description", "brand"])

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -10,12 +11,13 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
-from shelfcode.catalog.item_ids import item_id_texts
+from shelfcode.catalog.item_ids import item_id_text, item_id_texts
 from shelfcode.catalog.markup import without_markup
 from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.request_limits import ItemId, Name, RetailerId, RoutingKey, Text, Value, Values
 from shelfcode.serving.surface_settings import LimitSettings
+from shelfcode.text import INVISIBLE, JOINERS
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
 """Characters that have no place in a product's text: control characters other than white space, and code points that Unicode calls
@@ -23,8 +25,8 @@ noncharacters."""
 TEXTS = ("title", "description", "brand")
 FIELD_SHOWN = 100
 """Characters of a field's name that an error repeats."""
-PLAIN_ID = re.compile(r"[A-Za-z0-9_/-]+")
-"""ids that are written in one way only."""
+SPELLED_TWICE = re.compile(rf"[{INVISIBLE}{JOINERS}]|^\s|\s$|^[0-9]+\.0+$")
+"""What the ids have, besides characters that are not composed, that catalogs would write in another way."""
 BOM = b"\xef\xbb\xbf"
 
 
@@ -165,16 +167,26 @@ def given_id(value: Any) -> str | None:
 
 def catalog_id(item_id: str) -> str:
     """An item_id as catalogs have it: composed, and without what nobody sees."""
-    return catalog_ids([item_id])[0]
+    return item_id if _is_ordinary(item_id) else item_id_text(item_id)
 
 
 def catalog_ids(item_ids: Sequence[str]) -> list[str]:
     """item_ids as catalogs have them, all that need a look in one go."""
-    odd = [place for place, item_id in enumerate(item_ids) if not PLAIN_ID.fullmatch(item_id)]
-    found = (
-        dict(zip(odd, item_id_texts(pa.array([item_ids[place] for place in odd], pa.string()))[0].to_pylist(), strict=True)) if odd else {}
-    )
+    odd = [place for place, item_id in enumerate(item_ids) if not _is_ordinary(item_id)]
+    if not odd:
+        return list(item_ids)
+    held = item_id_texts(pa.array([item_ids[place] for place in odd], pa.string()))[0].to_pylist()
+    found = dict(zip(odd, held, strict=True))
     return [found.get(place, item_id) or "" for place, item_id in enumerate(item_ids)]
+
+
+def _is_ordinary(item_id: str) -> bool:
+    return not SPELLED_TWICE.search(item_id) and unicodedata.is_normalized("NFC", item_id)
+
+
+def characters_sent(products: Sequence[Any]) -> int:
+    """How long the texts of some products are, whatever may be wrong with them: so much work it is to read them."""
+    return sum(len(text) for product in products if isinstance(product, dict) for text in product.values() if isinstance(text, str))
 
 
 def _as_in_a_catalog(text: str) -> str:
