@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
-from shelfcode.catalog.item_ids import item_id_text, item_id_texts
+from shelfcode.catalog.item_ids import item_id_texts
 from shelfcode.catalog.markup import without_markup
 from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.problems import Problem
@@ -167,7 +167,7 @@ def given_id(value: Any) -> str | None:
 
 def catalog_id(item_id: str) -> str:
     """An item_id as catalogs have it: composed, and without what nobody sees."""
-    return item_id if _is_ordinary(item_id) else item_id_text(item_id)
+    return catalog_ids([item_id])[0]
 
 
 def catalog_ids(item_ids: Sequence[str]) -> list[str]:
