@@ -108,8 +108,10 @@ def _s3(endpoint: str, region: str, bucket: str, virtual: bool, ca_bundle: str |
     override = None if at_amazon and "." not in bucket else f"s3.{region}.amazonaws.com" if at_amazon else parts.netloc
     return pafs.S3FileSystem(
         access_key=key, secret_key=secret, session_token=token, anonymous=credentials is None, region=region, scheme=parts.scheme,
-        endpoint_override=override, force_virtual_addressing=virtual, connect_timeout=10, tls_ca_file_path=ca_bundle or get_cert_path(True),
-        proxy_options=get_environ_proxies(endpoint).get(parts.scheme), retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=1),
+        endpoint_override=override, force_virtual_addressing=virtual, connect_timeout=10,
+        request_timeout=60,  # pyarrow's own 3 s are too few for a store that is busy
+        tls_ca_file_path=ca_bundle or get_cert_path(True), proxy_options=get_environ_proxies(endpoint).get(parts.scheme),
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=1),
     )  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Evaluating a release on a worker of Ray: as a draft before it is published, or again at any time later."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import ray
@@ -26,6 +26,12 @@ from shelfcode.interactions.relations import Relations
 from shelfcode.releases.release import Manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
 
+EVALUATION_BYTES = 2**30
+"""Memory of an evaluation's process before it holds a product: mostly libraries."""
+
+BYTES_PER_PRODUCT = 300
+"""Of each product an evaluation holds keys, codes, leaf and item_id, several of them twice, for this release and the one before."""
+
 
 @dataclass(frozen=True)
 class EvaluatedRelease:
@@ -41,9 +47,20 @@ def evaluate_draft(
     model_from: str | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
     """`complete_draft` in a task: its memory grows with the catalog, and the driver may run on a small head node."""
-    task = ray.remote(num_cpus=recipe.training.cpus_per_worker)(_complete_draft)
+    memory = evaluation_memory(len(embedded.keys_N), [node["Resources"] for node in ray.nodes() if node["Alive"]])
+    task = ray.remote(num_cpus=recipe.training.cpus_per_worker, memory=memory)(_complete_draft)
     lean = replace(embedded, extracted=None)
     return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
+
+
+def evaluation_memory(products: int, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Bytes of memory to reserve for an evaluation, so that Ray puts it on a node that has them: never more than the largest has.
+
+    Args:
+        nodes: the resources of each node; one without a CPU runs no task.
+    """
+    largest = max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0)
+    return int(min(EVALUATION_BYTES + products * BYTES_PER_PRODUCT, largest))
 
 
 def _complete_draft(
