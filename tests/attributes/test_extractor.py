@@ -1,6 +1,7 @@
 """An extractor's folder is named after all that its answers depend on, and a model that cannot be had is found out before any work."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +48,21 @@ def test_whatever_may_change_the_answers_changes_the_name() -> None:
 def test_another_version_of_the_prompt_is_another_extractor() -> None:
     before = name(LLM)
     assert extractor_name(LLM, prompt_version="v2") != before
+
+
+def test_a_model_trained_anew_in_its_old_folder_is_another_extractor(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    names = set()
+    for weights in (b"old", b"new"):
+        (tmp_path / "model/model.safetensors").write_bytes(weights)
+        names.add(name(LLM, model=str(tmp_path / "model")))
+    assert len(names) == 2
+
+
+def test_a_model_that_is_not_whole_is_told_with_what_else_can_be_done(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 8\n")
+    with pytest.raises(ShelfcodeError, match=r"model\.safetensors is a Git LFS pointer .*; or .*extractor\.engine=rules"):
+        check_extractor(ExtractorSettings(engine="vllm", model=str(tmp_path)))
 
 
 @pytest.mark.parametrize(

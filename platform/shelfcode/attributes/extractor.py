@@ -19,7 +19,7 @@ def extractor_name(settings: ExtractorSettings, prompt_version: str = PROMPT_VER
         searched = {name: attribute.model_dump(exclude={"description"}) for name, attribute in settings.attributes.items()}
         return RULES_EXTRACTOR + (f"-{_digest(json.dumps(searched, sort_keys=True))}" if searched else "")
     extra = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()})
-    path = Path(model_path("extractor.model", settings.model), settings.alternative)
+    path = Path(model_path("extractor.model", settings.model))
     content = content_digest(path) if path.is_dir() else settings.model
     decides = (
         content, settings.revision, settings.chosen_dtype, prompt_version, settings.max_input_tokens, settings.max_output_tokens,

@@ -24,6 +24,7 @@ from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answe
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.prompt import prompt_text
+from shelfcode.model_folder import check_model_folder
 from shelfcode.progress import Progress
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 from shelfcode.settings import RUNS, Positive, Settings
@@ -131,8 +132,9 @@ def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A pretrained causal language model to train further.
 
     Raises:
-        ShelfcodeError: it cannot be found, or has no chat template.
+        ShelfcodeError: it cannot be found, is not whole, or has no chat template.
     """
+    check_model_folder("base", name, name)
     try:
         # Left to itself, a model comes in the precision it was saved in, and small steps vanish in bfloat16.
         tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
