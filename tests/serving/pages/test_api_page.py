@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
 from shelfcode.serving.api.requests import SimilarRequest
-from shelfcode.serving.pages.api_page import FieldRow, command, operations, product_fields
+from shelfcode.serving.pages.api_page import FieldRow, command, field_rows, operations, product_fields
 
 
 class Leaf(BaseModel):
@@ -51,6 +51,15 @@ def test_a_body_with_definitions_of_its_own_is_read_too() -> None:
     [told] = operations(described(), "http://shelf", {}, with_keys=False)
     names = [row.name for row in told.request]
     assert {"item_id", "product.title", "product.attributes.key_ingredients", "min_level"} <= set(names)
+
+
+def test_limits_are_told() -> None:
+    schema = SimilarRequest.model_json_schema()
+    told = {row.name: row.description for row in field_rows(schema, schema)}
+    assert told["fields"].endswith("come back with each product; at most 32 of them")
+    assert told["attributes"].endswith("at most 16 of them")
+    assert told["retailer_id"].endswith("at most 1,024 characters")
+    assert told["min_level"].endswith("at most 8")
 
 
 def test_the_fields_of_a_product_are_told() -> None:

@@ -10,6 +10,13 @@ from shelfcode.serving.api.requests import Product
 
 DEEPEST = 4
 """Levels of nested fields that are written out."""
+LIMITS = {
+    "maxItems": "at most {:,} of them",
+    "maxProperties": "at most {:,} of them",
+    "maxLength": "at most {:,} characters",
+    "maximum": "at most {:,}",
+}
+"""Words of a JSON schema -> how a page says them."""
 
 Json = Mapping[str, Any]
 
@@ -103,7 +110,7 @@ def _operation(openapi: Json, path: str, method: str, described: Json, curl: str
 
 def _parameter(described: Json, openapi: Json) -> Parameter:
     schema = described.get("schema", {})
-    words = described.get("description") or schema.get("description", "")
+    words = "; ".join(filter(None, [described.get("description") or schema.get("description", ""), _limits(schema, openapi)]))
     return Parameter(described["name"], described["in"], type_of(schema, openapi), described.get("required", False), words)
 
 
@@ -144,7 +151,13 @@ def _words(field: Json, whole: Json) -> str:
     if "$ref" in field and not words:
         words = _resolved(field, whole).get("description", "")
     examples: Sequence[Any] = field.get("examples", ())
-    return "; ".join(filter(None, [words, f"such as {json.dumps(examples[0])}" if examples else ""]))
+    return "; ".join(filter(None, [words, _limits(field, whole), f"such as {json.dumps(examples[0])}" if examples else ""]))
+
+
+def _limits(field: Json, whole: Json) -> str:
+    """The largest that a field may be."""
+    found = [words.format(choice[name]) for choice in _choices(field, whole) for name, words in LIMITS.items() if name in choice]
+    return ", ".join(dict.fromkeys(found))
 
 
 def _choices(field: Json, whole: Json) -> list[Json]:
