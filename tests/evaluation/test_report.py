@@ -52,6 +52,12 @@ def render(
     return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour, churn)
 
 
+def test_the_page_says_among_how_many_products_pairs_were_drawn_where_not_among_all(clustered, evaluation):
+    sampled = evaluation.model_copy(update={"compared_products": 400})
+    assert "drawn among 400 of the products" in Page(render(sampled, clustered.codes_NL)).text
+    assert "drawn among" not in Page(render(evaluation, clustered.codes_NL)).text
+
+
 def test_the_page_says_everything(clustered, evaluation):
     page = Page(render(evaluation, clustered.codes_NL, recipe="quantizer: rq", facts={"catalog": "shop", "versions": {"numpy": "2"}}))
     headings = ("Similarity against depth", "Codeword use", "Taxonomy alignment", "Map of the hierarchy", "Collisions", "Recipe and facts")
