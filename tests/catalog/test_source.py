@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -74,6 +75,9 @@ def test_a_bucket_gives_the_same_rows_as_a_folder(tmp_path: Path, s3: str) -> No
     assert names_of(f"{s3}/source/deep/*.csv.gz") == ["b.csv.gz"]
     assert rows_of(f"{s3}/source/deep/c.jsonl") == ROWS
     assert all(file.url.startswith("s3://") for file in list_source(f"{s3}/source"))
+    deltalake.write_deltalake(str(tmp_path / "table"), pa.Table.from_pylist(ROWS))
+    fsspec.filesystem("s3").put(str(tmp_path / "table"), f"{s3}/table", recursive=True)
+    assert rows_of(f"{s3}/table") == ROWS
 
 
 def test_a_folder_is_read_through_and_hidden_files_and_other_formats_are_left_out(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -27,6 +26,7 @@ from shelfcode.catalog.source import list_source, source_digest
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys
+from shelfcode.parallel import TABLES_AT_ONCE, in_order
 from shelfcode.parts import part_name, part_path
 from shelfcode.progress import Progress
 from shelfcode.workspace import Workspace
@@ -69,9 +69,6 @@ class StoredBatch:
     schema: pa.Schema
     broken: str | None = None
 
-
-PARTS_AT_ONCE = 8
-"""How many parts are written again side by side."""
 
 StoreFiles = Callable[[list[SourceFile], SnapshotDraft], Iterator[StoredBatch]]
 """Stores all files of a source, in any order."""
@@ -221,8 +218,7 @@ def _drop_duplicates(
     keeps = np.split(first_N, np.cumsum([batch.rows for batch in batches])[:-1])
     respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
     settle = partial(_settle, mixed=mixed, respelled=respelled, workspace=workspace, folder=folder, run=run)
-    with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
-        settled = list(pool.map(settle, batches, keeps))
+    settled = list(in_order(lambda each: settle(*each), zip(batches, keeps, strict=True), TABLES_AT_ONCE))
     return [part for part, _ in settled], sum((reasons for _, reasons in settled), Counter[str]())
 
 

@@ -6,7 +6,6 @@ A file that is part of a catalog and cannot be read is refused by name: half a c
 import hashlib
 import re
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import takewhile
@@ -18,17 +17,18 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from shelfcode.catalog.formats.content import COMPRESSED, FORMATS, format_by_name, format_of_content, holds_no_data
+from shelfcode.catalog.formats.content import COMPRESSED, FORMATS, HEAD_BYTES, format_by_name, format_of_content, holds_no_data
 from shelfcode.catalog.formats.lake_tables import list_table, table_folders
+from shelfcode.catalog.formats.parquet_rows import open_ranges
 from shelfcode.catalog.source_file import SourceFile
 from shelfcode.errors import ShelfcodeError
+from shelfcode.parallel import in_order
 from shelfcode.store import open_filesystem
 
 SPLIT_ABOVE_BYTES = 256 * 2**20
 """A Parquet file larger than this is split by row groups, so that several tasks read it side by side."""
 
 _POINTER_BYTES_MAX = 512
-_LOOKS_AT_ONCE = 16
 _GLOB = re.compile(r"[*?\[]")
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
@@ -77,10 +77,9 @@ def _list(url: str, split_above_bytes: int) -> list[SourceFile]:
     names = [name for name in sorted(found.files) if not any(_lies_in(name, folder) for folder in tables)]
     look = partial(_look, found, split_above_bytes=split_above_bytes)
     unread = []
-    with ThreadPoolExecutor(_LOOKS_AT_ONCE) as pool:
-        for name, (shares, problem) in zip(names, pool.map(look, names), strict=True):
-            files += shares
-            unread += [f"{name!r} ({problem})"] if problem else []
+    for name, (shares, problem) in zip(names, in_order(look, names), strict=True):
+        files += shares
+        unread += [f"{name!r} ({problem})"] if problem else []
     if unread:
         endings = ", ".join(f".{end}" for end in FORMATS)
         listed = ", ".join(unread[:5]) + (", ..." if len(unread) > 5 else "")
@@ -171,7 +170,7 @@ def _look(found: _Found, name: str, split_above_bytes: int) -> tuple[list[Source
 
 
 def _content(fs: AbstractFileSystem, path: str) -> tuple[str | None, str]:
-    with fs.open(path, "rb") as stream:
+    with fs.open(path, "rb", block_size=4 * HEAD_BYTES) as stream:
         try:
             return format_of_content(stream)
         except (OSError, EOFError, pa.ArrowException) as error:  # whoever reads it says what is wrong
@@ -195,8 +194,8 @@ def _split(file: SourceFile, fs: AbstractFileSystem, path: str, size: int, above
     if file.format != "parquet" or size <= above_bytes:
         return [file]
     try:
-        with fs.open(path, "rb") as stream:
-            metadata = pq.ParquetFile(stream).metadata
+        with open_ranges(fs, path) as stream:
+            metadata = pq.read_metadata(stream)
     except (pa.ArrowException, OSError):
         return [file]  # whoever reads it says what is wrong
     shares: list[SourceFile] = []
