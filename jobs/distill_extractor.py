@@ -13,8 +13,8 @@ from shelfcode.attributes.distil.student import answer_all, check_place, load_st
 from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
 from shelfcode.attributes.distil.train import train_student
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.settings import CatalogSettings
-from shelfcode.catalog.source import list_source
 from shelfcode.job.capacity import training_stage
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
@@ -37,7 +37,7 @@ def main(
     recipe, opened = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
     check_place(out)
     teacher = read_teacher(attributes, recipe.attributes)
-    list_source(catalog)
+    check_catalog(catalog, CatalogSettings())
     start_ray()
     recipe = fit_to_cluster(recipe, [training_stage(recipe.workers, recipe.cpus_per_worker, recipe.use_gpu, prefix="")])
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.catalog.source import list_source
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.embedding.pipeline import embed_catalog, pin_models
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.release_files import example_prefixes, read_coded_catalog
@@ -37,7 +37,7 @@ def main(
         raise ShelfcodeError(f"--release {release} is of flavor {manifest.flavor}, not {flavor}")
     recipe = release_recipe(manifest, set_ or [])
     recipe = pin_models(recipe, opened)
-    list_source(catalog)
+    check_catalog(catalog, recipe.catalog)
     start_ray()
     recipe = fit_to_cluster(recipe, coding_stages(recipe))
     run = new_run(f"encode-{flavor}")

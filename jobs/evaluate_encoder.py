@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
-from shelfcode.catalog.source import list_source
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
 from shelfcode.embedding.relevance.recipe import load_relevance_recipe
@@ -44,7 +44,7 @@ def main(
     encoders = [
         pin_encoder(settings.encoder.model_copy(update={"model": model, "revision": None}), opened) for model in (encoder, against) if model
     ]
-    list_source(catalog)
+    check_catalog(catalog, settings.catalog)
     start_ray()
     settings = fit_to_cluster(settings, [Stage("embedding", (encoder_need(settings.encoder),), spare=1)])
     run = new_run("evaluate-encoder")

@@ -9,7 +9,7 @@ from typing import Any
 from shelfcode.attributes.extractor import check_extractor, extractor_name
 from shelfcode.attributes.pipeline import count_rows, extract_attributes
 from shelfcode.catalog.pipeline import take_snapshot
-from shelfcode.catalog.source import list_source
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import extraction_stage
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
@@ -26,8 +26,7 @@ FLAVORS = Path(__file__).parent / "flavors"
 
 def main(catalog: CatalogFlag, workspace: WorkspaceFlag, flavor: FlavorFlag = "discovery", set_: SetFlag = None) -> dict[str, Any]:
     """Extract the attributes of a catalog into the workspace, where training the flavor finds them."""
-    check_flavor(flavor, FLAVORS, set_ or [])
-    list_source(catalog)
+    check_catalog(catalog, check_flavor(flavor, FLAVORS, set_ or []).catalog)
     start_ray()
     recipe = load_recipe(flavor, FLAVORS, set_ or [], has_gpu())
     recipe = fit_to_cluster(recipe, [extraction_stage(recipe.extractor)])

@@ -9,8 +9,8 @@ import typer
 
 from shelfcode.catalog.changes import check_removals, compare_products
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.snapshot import snapshot_item_keys
-from shelfcode.catalog.source import list_source
 from shelfcode.embedding.pipeline import embed_catalog, keep_models, pin_models
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
@@ -41,8 +41,8 @@ def main(
     wait: WaitFlag = 0,
 ) -> dict[str, Any]:
     """Publish a release with the current one's model and the catalog's products. --set reaches catalog.* and how the models run."""
-    list_source(catalog)
-    release_recipe(load_manifest(Workspace(workspace), f"{flavor}@current"), set_ or [])  # a slip of the pen need not wait for a Ray
+    # A slip of the pen need not wait for a Ray.
+    check_catalog(catalog, release_recipe(load_manifest(Workspace(workspace), f"{flavor}@current"), set_ or []).catalog)
     start_ray()
     run = new_run(f"reembed-{flavor}")
     with open_workspace(workspace, flavor, run, wait) as (opened, lease):

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
-from shelfcode.catalog.source import list_source
 from shelfcode.embedding.published_encoder import EncoderCard, check_name, pin_encoder, publish_encoder
 from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, ranking_headline
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe, load_relevance_recipe
@@ -45,7 +45,7 @@ def main(
     check_name(name)
     opened, settings = Workspace(workspace), load_relevance_recipe(recipe, RECIPES, set_ or [])
     settings = settings.model_copy(update={"encoder": pin_encoder(settings.encoder, opened)})
-    list_source(catalog)
+    check_catalog(catalog, settings.catalog)
     start_ray()
     settings = fit_to_cluster(
         settings,

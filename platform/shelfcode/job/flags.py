@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
-CatalogFlag = Annotated[str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON, or a Delta or Iceberg table; local or s3://.")]
+CatalogFlag = Annotated[
+    str, typer.Option("--catalog", help="File, folder or glob of Parquet, CSV or JSON, or a Delta or Iceberg table; local or s3://.")
+]
 WorkspaceFlag = Annotated[str, typer.Option("--workspace", help="Folder or s3:// prefix for embeddings and releases; made when missing.")]
 JudgmentsFlag = Annotated[
     str, typer.Option("--judgments", help="Parquet, CSV or JSON Lines with query, item_id and label (E, S, C or I); local or s3://.")

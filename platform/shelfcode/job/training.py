@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from shelfcode.catalog.pipeline import take_snapshot
+from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_taxonomy
-from shelfcode.catalog.source import list_source
 from shelfcode.embedding.encoder import embeddings_folder
 from shelfcode.embedding.pipeline import embed_catalog, keep_models, pin_models
 from shelfcode.embedding.published_encoder import check_named_model
@@ -76,8 +76,8 @@ def train_flavor(
     Raises:
         ShelfcodeError: whatever the user can mend.
     """
-    check_flavor(flavor, flavors, overrides, lambda recipe: check_named_model(recipe.encoder))
-    list_source(catalog)
+    recipe = check_flavor(flavor, flavors, overrides, lambda recipe: check_named_model(recipe.encoder))
+    check_catalog(catalog, recipe.catalog)
     start_ray()
     recipe, found = load_recipe(flavor, flavors, overrides, has_gpu()), leaves_hardware_open(flavor, flavors, overrides)
     recipe = fit_to_cluster(recipe, flavor_stages(recipe))
@@ -89,8 +89,8 @@ def train_flavor(
         return _train(recipe, catalog, opened, lease, run, hold)
 
 
-def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Callable[[Recipe], None] = lambda _: None) -> None:
-    """Refuse a recipe that is wrong whatever the hardware, which only a running Ray knows.
+def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Callable[[Recipe], None] = lambda _: None) -> Recipe:
+    """The recipe, but for what follows from the hardware, which only a running Ray knows. One that is wrong whatever that is, is refused.
 
     Args:
         check: raises where something is wrong with what a recipe names.
@@ -98,11 +98,17 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Ca
     Raises:
         ShelfcodeError: the message names file and field.
     """
+
+    def checked(gpu: bool) -> Recipe:
+        recipe = load_recipe(flavor, flavors, overrides, gpu)
+        check(recipe)
+        return recipe
+
     try:
-        check(load_recipe(flavor, flavors, overrides, gpu=False))
+        return checked(gpu=False)
     except ShelfcodeError as error:
         try:
-            check(load_recipe(flavor, flavors, overrides, gpu=True))
+            return checked(gpu=True)
         except ShelfcodeError:
             raise error from None
 
