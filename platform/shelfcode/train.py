@@ -72,11 +72,8 @@ def fit_in_ray(
     Raises:
         ray.train.TrainingFailedError: workers failed more often than max_failures.
     """
-    threads, resources, reserved = (
-        settings.cpus_per_worker,
-        {"CPU": float(settings.cpus_per_worker)},
-        reserved_device(int(settings.use_gpu)),
-    )
+    threads, resources = settings.cpus_per_worker, {"CPU": float(settings.cpus_per_worker)}
+    reserved = reserved_device(int(settings.use_gpu))
 
     def train_here() -> None:
         context = ray.train.get_context()

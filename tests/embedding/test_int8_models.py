@@ -92,6 +92,10 @@ def test_a_pointer_to_a_model_that_was_deleted_is_written_anew(tmp_path: Path, m
     another_node(tmp_path, monkeypatch, "other")
     second = keep_model(workspace, "source", built("source", b"second"), "acme")
     assert second == kept_model(workspace, "source") != first
+    for half in (b"", b"{", b"[]"):
+        workspace.write_bytes("models/int8/source.json", half)
+        assert kept_model(workspace, "source") is None
+        assert keep_model(workspace, "source", built_folder("source"), "acme") == kept_model(workspace, "source") == second
 
 
 def test_a_release_whose_model_is_gone_is_refused_with_what_to_do(tmp_path: Path) -> None:

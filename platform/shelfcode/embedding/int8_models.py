@@ -98,8 +98,16 @@ def place(model: Path, folder: Path) -> str:
 def kept_model(workspace: Workspace, source: str) -> str | None:
     """Digest of the model that the workspace keeps of a source; None where it keeps none."""
     pointer = f"{INT8_MODELS}/{source}.json"
-    digest = str(workspace.read_json(pointer)["digest"]) if workspace.exists(pointer) else None
+    digest = pointed_model(workspace, pointer) if workspace.exists(pointer) else None
     return digest if digest and is_kept(workspace, digest) else None
+
+
+def pointed_model(workspace: Workspace, pointer: str) -> str | None:
+    """Digest of the model that a file points to; None where a process was killed while it wrote the file."""
+    try:
+        return str(workspace.read_json(pointer)["digest"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def is_kept(workspace: Workspace, digest: str) -> bool:
@@ -128,7 +136,7 @@ def keep_model(workspace: Workspace, source: str, folder: Path, model: str) -> s
     if workspace.claim(pointer, f'{{"digest": "{digest}"}}'.encode()):
         return digest
     first = kept_model(workspace, source)
-    if first is None:  # it points to a model that somebody deleted
+    if first is None:  # it is half written, or points to a model that somebody deleted
         workspace.write_json(pointer, {"digest": digest})
     return first or digest
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shelfcode.embedding.int8_models import INT8_MODELS
+from shelfcode.embedding.int8_models import INT8_MODELS, pointed_model
 from shelfcode.errors import ShelfcodeError
 from shelfcode.parts import is_part
 from shelfcode.progress import Progress
@@ -146,7 +146,7 @@ def _int8_models(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iter
     used = int8_models_of(kept.releases.values())
     paths = inventory.children(INT8_MODELS)
     for path in sorted(paths, key=lambda path: not path.endswith(".json")):
-        model = path.rsplit("/", 1)[-1] if not path.endswith(".json") else workspace.read_json(path).get("digest")
+        model = path.rsplit("/", 1)[-1] if not path.endswith(".json") else pointed_model(workspace, path)
         if model not in used:
             yield Removal(path, "a model in int8 that no release uses", inventory.below(path))
 
