@@ -1,6 +1,6 @@
-"""Distil an extractor: a small causal language model that learns from any teacher's attributes, saved as a folder that vLLM loads.
+"""Distil an extractor: a small causal language model that learns from any teacher's attributes, published in the workspace.
 
-python jobs/distill_extractor.py --catalog CATALOG --attributes WS/attributes/TEACHER --workspace WS --out FOLDER [--student small]
+python jobs/distill_extractor.py --catalog CATALOG --attributes WS/attributes/TEACHER --workspace WS [--student small] [--name NAME]
 """
 
 from pathlib import Path
@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from shelfcode.attributes.distil.field_scores import field_scores, macro_f1
-from shelfcode.attributes.distil.student import answer_all, check_place, load_student_recipe, place_student
-from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
-from shelfcode.attributes.distil.train import train_student
+from shelfcode.attributes.distil.field_scores import macro_f1
+from shelfcode.attributes.distil.student import StudentRecipe, check_place, load_student_recipe, place_folder
+from shelfcode.attributes.distil.teacher import open_teacher
+from shelfcode.attributes.distil.train import finish_student, gather_pairs, train_student
+from shelfcode.attributes.published_extractor import ExtractorCard
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.settings import CatalogSettings
@@ -19,47 +20,78 @@ from shelfcode.job.capacity import training_stage
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, show_figures, stage
+from shelfcode.lease import Lease
+from shelfcode.published_model import check_name, publish_model
+from shelfcode.train import has_checkpoint
 from shelfcode.workspace import Workspace, new_run
 
 STUDENTS = Path(__file__).parent / "students"
 
 AttributesFlag = Annotated[str, typer.Option("--attributes", help="The teacher's output: Parquet with item_id and the attributes.")]
-OutFlag = Annotated[Path, typer.Option("--out", help="Folder for the model; name it as extractor.model of a recipe.")]
 StudentFlag = Annotated[str, typer.Option("--student", help="Name under jobs/students/, or the path of a YAML file.")]
+NameFlag = Annotated[
+    str | None,
+    typer.Option("--name", help="Of the extractor, by default the student's: recipes name it workspace:extractors/NAME@current."),
+]
+OutFlag = Annotated[Path | None, typer.Option("--out", help="Folder of this machine for a copy of the model.")]
 
 
 def main(
-    catalog: CatalogFlag, attributes: AttributesFlag, workspace: WorkspaceFlag, out: OutFlag, student: StudentFlag = "small",
-    set_: SetFlag = None,
+    catalog: CatalogFlag, attributes: AttributesFlag, workspace: WorkspaceFlag, out: OutFlag = None, student: StudentFlag = "small",
+    name: NameFlag = None, set_: SetFlag = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train a student on what a teacher said of a catalog, measure it on pairs held out, and save it."""
-    recipe, opened = load_student_recipe(student, STUDENTS, set_ or []), Workspace(workspace)
-    check_place(out)
-    teacher = read_teacher(attributes, recipe.attributes)
+    """Train a student on what a teacher said of a catalog, measure it on pairs held out, and publish it."""
+    recipe = load_student_recipe(student, STUDENTS, set_ or [])
+    name = name or recipe.name
+    check_name(name)
+    if out:
+        check_place(out)
+    open_teacher(attributes, recipe.attributes)
     check_catalog(catalog, CatalogSettings())
     start_ray()
     recipe = fit_to_cluster(recipe, [training_stage(recipe.workers, recipe.cpus_per_worker, recipe.use_gpu, prefix="")])
+    run = new_run(f"distill-{name}")
+    with open_workspace(workspace, f"extractor-{name}", run) as (opened, lease):
+        return distill(recipe, name, catalog, attributes, out, opened, lease, run)
 
+
+def distill(
+    recipe: StudentRecipe, name: str, catalog: str, attributes: str, out: Path | None, workspace: Workspace, lease: Lease, run: str
+) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
-        snapshot = take_snapshot(catalog, CatalogSettings(), opened, new_run("distill"), progress)
-    pairs = teaching_pairs(opened, snapshot, teacher, recipe.attributes)
-    taught = len(pairs.texts) - min(recipe.held_out, len(pairs.texts) // 10)
-    say(f"{len(pairs.texts):,} pairs, {len(pairs.texts) - taught:,} of them held out; {pairs.silent:,} products without an answer")
-    say(f"{pairs.dropped:,} ingredients and tags of the teacher's are not taught: the product's own text does not support them")
+        snapshot = take_snapshot(catalog, CatalogSettings(), workspace, run, progress)
+    with stage("making pairs of text and answer"):
+        teaching = gather_pairs(recipe, attributes, snapshot, workspace)
+    say(f"{teaching.pairs:,} pairs, {teaching.held_out:,} of them held out; {teaching.silent:,} products without an answer")
+    say(f"{teaching.dropped:,} ingredients and tags of the teacher's are not taught: the product's own text does not support them")
 
+    if has_checkpoint(workspace, teaching.folder):
+        say("an earlier run of this training was broken off: going on from its last checkpoint")
     with stage(f"training {recipe.steps} steps"):
-        model, tokenizer, run = train_student(recipe, pairs.texts[:taught], pairs.answers[:taught], opened)
-    with stage("answering what was held out", len(pairs.texts) - taught) as progress:
-        found = answer_all(model, tokenizer, pairs.texts[taught:], recipe.attributes, progress)
-    scores = field_scores(found, pairs.known[taught:])
+        checkpoint = train_student(recipe, teaching, workspace)
+    draft = f"{teaching.folder}/draft"
+    with stage(f"answering {teaching.held_out:,} texts that were held out"):
+        scores = finish_student(recipe, checkpoint, teaching, workspace, draft)
 
-    place_student(out, model, tokenizer)
-    opened.remove(run)
-    show_figures(f"{out}, on pairs held out", {"F1": {name: score.f1 for name, score in scores.items()}})
-    rows = {"read": snapshot.read, "taught": taught, "held_out": len(pairs.texts) - taught, "without_answer": pairs.silent}
-    metrics = {"macro_f1": macro_f1(scores), **{f"{name}_f1": score.f1 for name, score in scores.items()}}
-    return {"extractor": str(out), "rows": {**rows, "rejected": snapshot.rejected}, "metrics": metrics}
+    rows = {"read": snapshot.read, "taught": teaching.taught, "held_out": teaching.held_out, "without_answer": teaching.silent}
+    figures = {"macro_f1": macro_f1(scores), **{f"{field}_f1": score.f1 for field, score in scores.items()}}
+    card = ExtractorCard(
+        name=name, base=recipe.base, recipe=recipe.model_dump(mode="json"), figures=figures,
+        data={"catalog": snapshot.source, "fingerprint": snapshot.fingerprint, "attributes": attributes, **rows},
+    )  # fmt: skip
+    lease.check()
+    extractor = publish_model(workspace, draft, card)
+    workspace.remove(teaching.folder)
+    if out:
+        place_folder(out, lambda copy: workspace.fs.get(f"{workspace.path(f'{extractor.folder}/model')}/", f"{copy}/", recursive=True))
+    show_figures(f"{extractor.model}, on pairs held out", {"F1": {field: score.f1 for field, score in scores.items()}})
+    say(f"in a recipe: extractor.model: {extractor.model}")
+    return {
+        "extractor": extractor.model, "path": workspace.address(extractor.folder), "rows": {**rows, "rejected": snapshot.rejected},
+        "metrics": figures,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, show_prefixes, show_rejected, stage
+from shelfcode.job.screen import say, say_embedded, say_language, show_prefixes, show_rejected, stage
 from shelfcode.quantization.pipeline import encode_embeddings
 from shelfcode.releases.release import Manifest, RowCounts, load_manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
@@ -48,6 +48,8 @@ def main(
 def encode(manifest: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, run: str) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    if recipe.text_view.kind == "attributes":
+        say_language(workspace, snapshot, recipe.extractor)
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)

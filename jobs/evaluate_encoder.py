@@ -16,14 +16,16 @@ from shelfcode.catalog.rejected import write_rejected
 from shelfcode.catalog.snapshot import snapshot_item_keys, snapshot_taxonomy
 from shelfcode.embedding.published_encoder import pin_encoder
 from shelfcode.embedding.relevance.ranking import compare_rankings, comparison_columns, evaluate_ranking, ranking_columns
-from shelfcode.embedding.relevance.recipe import load_relevance_recipe
+from shelfcode.embedding.relevance.recipe import RelevanceRecipe, load_relevance_recipe
 from shelfcode.embedding.relevance.train import measure_encoder
 from shelfcode.embedding.relevance.training_set import gather_set
+from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.interactions.judgments import read_judgments
 from shelfcode.job.capacity import Stage, encoder_need
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, JudgmentsFlag, RecipeFlag, SetFlag, WorkspaceFlag
+from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, show_figures, stage
 from shelfcode.workspace import Workspace, new_run
 
@@ -47,7 +49,15 @@ def main(
     check_catalog(catalog, settings.catalog)
     start_ray()
     settings = fit_to_cluster(settings, [Stage("embedding", (encoder_need(settings.encoder),), spare=1)])
+    encoders = [named.model_copy(update={"cpus_per_actor": settings.encoder.cpus_per_actor}) for named in encoders]
     run = new_run("evaluate-encoder")
+    with open_workspace(workspace, run, run) as (opened, _):
+        return evaluate(settings, encoders, catalog, judgments, opened, run)
+
+
+def evaluate(
+    settings: RelevanceRecipe, encoders: list[EncoderSettings], catalog: str, judgments: str, opened: Workspace, run: str
+) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, settings.catalog, opened, run, progress)
     judged = read_judgments(judgments, snapshot_item_keys(opened, snapshot), settings.data.unknown_products_max)
@@ -61,7 +71,7 @@ def main(
             similarities.append(measure_encoder(named, relevance, opened))
     ranking = evaluate_ranking(similarities[0], relevance.query_R, relevance.label_R)
     result = {"encoder": encoders[0].model, "rows": asdict(judged.account), "metrics": ranking.model_dump(mode="json")}
-    if not against:
+    if len(encoders) == 1:
         show_figures(encoders[0].model, ranking_columns(ranking))
         return result
     comparison = compare_rankings(similarities[1], similarities[0], relevance.query_R, relevance.label_R)

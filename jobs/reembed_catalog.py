@@ -19,7 +19,7 @@ from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import CatalogFlag, HoldFlag, SetFlag, WaitFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, show_figures, show_rejected, show_release, stage
+from shelfcode.job.screen import say, say_embedded, say_language, show_figures, show_rejected, show_release, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.model_file import copy_model
 from shelfcode.quantization.pipeline import recode
@@ -62,6 +62,8 @@ def reembed(
     coded_K = read_item_keys(workspace, f"{parent.folder}/semantic_ids")
     check_removals(coded_K, item_keys_N, allow_removals)
 
+    if recipe.text_view.kind == "attributes":
+        say_language(workspace, snapshot, recipe.extractor)
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)

@@ -62,7 +62,12 @@ def has_checkpoint(workspace: Workspace, folder: str) -> bool:
 def fit_in_ray(
     train: Callable[[Worker], None], settings: WorkerSettings, workspace: Workspace, folder: str, backend: str = "auto"
 ) -> dict[str, Any]:
-    """Call `train` on every worker; the last state that it has reported.
+    """Call `train` on every worker; the last state that it has reported, read into this process. The rest as `fit`."""
+    return read_state(fit(train, settings, workspace, folder, backend))
+
+
+def fit(train: Callable[[Worker], None], settings: WorkerSettings, workspace: Workspace, folder: str, backend: str = "auto") -> Checkpoint:
+    """Call `train` on every worker; the last checkpoint that it has reported, for `read_state` in whichever process.
 
     Args:
         train: calls `resume` before its first step, and `report_state` after the last one and now and then before it.
@@ -95,7 +100,7 @@ def fit_in_ray(
     result = trainer.fit()
     if result.checkpoint is None:
         raise RuntimeError(f"training left no checkpoint in {workspace.address(folder)}")
-    return _read_state(result.checkpoint)
+    return result.checkpoint
 
 
 def resume(state: Resumable, worker: Worker, steps: int) -> bool:
@@ -103,7 +108,7 @@ def resume(state: Resumable, worker: Worker, steps: int) -> bool:
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is None:
         return False
-    state.load(_read_state(checkpoint))
+    state.load(read_state(checkpoint))
     say(worker, f"training goes on from step {state.step} of {steps}")
     return True
 
@@ -125,7 +130,7 @@ def say(worker: Worker, text: str) -> None:
         log.warning(text)
 
 
-def _read_state(checkpoint: Checkpoint) -> dict[str, Any]:
+def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """The state that a checkpoint keeps, on the CPU."""
     with checkpoint.as_directory() as folder:
         state: dict[str, Any] = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)

@@ -6,6 +6,7 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/attributes/<extractor>/   part-*.parquet
     <workspace>/embeddings/<encoder>/     part-*.parquet
     <workspace>/encoders/<name>/          one folder per version, CURRENT and history/
+    <workspace>/extractors/<name>/        the same
     <workspace>/models/int8/<digest>/     an encoder in int8: model.xml, model.bin, manifest.json
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release

@@ -36,7 +36,7 @@ CHANGES: list[dict[str, Any]] = [
     {"attributes": {"meal": MEAL.model_copy(update={"limit": 1})}},
     {"attributes": {"meal": MEAL.model_copy(update={"values": ["dinner"]})}},
     {"attributes": {"meal": MEAL.model_copy(update={"description": "when"})}},
-    {"engine_arguments": {"quantization": "fp8"}}, {"engine_arguments": {"hf_overrides": {"rope_theta": 1}}},
+    {"grounding": "off"}, {"engine_arguments": {"quantization": "fp8"}}, {"engine_arguments": {"hf_overrides": {"rope_theta": 1}}},
 ]  # fmt: skip
 
 
@@ -69,7 +69,8 @@ def test_a_model_that_is_not_whole_is_told_with_what_else_can_be_done(tmp_path: 
     "changed",
     [
         {"dtype": "float32"}, {"gpus_per_replica": 1, "dtype": "float32"}, {"cpus_per_replica": 4}, {"replicas_min": 2, "replicas_max": 4},
-        {"rows_per_batch": 7}, {"batches_at_once": 2}, {"environment": {"VLLM_CPU_KVCACHE_SPACE": "4"}},
+        {"rows_per_batch": 7}, {"batches_at_once": 2},
+        {"max_failed_share": 0.5}, {"restarts_per_engine": 0, "restarts_in_all": 0}, {"environment": {"VLLM_CPU_KVCACHE_SPACE": "4"}},
         {"engine_arguments": {"gpu_memory_utilization": 0.5, "max_num_seqs": 7, "max_num_batched_tokens": 4096}},
     ],
     ids=str,
@@ -85,6 +86,7 @@ def test_the_rules_are_one_extractor_but_for_the_values_that_they_look_for() -> 
     assert with_meal.startswith(f"{RULES_EXTRACTOR}-")
     assert name(rules, attributes={"meal": MEAL.model_copy(update={"description": "told to LLMs only"})}) == with_meal
     assert name(rules, attributes={"meal": MEAL, "mood": MOOD}) == name(rules, attributes={"mood": MOOD, "meal": MEAL})
+    assert name(rules, grounding="off") not in (RULES_EXTRACTOR, with_meal)
     others = [{"food": MEAL}, {"meal": MEAL.model_copy(update={"limit": 1})}, {"meal": MEAL.model_copy(update={"values": ["dinner"]})}]
     assert len({with_meal, RULES_EXTRACTOR, *(name(rules, attributes=extra) for extra in others)}) == 5
 

@@ -139,6 +139,17 @@ def test_progress_is_remarked_less_and_less_often(told: io.StringIO, monkeypatch
     assert 3 <= len(remarks) <= 6
 
 
+def test_a_stage_that_has_nothing_to_count_yet_says_so_in_a_log(told: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A language model starts for a minute, and answers hundreds of products before the first of them are stored."""
+    monkeypatch.setattr(screen, "FIRST_REMARK_SECONDS", 0)
+    monkeypatch.setattr(screen, "SILENT_SECONDS", 0.01)
+    with stage("extracting", 10):
+        deadline = time.monotonic() + 5
+        while not told.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert told.getvalue().startswith("extracting: 0 of 10 products\n")
+
+
 def test_a_releases_first_figures_stand_beside_a_verdict(told: io.StringIO) -> None:
     release = SimpleNamespace(
         name="precision@v0001",

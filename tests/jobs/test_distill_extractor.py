@@ -9,9 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 from running import Done
 
+from shelfcode.attributes.extractor import check_extractor
 from shelfcode.attributes.prompt import messages, product_text
+from shelfcode.attributes.published_extractor import pin_extractor
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.llm.prompt import prompt_text
 from shelfcode.sample.catalog import write_sample
+from shelfcode.workspace import Workspace
 
 TINY = (
     "architecture.vocabulary=600", "architecture.hidden_size=64", "architecture.layers=1", "architecture.heads=2",
@@ -30,14 +34,16 @@ def taught_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_student_is_a_folder_that_transformers_loads(taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
+def test_a_student_is_published_and_named_in_a_recipe_and_is_a_folder_that_transformers_loads(
+    taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path
+) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     out, workspace = tmp_path / "models/student", tmp_path / "ws"
     flags = ("--catalog", str(taught_shop / "catalog"), "--attributes", str(taught_shop / "teacher.parquet"))
     job = run_job("distill_extractor", *flags, "--workspace", str(workspace), "--out", str(out), settings=TINY)
     assert job.code == 0, job.told
-    assert job.result["extractor"] == str(out)
+    assert job.result["extractor"] == "workspace:extractors/small@v0001"
     assert job.result["rows"] == {"read": 300, "taught": 261, "held_out": 29, "without_answer": 10, "rejected": 0}
     names = {"macro_f1", *(f"{name}_f1" for name in ("product_type", "key_ingredients", "dietary_tags", "format", "occasion"))}
     assert set(job.result["metrics"]) == names
@@ -55,6 +61,19 @@ def test_a_student_is_a_folder_that_transformers_loads(taught_shop: Path, run_jo
     assert json.loads((out / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
     assert not list((workspace / "runs").glob("*")), "what a finished run needs no more is still there"
     assert [path.name for path in out.parent.iterdir()] == ["student"]
+
+    opened, model_folder = Workspace(str(workspace)), workspace / "extractors/small/v0001/model"
+    assert job.result["path"] == str(model_folder.parent)
+    assert sorted(path.name for path in model_folder.iterdir()) == sorted(path.name for path in out.iterdir())
+    card = opened.read_json("extractors/small/v0001/manifest.json")
+    assert (card["base"], card["data"]["taught"], card["figures"]) == (None, 261, job.result["metrics"])
+    assert opened.read_json("extractors/small/CURRENT")["version"] == "v0001"
+    named = ExtractorSettings(engine="vllm", model="workspace:extractors/small@current", max_input_tokens=64, retry_output_tokens=300)
+    pinned = pin_extractor(named, opened)
+    assert pinned.model == job.result["extractor"]
+    check_extractor(pinned, opened)
+    assert opened.exists("layout.json")
+    assert opened.names("leases"), "the job held no lease"
 
 
 def test_a_teacher_that_lacks_a_column_is_refused(taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def sweep(workspace: Workspace, removals: list[Removal]) -> None:
 
 
 LEFT_ALONE = (
-    "encoders/mine/v0001/manifest.json", "encoders/mine/.CURRENT.0123abcd", "encoded/small@v0001/run/semantic_ids/part-0.parquet",
+    "encoders/mine/v0001/manifest.json", "encoders/mine/.CURRENT.0123abcd", "extractors/mine/v0001/model/config.json",
+    "encoded/small@v0001/run/semantic_ids/part-0.parquet",
     "leases/small/000001.json", "leases/small/.000001.json.0123abcd", "layout.json", "releases/small/history/.x.json.0123abcd",
     "releases/small/README", "notes/.secret.0123abcd", "notes/todo.txt", "evaluations/notes.txt", ".keep", "catalog/3/notes.txt",
 )  # fmt: skip

@@ -8,32 +8,42 @@ from shelfcode.attributes.prompt import PROMPT_VERSION, extraction_budget
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.llm.engine import check_installed
+from shelfcode.llm.model_files import model_files
 from shelfcode.llm.prompt import load_tokenizer
 from shelfcode.model_folder import check_model_folder
-from shelfcode.model_source import content_digest, model_path, readable_name, telling_arguments
+from shelfcode.model_source import WORKSPACE, content_digest, model_path, readable_name, telling_arguments
+from shelfcode.workspace import Workspace
 
 
 def extractor_name(settings: ExtractorSettings, prompt_version: str = PROMPT_VERSION) -> str:
     """The name of the folder for attributes: readable, and different whenever the answers may be."""
+    ungrounded = [] if settings.grounding == "lexicon" else [f"grounding: {settings.grounding}"]
     if settings.engine == "rules":
         searched = {name: attribute.model_dump(exclude={"description"}) for name, attribute in settings.attributes.items()}
-        return RULES_EXTRACTOR + (f"-{_digest(json.dumps(searched, sort_keys=True))}" if searched else "")
+        decided = ([json.dumps(searched, sort_keys=True)] if searched else []) + ungrounded
+        return RULES_EXTRACTOR + (f"-{_digest(''.join(decided))}" if decided else "")
     extra = json.dumps({name: attribute.model_dump() for name, attribute in settings.attributes.items()})
-    path = Path(model_path("extractor.model", settings.model))
-    content = content_digest(path) if path.is_dir() else settings.model
+    content = _content(settings.model)
     decides = (
         content, settings.revision, settings.chosen_dtype, prompt_version, settings.max_input_tokens, settings.max_output_tokens,
-        settings.retry_output_tokens, extra, telling_arguments(settings.engine_arguments),
-        *([] if settings.grounding == "lexicon" else [settings.grounding]),
+        settings.retry_output_tokens, extra, telling_arguments(settings.engine_arguments), *ungrounded,
     )  # fmt: skip
     return f"{readable_name(settings.model)}-{_digest(repr(decides))}"
+
+
+def _content(model: str) -> str:
+    """What tells models apart: the files of a folder; a name on the hub, and one of a workspace, whose versions never change."""
+    if model.startswith(WORKSPACE):
+        return model
+    path = Path(model_path("extractor.model", model))
+    return content_digest(path) if path.is_dir() else model
 
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def check_extractor(settings: ExtractorSettings) -> None:
+def check_extractor(settings: ExtractorSettings, workspace: Workspace | None = None) -> None:
     """Say what is wrong with the extractor's model before any work is done.
 
     Raises:
@@ -41,5 +51,5 @@ def check_extractor(settings: ExtractorSettings) -> None:
     """
     if settings.engine == "vllm":
         check_installed(settings)
-        check_model_folder("extractor.model", settings.model, model_path("extractor.model", settings.model), settings.alternative)
-        extraction_budget(settings, load_tokenizer(settings))
+        check_model_folder("extractor.model", settings.model, model_files(settings, workspace), settings.alternative)
+        extraction_budget(settings, load_tokenizer(settings, workspace), workspace)

@@ -12,7 +12,7 @@ filled too much the run fails (`failed_share`).
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from shelfcode.attributes.extractor import check_extractor, extractor_name
 from shelfcode.attributes.failed_share import LeftToRules, check_failed_share
 from shelfcode.attributes.prompt import extraction_budget, product_prompt, text_hashes
+from shelfcode.attributes.published_extractor import pin_extractor
 from shelfcode.attributes.schema import json_schema
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.attributes.stored_texts import StoredTexts, Texts, read_stored, texts_of
@@ -69,26 +70,32 @@ class Round:
     last: bool
 
 
-def ask_model(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+def ask_model(
+    products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int, workspace: Workspace | None = None
+) -> ray.data.Dataset:
     """The answers of the model that the settings name, by vLLM."""
-    budget = extraction_budget(settings, load_tokenizer(settings))
-    prompts = products.map_batches(_prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "budget": budget})
-    return ask_all(prompts, settings, budget, json_schema(settings.attributes), output_tokens, KEPT_COLUMNS)
+    budget = extraction_budget(settings, load_tokenizer(settings, workspace), workspace)
+    prompts = products.map_batches(
+        _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "budget": budget, "workspace": workspace}
+    )
+    return ask_all(prompts, settings, budget, json_schema(settings.attributes), output_tokens, KEPT_COLUMNS, workspace)
 
 
 def extract_attributes(
-    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer, ask: Ask = ask_model
+    snapshot: Snapshot, settings: ExtractorSettings, workspace: Workspace, consume: Consumer, ask: Ask | None = None
 ) -> ExtractedCatalog:
     """Attributes of every product of a snapshot; texts that the extractor has answered already do not go through it again.
 
     Args:
         consume: called with the rows of every round as they come; has to run the plan.
-        ask: how a round gets its answers; not called where the settings ask for rules.
+        ask: how a round gets its answers, by default from the model that the settings name; not called where these ask for rules.
 
     Raises:
         ShelfcodeError: the extractor's model or engine cannot be had, an engine died too often, or more than `max_failed_share` was left to
             the rules.
     """
+    settings = pin_extractor(settings, workspace)  # answers are kept under a version's name
+    ask = ask or partial(ask_model, workspace=workspace)
     folder = FOLDER + extractor_name(settings)
     texts = snapshot_texts(snapshot, workspace)
     before = read_stored(workspace, folder)
@@ -139,7 +146,7 @@ def _run_rounds(
 ) -> int:  # fmt: skip
     """Extract until nothing is missing; returns how often a model was asked."""
     if len(wanted):
-        check_extractor(settings)
+        check_extractor(settings, workspace)
     rounds = [Round(None, last=True)]
     if settings.engine == "vllm":
         rounds = [Round(settings.max_output_tokens, last=False), Round(settings.retry_output_tokens, last=True), *rounds]
@@ -184,8 +191,8 @@ def _hashed(workspace: Workspace, part: str) -> pa.Table:
     return products.append_column("text_hash", text_hashes(products))
 
 
-def _prompts(products: pa.Table, settings: ExtractorSettings, budget: TokenBudget) -> pa.Table:
-    tokenizer = _tokenizer(settings.model_dump_json())
+def _prompts(products: pa.Table, settings: ExtractorSettings, budget: TokenBudget, workspace: Workspace | None) -> pa.Table:
+    tokenizer = _tokenizer(settings.model_dump_json(), workspace)
     rows = products.select(["title", "description", "brand"]).to_pylist()
     prompts = [product_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, budget.text) for row in rows]
     tokens = pa.array([prompt.tokens for prompt in prompts], pa.list_(pa.int64()))
@@ -194,9 +201,9 @@ def _prompts(products: pa.Table, settings: ExtractorSettings, budget: TokenBudge
 
 
 @cache
-def _tokenizer(settings: str) -> "PreTrainedTokenizerBase":
+def _tokenizer(settings: str, workspace: Workspace | None) -> "PreTrainedTokenizerBase":
     """Loaded once per worker process."""
-    return load_tokenizer(ExtractorSettings.model_validate_json(settings))
+    return load_tokenizer(ExtractorSettings.model_validate_json(settings), workspace)
 
 
 def _store(

@@ -8,6 +8,7 @@ from shelfcode.attributes.schema import DIETARY_TAGS, MAX_INGREDIENTS, MAX_TAGS,
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.keys import text_hash
 from shelfcode.llm.prompt import Messages, Prompt, TokenBudget, token_budget, write_prompt
+from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
     from transformers import PreTrainedTokenizerBase
@@ -50,13 +51,13 @@ def messages(text: str, extra: ExtraAttributes) -> Messages:
     return [{"role": "system", "content": instructions(extra)}, {"role": "user", "content": text}]
 
 
-def extraction_budget(settings: ExtractorSettings, tokenizer: "PreTrainedTokenizerBase") -> TokenBudget:
+def extraction_budget(settings: ExtractorSettings, tokenizer: "PreTrainedTokenizerBase", workspace: Workspace | None = None) -> TokenBudget:
     """Tokens for a product's text beside the instructions and the longest answer.
 
     Raises:
         ShelfcodeError: the model cannot be found, or its context leaves next to nothing for the text.
     """
-    return token_budget(settings, tokenizer, messages("", settings.attributes))
+    return token_budget(settings, tokenizer, messages("", settings.attributes), workspace)
 
 
 def product_prompt(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shelfcode.attributes.extractor import check_extractor
 from shelfcode.attributes.pipeline import extract_attributes
+from shelfcode.attributes.published_extractor import pin_extractor
 from shelfcode.attributes.schema import ExtraAttributes
 from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.rejected import RejectedRow, write_rejected
@@ -61,7 +62,8 @@ def pin_models(recipe: Recipe, workspace: Workspace) -> Recipe:
     encoder, extractor = pin_encoder(recipe.encoder, workspace), recipe.extractor
     check_kept(workspace, encoder)
     if recipe.text_view.kind == "attributes":
-        check_extractor(extractor)
+        extractor = pin_extractor(extractor, workspace)
+        check_extractor(extractor, workspace)
         extractor = extractor.model_copy(update={"dtype": extractor.chosen_dtype} if extractor.engine == "vllm" else {})
     return recipe.model_copy(update={"encoder": encoder, "extractor": extractor})
 

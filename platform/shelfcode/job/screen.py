@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from shelfcode.attributes.other_languages import language_warning
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
@@ -24,6 +27,8 @@ from shelfcode.workspace import Workspace
 
 FIRST_REMARK_SECONDS, LAST_REMARK_SECONDS = 10, 320
 """In a log, a stage says how far it is after so many seconds, then after twice as many, and so on up to the last number."""
+SILENT_SECONDS = 20
+"""So often it is looked at whether a stage that counts nothing for a while is due for such a remark."""
 HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
 """Columns of an attributes table that say nothing of a product."""
 
@@ -88,6 +93,7 @@ def stage(name: str, total: int | None = None, unit: str = "products") -> Iterat
     started = time.monotonic()
     done, remark_after = 0, FIRST_REMARK_SECONDS
     next_remark = started + remark_after
+    lock, over = threading.Lock(), threading.Event()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     loud = _view.streams is None  # else what is printed meanwhile belongs in the log, and not above the bar
     with Progress(
@@ -95,18 +101,45 @@ def stage(name: str, total: int | None = None, unit: str = "products") -> Iterat
     ) as bars:
         bar = bars.add_task(name, total=total)
 
-        def advance(number: int) -> None:
-            nonlocal done, remark_after, next_remark
-            done += number
-            bars.update(bar, completed=done)
-            if not console.is_terminal and time.monotonic() > next_remark:
+        def remark() -> None:
+            """Say how far the stage is, where it is time to."""
+            nonlocal remark_after, next_remark
+            with lock:
+                if time.monotonic() <= next_remark:
+                    return
                 remark_after = min(2 * remark_after, LAST_REMARK_SECONDS)
                 next_remark = time.monotonic() + remark_after
-                _print(f"{name}: {done:,}" + (f" of {total:,}" if total else "") + f" {unit}")
+            _print(f"{name}: {done:,}" + (f" of {total:,}" if total else "") + f" {unit}")
 
-        yield advance
+        def advance(number: int) -> None:
+            nonlocal done
+            done += number
+            bars.update(bar, completed=done)
+            if not console.is_terminal:
+                remark()
+
+        # A stage may be busy for minutes before it has anything to count, such as the first products of a language model.
+        def remark_now_and_then() -> None:
+            while not over.wait(SILENT_SECONDS):
+                remark()
+
+        watching = contextlib.nullcontext() if console.is_terminal or not total else _in_background(remark_now_and_then, over)
+        with watching:
+            yield advance
     count = f"{done:,} {unit} in " if done else ""
     say(f"{name}: {count}{time.monotonic() - started:.1f} s")
+
+
+@contextlib.contextmanager
+def _in_background(watch: Callable[[], None], over: threading.Event) -> Iterator[None]:
+    """Run a function in a thread of its own, which is to end when the event is set."""
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def say(text: str) -> None:
@@ -213,6 +246,12 @@ def show_attributes(workspace: Workspace, extracted: ExtractedCatalog) -> None:
     for row in shown.to_pylist():
         table.add_row(*(escape(value if isinstance(value, str) else ", ".join(value or ())) for value in row.values()))
     console.print(table)
+
+
+def say_language(workspace: Workspace, snapshot: Snapshot, extractor: ExtractorSettings) -> None:
+    """Warn of a catalog that is not in English, where that matters to the extractor."""
+    if told := language_warning(workspace, snapshot, extractor):
+        console.print(f"[bold yellow]language[/] {escape(told)}", soft_wrap=True)
 
 
 def show_rejected(workspace: Workspace, snapshot: Snapshot, run: str) -> None:

@@ -17,7 +17,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import flavor_stages
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, stage
+from shelfcode.job.screen import say, say_embedded, say_language, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
@@ -124,6 +124,8 @@ def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
     check_size(recipe, snapshot.products)
+    if recipe.text_view.kind == "attributes":
+        say_language(workspace, snapshot, recipe.extractor)
 
     with stage("embedding", snapshot.products) as progress:
         embedded = embed_catalog(snapshot, recipe, workspace, run, progress)

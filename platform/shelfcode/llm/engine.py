@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from typing import Any
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.model_files import model_files
 from shelfcode.llm.prompt import TokenBudget
 from shelfcode.llm.settings import ModelSettings
 from shelfcode.model_folder import check_model_folder
-from shelfcode.model_source import model_path
+from shelfcode.workspace import Workspace
 
 JsonSchema = Mapping[str, Any]
 
@@ -106,7 +107,7 @@ class Answer:
 class Engine:
     """A vLLM engine in this process. Prompts that are asked at the same time are answered as one batch."""
 
-    def __init__(self, settings: ModelSettings, budget: TokenBudget) -> None:
+    def __init__(self, settings: ModelSettings, budget: TokenBudget, workspace: Workspace | None = None) -> None:
         """Start the engine, which takes half a minute.
 
         Raises:
@@ -118,7 +119,7 @@ class Engine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         check_platform(settings.gpus_per_replica, f"{settings.section}.gpus_per_replica")
-        path, arguments = model_path(f"{settings.section}.model", settings.model), engine_arguments(settings, budget)
+        path, arguments = model_files(settings, workspace), engine_arguments(settings, budget)
         check_model_folder(f"{settings.section}.model", settings.model, path)
         try:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=path, **arguments))

@@ -12,9 +12,11 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.engine import JsonSchema, engine_arguments, engine_environment, sampling_parameters
+from shelfcode.llm.model_files import model_files
 from shelfcode.llm.prompt import TokenBudget
 from shelfcode.llm.settings import ModelSettings
-from shelfcode.model_source import model_path
+from shelfcode.model_source import WORKSPACE
+from shelfcode.workspace import Workspace
 
 ENGINE_STAGE = "vLLMEngineStageUDF"
 """The name under which Ray Data runs the engine."""
@@ -24,18 +26,20 @@ LOG_BYTES_READ = 65_536
 
 
 def ask_all(
-    rows: ray.data.Dataset, settings: ModelSettings, budget: TokenBudget, schema: JsonSchema, output_tokens: int, kept: Sequence[str]
-) -> ray.data.Dataset:
+    rows: ray.data.Dataset, settings: ModelSettings, budget: TokenBudget, schema: JsonSchema, output_tokens: int, kept: Sequence[str],
+    workspace: Workspace | None = None,
+) -> ray.data.Dataset:  # fmt: skip
     """Rows with the engine's `answer`, or the `error` that kept it from answering.
 
     Args:
         rows: with a column `tokenized_prompt`.
         kept: the columns that come back beside the answer.
+        workspace: which keeps the model, where `settings.model` names one of a workspace.
     """
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # imports vLLM, which a job without a model can do without
 
     config = vLLMEngineProcessorConfig(
-        model_source=model_path(f"{settings.section}.model", settings.model),
+        model_source=model_files(settings, workspace),
         engine_kwargs=engine_arguments(settings, budget),
         runtime_env={"env_vars": engine_environment(settings)},
         placement_group_config={"bundles": _bundles(settings)},
@@ -56,7 +60,7 @@ def ask_all(
     stage = processor.get_stage_by_name(ENGINE_STAGE.removesuffix("UDF"))
     # Nothing is assigned to the stage: it would work out its resources anew, and by now without the bundles that it was given.
     stage.map_batches_kwargs.update(max_restarts=settings.restarts_per_engine)
-    object.__setattr__(stage, "fn", watched(stage.fn, settings))
+    object.__setattr__(stage, "fn", watched(stage.fn, settings, workspace))
     # A row that failed bypasses the processor's own last step: hence once more after it.
     return processor(rows.repartition(target_num_rows_per_block=settings.rows_per_batch)).map(with_answer)
 
@@ -82,7 +86,7 @@ _deaths: dict[str, ray.actor.ActorHandle] = {}
 """The count of the plan that this driver runs now, by the id of its job."""
 
 
-def watched(engine: type[Any], settings: ModelSettings) -> type[Any]:
+def watched(engine: type[Any], settings: ModelSettings, workspace: Workspace | None = None) -> type[Any]:
     """The class of Ray's engine actors, which Ray starts again whenever one dies; this one counts that, and stops where it is too often.
 
     An engine's process that dies leaves an error in the actor around it, which then ends itself. The error is kept before it does.
@@ -95,6 +99,8 @@ def watched(engine: type[Any], settings: ModelSettings) -> type[Any]:
             again = ray.get_runtime_context().was_current_actor_reconstructed
             if again and ray.get(deaths.restart.remote()) > settings.restarts_in_all:
                 raise RuntimeError(f"engines were started again more than {settings.restarts_in_all} times")
+            if settings.model.startswith(WORKSPACE):
+                options["model"] = model_files(settings, workspace)  # of this node
             super().__init__(*arguments, **options)
             generate = self.llm.generate_async
 

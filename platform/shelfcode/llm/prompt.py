@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.model_files import model_files
 from shelfcode.llm.settings import ModelSettings
-from shelfcode.model_source import model_path
 from shelfcode.text import cut
+from shelfcode.workspace import Workspace
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and every worker process imports this
     from transformers import PreTrainedTokenizerBase
@@ -39,29 +40,31 @@ class Prompt:
     truncated: bool
 
 
-def load_tokenizer(settings: ModelSettings) -> "PreTrainedTokenizerBase":
+def load_tokenizer(settings: ModelSettings, workspace: Workspace | None = None) -> "PreTrainedTokenizerBase":
     """The model's tokenizer, with its chat template.
 
     Raises:
         ShelfcodeError: the model cannot be found, or has no chat template.
     """
-    tokenizer = _load("AutoTokenizer", settings)
+    tokenizer = _load("AutoTokenizer", settings, workspace)
     if not tokenizer.chat_template:
         raise ShelfcodeError(f"{settings.section}.model {settings.model!r} has no chat template: choose an instruct model")
     return tokenizer
 
 
-def context_length(settings: ModelSettings) -> int | None:
+def context_length(settings: ModelSettings, workspace: Workspace | None = None) -> int | None:
     """The number of tokens the model can hold; None where it does not say.
 
     Raises:
         ShelfcodeError: the model cannot be found.
     """
-    length = getattr(_load("AutoConfig", settings).get_text_config(), "max_position_embeddings", None)
+    length = getattr(_load("AutoConfig", settings, workspace).get_text_config(), "max_position_embeddings", None)
     return None if length is None else int(length)
 
 
-def token_budget(settings: ModelSettings, tokenizer: "PreTrainedTokenizerBase", without_text: Messages) -> TokenBudget:
+def token_budget(
+    settings: ModelSettings, tokenizer: "PreTrainedTokenizerBase", without_text: Messages, workspace: Workspace | None = None
+) -> TokenBudget:
     """Tokens for a text beside the instructions and the longest answer.
 
     Args:
@@ -73,7 +76,7 @@ def token_budget(settings: ModelSettings, tokenizer: "PreTrainedTokenizerBase", 
     overhead = len(prompt_tokens(tokenizer, without_text))
     reserved = overhead + settings.retry_output_tokens
     whole = reserved + settings.max_input_tokens
-    context = min(whole, context_length(settings) or whole, int(settings.engine_arguments.get("max_model_len", whole)))
+    context = min(whole, context_length(settings, workspace) or whole, int(settings.engine_arguments.get("max_model_len", whole)))
     if context - reserved < LEAST_TEXT_TOKENS:
         raise ShelfcodeError(
             f"{settings.section}.model {settings.model!r} has a context of {context} tokens: {overhead} for the instructions and "
@@ -113,11 +116,11 @@ def prompt_tokens(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> l
     return tokens
 
 
-def _load(kind: str, settings: ModelSettings) -> Any:
+def _load(kind: str, settings: ModelSettings, workspace: Workspace | None) -> Any:
     """A part of the model, by the name of one of transformers' Auto classes."""
     import transformers
 
-    path = model_path(f"{settings.section}.model", settings.model)
+    path = model_files(settings, workspace)
     trusted = bool(settings.engine_arguments.get("trust_remote_code"))
     try:
         return getattr(transformers, kind).from_pretrained(path, revision=settings.revision, trust_remote_code=trusted)

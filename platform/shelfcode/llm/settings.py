@@ -21,7 +21,7 @@ class ModelSettings(Settings):
 
     model: str = Field(
         "Qwen/Qwen3-4B-Instruct-2507",
-        description="a name on the model hub, a folder, or package:NAME (a model shipped as a Python package)",
+        description="a hub name, a folder, package:NAME (a model shipped as a Python package), or workspace:extractors/NAME@v0001",
     )
     revision: str | None = Field(None, description="of a hub model")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(

@@ -8,7 +8,7 @@ vocabulary, in which each piece of the JSON's scaffolding is one token.
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -195,10 +195,19 @@ def place_student(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTok
 
     Weights are kept in bfloat16: half the size, and the answers do not show it.
     """
+
+    def save(draft: Path) -> None:
+        model.to(torch.bfloat16).save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+
+    place_folder(folder, save)
+
+
+def place_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make a folder whole or not at all; one of that name is replaced. `fill` is given an empty one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    model.to(torch.bfloat16).save_pretrained(draft)
-    tokenizer.save_pretrained(draft)
+    fill(draft)
     draft.chmod(0o755)  # a temporary folder is its owner's alone, and so are weights as safetensors writes them
     for path in draft.iterdir():
         path.chmod(0o644)

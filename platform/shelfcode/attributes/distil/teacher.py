@@ -37,24 +37,31 @@ class Pairs:
     dropped: int
 
 
-def read_teacher(url: str, extra: ExtraAttributes) -> pa.Table:
-    """A teacher's output: a Parquet file or folder with item_id and the attributes; other columns are ignored.
+def open_teacher(url: str, extra: ExtraAttributes) -> ds.Dataset:
+    """A teacher's output, unread: a Parquet file or folder with item_id and the attributes.
 
     Raises:
         ShelfcodeError: there is nothing, a column is missing, or one that should hold lists of texts does not.
     """
     fs, path = open_filesystem(url)
     try:
-        table = ds.dataset(path, filesystem=fs, format="parquet").to_table()
+        dataset = ds.dataset(path, filesystem=fs, format="parquet")
     except (FileNotFoundError, pa.ArrowException) as error:
         raise ShelfcodeError(f"--attributes {url}: {str(error).splitlines()[0]}. Give a file or folder of Parquet") from error
-    missing = [name for name in (*NEEDED, *extra) if name not in table.column_names]
+    names = dataset.schema.names
+    missing = [name for name in (*NEEDED, *extra) if name not in names]
     if missing:
-        raise ShelfcodeError(f"--attributes {url} lacks the columns {', '.join(missing)}; it has {', '.join(table.column_names)}")
-    flat = [name for name in ("key_ingredients", "dietary_tags", *extra) if not pa.types.is_nested(table.schema.field(name).type)]
+        raise ShelfcodeError(f"--attributes {url} lacks the columns {', '.join(missing)}; it has {', '.join(names)}")
+    flat = [name for name in ("key_ingredients", "dietary_tags", *extra) if not pa.types.is_nested(dataset.schema.field(name).type)]
     if flat:
         raise ShelfcodeError(f"--attributes {url}: {', '.join(flat)} must be lists of texts, one text a value")
-    return table
+    return dataset
+
+
+def read_teacher(url: str, extra: ExtraAttributes) -> pa.Table:
+    """The columns of a teacher's output that say something of attributes; raises as `open_teacher`."""
+    dataset = open_teacher(url, extra)
+    return dataset.to_table([name for name in dataset.schema.names if name in {*NEEDED, *extra, "text_hash"}])
 
 
 def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, extra: ExtraAttributes) -> Pairs:

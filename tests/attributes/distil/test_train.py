@@ -1,0 +1,83 @@
+"""What a distillation's tasks do, without the tasks: pairs and student pass through the run's folder, and the driver holds neither.
+
+The whole job runs in tests/jobs/test_distill_extractor.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray.train
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from shelfcode.attributes.distil.student import StudentRecipe
+from shelfcode.attributes.distil.train import TeachingSet, _finish, _gather, _untrained
+from shelfcode.attributes.rules.extractor import extract
+from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
+from shelfcode.errors import ShelfcodeError
+from shelfcode.sample.catalog import sample_chunk
+from shelfcode.train import STATE_FILE
+from shelfcode.workspace import Workspace
+
+PRODUCTS = 60
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "ws"))
+
+
+@pytest.fixture
+def gathered(workspace: Workspace, tiny_recipe: StudentRecipe, tmp_path: Path) -> TeachingSet:
+    products = sample_chunk(0, PRODUCTS, seed=5).products.select(["item_id", "title", "description", "brand"])
+    workspace.write_table("catalog/a/part-0.parquet", products)
+    said: list[dict[str, Any]] = [
+        {"item_id": row["item_id"], **extract(row["title"], None, row["brand"]).columns()} for row in products.to_pylist()
+    ]
+    pq.write_table(pa.Table.from_pylist(said[2:]), tmp_path / "teacher.parquet")
+    snapshot = Snapshot(
+        folder="catalog/a", source="x", fingerprint="", read=PRODUCTS, rejected=0, rejected_folder="", reasons={},
+        parts=(SnapshotPart(path="catalog/a/part-0.parquet", rows=PRODUCTS),),
+    )  # fmt: skip
+    return _gather(tiny_recipe, str(tmp_path / "teacher.parquet"), snapshot, workspace)
+
+
+def test_pairs_are_written_into_a_folder_that_is_named_after_them(workspace: Workspace, gathered: TeachingSet) -> None:
+    assert (gathered.taught, gathered.held_out, gathered.silent) == (53, 5, 2)
+    taught, held_out = (workspace.read_table(f"{gathered.folder}/{name}.parquet") for name in ("pairs", "held_out"))
+    assert (taught.num_rows, held_out.num_rows) == (53, 5)
+    assert set(taught["text"].to_pylist()).isdisjoint(held_out["text"].to_pylist())
+    assert gathered.folder.startswith("runs/distill-tiny-")
+
+
+def test_a_trained_student_is_measured_and_saved_where_it_is_published_from(
+    workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path
+) -> None:
+    model, _ = _untrained(tiny_recipe, workspace.read_table(f"{gathered.folder}/pairs.parquet"))
+    (tmp_path / "checkpoint").mkdir()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.add_(1)
+    torch.save({"model": model.state_dict()}, tmp_path / "checkpoint" / STATE_FILE)
+    checkpoint = ray.train.Checkpoint.from_directory(str(tmp_path / "checkpoint"))
+
+    scores = _finish(tiny_recipe, checkpoint, gathered.folder, workspace, f"{gathered.folder}/draft")
+    assert {"product_type", "key_ingredients", "dietary_tags", "format"} == set(scores)
+    saved = workspace.path(f"{gathered.folder}/draft/model")
+    assert AutoTokenizer.from_pretrained(saved).chat_template
+    found = AutoModelForCausalLM.from_pretrained(saved, dtype=torch.float32).get_input_embeddings().weight
+    assert torch.allclose(found, model.get_input_embeddings().weight, atol=0.02), "the checkpoint's weights are not those that were saved"
+
+
+def test_fewer_pairs_than_a_batch_takes_are_refused(
+    workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path
+) -> None:
+    snapshot = Snapshot(
+        folder="catalog/a", source="x", fingerprint="", read=PRODUCTS, rejected=0, rejected_folder="", reasons={},
+        parts=(SnapshotPart(path="catalog/a/part-0.parquet", rows=PRODUCTS),),
+    )  # fmt: skip
+    large = tiny_recipe.model_copy(update={"batch_size": 64})
+    with pytest.raises(ShelfcodeError, match="53 pairs to learn from, fewer than batch_size 64"):
+        _gather(large, str(tmp_path / "teacher.parquet"), snapshot, workspace)
