@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from shelfcode.catalog.taxonomy import NO_LEAF
-from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows
+from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows, products_to_read
 from shelfcode.interactions.columns import LABELS
 from shelfcode.interactions.judgments import Judgments
 
@@ -104,6 +104,16 @@ def test_of_a_larger_catalog_they_are_mined_in_a_random_sample(shop: Shop) -> No
     assert mined() == reference(shop, 5, 0.0, sorted(sample)), "Exacts outside of the sample count all the same"
     assert mined() == mined(seed=0) != mined(seed=1)
     assert products_by_query(mine(*shop, products_max=PRODUCTS), QUERIES) == reference(shop, 5, 0.0, range(PRODUCTS))
+
+
+def test_mining_reads_no_more_of_a_catalog_than_the_sample_and_what_is_judged(shop: Shop) -> None:
+    query_QD, x_ND, leaf_N, judgments = shop
+    read = products_to_read(judgments, PRODUCTS, 20, seed=0)
+    assert set(read.positions_M) == set(judgments.product_R) | set(mined_rows(PRODUCTS, 20, seed=0))
+    assert len(read.positions_M) < PRODUCTS
+    mined = mine_hard_negatives(query_QD, x_ND[read.positions_M], leaf_N[read.positions_M], read.judgments, 5, 0.0, read.rows_M)
+    found = HardNegatives(mined.query_H, read.positions_M[mined.product_H])
+    assert products_by_query(found, QUERIES) == products_by_query(mine(*shop, products_max=20), QUERIES)
 
 
 def test_no_judged_product_is_one_whatever_its_label(judged: Judged) -> None:

@@ -5,7 +5,7 @@ the leaf of one of its Exacts; and those that the encoder finds about as near as
 only the first is a candidate: copies would teach the same again, in the place of others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,29 @@ def mined_rows(products: int, products_max: int, seed: int) -> NDArray[np.int64]
     if products <= products_max:
         return np.arange(products)
     return np.sort(np.random.default_rng([seed, 3]).choice(products, products_max, replace=False))
+
+
+@dataclass(frozen=True)
+class MinedProducts:
+    """What mining reads of a catalog.
+
+    Attributes:
+        positions_M: of the products whose vectors are read, rising: those that may be hard negatives, and those that are judged.
+        judgments: with places among them instead of positions in the catalog.
+        rows_M: places of those that may be hard negatives.
+    """
+
+    positions_M: NDArray[np.int64]
+    judgments: Judgments
+    rows_M: NDArray[np.int64]
+
+
+def products_to_read(judgments: Judgments, products: int, products_max: int, seed: int) -> MinedProducts:
+    """The part of a catalog that is read: of a large one a sample, and what is judged, wherever the sample ends."""
+    mined_N = mined_rows(products, products_max, seed)
+    positions_M = np.union1d(mined_N, judgments.product_R).astype(np.int64)
+    placed = replace(judgments, product_R=np.searchsorted(positions_M, judgments.product_R))
+    return MinedProducts(positions_M, placed, np.searchsorted(positions_M, mined_N))
 
 
 def mine_hard_negatives(

@@ -19,7 +19,7 @@ from shelfcode.embedding.encoder import Encoder, embed_texts
 from shelfcode.embedding.pipeline import embed_catalog, keep_int8
 from shelfcode.embedding.prompts import prompts, set_prompts
 from shelfcode.embedding.published_encoder import encoder_path
-from shelfcode.embedding.relevance.hard_negatives import HardNegatives, mine_hard_negatives, mined_rows
+from shelfcode.embedding.relevance.hard_negatives import HardNegatives, MinedProducts, mine_hard_negatives, products_to_read
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.embedding.relevance.training_set import RelevanceSet, read_set, write_set
 from shelfcode.embedding.relevance.tuning import (
@@ -77,15 +77,13 @@ def mine_catalog(
     embedded = embed_catalog(snapshot, flavor, workspace, run, progress)
     row_of = np.full(snapshot.products, -1)
     row_of[embedded.positions_N] = np.arange(len(embedded.positions_N))
-    known = _at(judgments, row_of)
-    mined_N = mined_rows(len(embedded.keys_N), settings.products_max, recipe.training.seed)
-    read_M = np.union1d(mined_N, known.product_R)  # what is judged is read too, wherever the sample ends
-    query_QD = _on_a_node(encoder, _embed_queries).remote(encoder, workspace, judgments.queries)
-    task = ray.remote(num_cpus=recipe.encoder.cpus_per_actor, memory=_mining_bytes(workspace, embedded.folder, len(read_M)), max_retries=3)
-    leaf_M, judged = leaf_N[embedded.positions_N[read_M]], replace(known, product_R=np.searchsorted(read_M, known.product_R))
-    keys_M, mined_M = embedded.keys_N[read_M], np.searchsorted(read_M, mined_N)
-    mined: HardNegatives = ray.get(task(_mine).remote(query_QD, recipe, workspace, embedded.folder, keys_M, leaf_M, judged, mined_M))
-    return HardNegatives(mined.query_H, embedded.positions_N[read_M[mined.product_H]])
+    read = products_to_read(_at(judgments, row_of), len(embedded.keys_N), settings.products_max, recipe.training.seed)
+    query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
+    memory = _mining_bytes(workspace, embedded.folder, len(read.positions_M))
+    task = ray.remote(num_cpus=recipe.encoder.cpus_per_actor, memory=memory, max_retries=3)(_mine)
+    keys_M, leaf_M = embedded.keys_N[read.positions_M], leaf_N[embedded.positions_N[read.positions_M]]
+    mined: HardNegatives = ray.get(task.remote(query_QD, recipe, workspace, embedded.folder, keys_M, leaf_M, read))
+    return HardNegatives(mined.query_H, embedded.positions_N[read.positions_M[mined.product_H]])
 
 
 def _mining_bytes(workspace: Workspace, embeddings: str, rows: int) -> int:
@@ -96,11 +94,12 @@ def _mining_bytes(workspace: Workspace, embeddings: str, rows: int) -> int:
 
 def _mine(
     query_QD: NDArray[np.float32], recipe: RelevanceRecipe, workspace: Workspace, embeddings: str, keys_M: Keys, leaf_M: NDArray[np.int32],
-    judgments: Judgments, mined_M: NDArray[np.int64],
+    read: MinedProducts,
 ) -> HardNegatives:  # fmt: skip
+    """On a node with the memory for it: the driver may run on a small head node."""
     torch.set_num_threads(recipe.encoder.cpus_per_actor)
     settings, x_MD = recipe.hard_negatives, embedding_matrix(workspace, embeddings, keys_M)
-    return mine_hard_negatives(query_QD, x_MD, leaf_M, judgments, settings.candidates, settings.margin, mined_M)
+    return mine_hard_negatives(query_QD, x_MD, leaf_M, read.judgments, settings.candidates, settings.margin, read.rows_M)
 
 
 def _at(judgments: Judgments, row_of: NDArray[np.int64]) -> Judgments:
