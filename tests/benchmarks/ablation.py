@@ -103,7 +103,7 @@ def by_plain_rqvae(
     training = recipe.training
     x_ME, sizes = np.ascontiguousarray(x_NE[train_M]), recipe.quantizer.codebook_sizes
     return train_plain_rqvae(
-        x_ME, taxonomy.of(train_M), sizes, training.seed, training.steps, training.batch_size, codebooks, encode_NE=x_NE
+        x_ME, taxonomy.of(train_M), sizes, training.seed, training.steps_for(len(x_ME)), training.batch_size, codebooks, encode_NE=x_NE
     )
 
 

@@ -101,7 +101,7 @@ def codes_table(recipe: Recipe, encoders: dict[str, Encoder], products: int) -> 
     texts, taxonomy = sample("instacart", products)
     x_NE = {name: encoder.embed(texts) for name, encoder in encoders.items()}
     codes_NL = {name: encode(train(recipe, vectors_NE, taxonomy).state, vectors_NE) for name, vectors_NE in x_NE.items()}
-    table = Table(*COLUMNS, title=f"Instacart, {len(texts):,} products, {recipe.training.steps:,} steps")
+    table = Table(*COLUMNS, title=f"Instacart, {len(texts):,} products, {recipe.training.steps_for(len(texts)):,} steps")
     for label, judge, coded in (
         ("float32", "torch", "torch"),
         ("int8", "int8", "int8"),
