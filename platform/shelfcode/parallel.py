@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 REQUESTS_AT_ONCE = 32
 """For what takes little memory: some columns of a part, the copy of an object, a manifest."""
 
-TABLES_AT_ONCE = 4
+TABLES_AT_ONCE = 8
 """For whole parts with their vectors, of which one may take a hundred megabytes."""
 
 

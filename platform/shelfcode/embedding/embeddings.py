@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from shelfcode.attributes.table import ExtractedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, index_keys, item_keys, row_keys
+from shelfcode.parallel import TABLES_AT_ONCE
 from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
@@ -82,8 +83,9 @@ def _build(workspace: Workspace, folder: str, keys_N: Keys, path: Path) -> None:
     filled_N = np.zeros(len(keys_N), dtype=bool)
     text_N = np.zeros(len(keys_N), dtype=np.uint64)
     x_ND: np.memmap[tuple[int, int], np.dtype[np.float32]] | None = None
-    for part in workspace.parts(folder):
-        table = workspace.read_table(part, columns=["item_id", "text_hash", "embedding"])
+    parts = workspace.parts(folder)
+    tables = workspace.read_tables(parts, ["item_id", "text_hash", "embedding"], TABLES_AT_ONCE)
+    for part, table in zip(parts, tables, strict=True):
         position_B = position_of.get(row_keys(table["item_id"], table["text_hash"]))
         asked_B = position_B >= 0
         vectors = table["embedding"].combine_chunks()
