@@ -90,7 +90,7 @@ def check_conditional_writes(workspace: Workspace) -> None:
         ShelfcodeError: it does not, or does not know such writes.
     """
     probe, ours = f".clock-{uuid.uuid4().hex}", uuid.uuid4().hex.encode()  # a sweep clears such names away
-    advice = "Use a store that knows conditional writes (Amazon S3, Google Cloud Storage, Cloudflare R2, MinIO, Ceph), or a shared folder"
+    advice = "Use a store that knows conditional writes (Amazon S3, Cloudflare R2, MinIO, Ceph), or a shared folder"
     try:
         # Where an answer gets lost on its way, the store is asked again and finds what it has just created.
         created = workspace.claim(probe, ours) or workspace.read_bytes(probe) == ours
