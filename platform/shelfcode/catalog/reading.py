@@ -144,7 +144,7 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
     for batch_number, batch in enumerate(read_file(file, settings=draft.settings)):
         name = f"{number:06d}-{batch_number:06d}"
         converted = normalise(batch.table, draft.settings, partial(_place, file, batch))
-        table, rejected = converted.table, [*batch.unreadable, *_with_hint(converted.rejected, batch, draft.settings)]
+        table, rejected = converted.table, [*batch.unreadable, *_with_hint(converted.rejected, file, batch, draft.settings)]
         write_rejected(draft.workspace, draft.run, f"catalog-{name}", rejected)
         path = part_path(draft.folder, name)
         if len(table):
@@ -169,10 +169,10 @@ def _notes(file: SourceFile, batch: RowBatch) -> dict[str, Note]:
     return {f"column {old!r} is read as {new!r}": Note(len(batch.table), file.url) for old, new in batch.renamed if len(batch.table)}
 
 
-def _with_hint(rejected: list[RejectedRow], batch: RowBatch, settings: CatalogSettings) -> list[RejectedRow]:
+def _with_hint(rejected: list[RejectedRow], file: SourceFile, batch: RowBatch, settings: CatalogSettings) -> list[RejectedRow]:
     """Rows rejected for an encoding that nobody declared say which one it may be."""
     problem = " is not UTF-8"
-    if settings.encoding or not any(problem in row.reason for row in rejected):
+    if settings.encoding or not file.is_text or not any(problem in row.reason for row in rejected):
         return rejected
     texts = [column for column in batch.table.columns if pa.types.is_binary(column.type)]
     hint = encoding_hint([cell for column in texts for cell in column.to_pylist() if cell and not cell.isascii()])

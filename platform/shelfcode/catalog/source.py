@@ -108,6 +108,8 @@ def _find(url: str) -> _Found:
         steps = root.split("/")
         folder = "/".join(takewhile(lambda step: not _GLOB.search(step), steps))
         infos, asked = fs.glob(root, detail=True), steps[-1].startswith((".", "_"))
+        if all(info.get("type") == "directory" for info in infos.values()):
+            infos = {path: info for each in infos for path, info in fs.find(each, detail=True).items()}
     elif fs.isdir(root):
         folder, asked, infos = root, False, fs.find(root, detail=True)
     else:

@@ -36,6 +36,11 @@ class SourceFile:
     first_row: int = 0
     partitions: tuple[tuple[str, str | None], ...] = ()
 
+    @property
+    def is_text(self) -> bool:
+        """Whether an encoding says how it is read."""
+        return self.format in ("csv", "jsonl", "json")
+
     def place(self, number: int) -> str:
         """Where a row stands, for messages. `number` is what RowBatch.numbers_N says of it."""
         return f"{'line' if self.format in ('csv', 'jsonl') else 'row'} {number} of {self.url}"

@@ -102,6 +102,24 @@ def test_a_broken_cell_of_several_lines_is_one_rejected_row(tmp_path: Path) -> N
     assert reasons == {2: "text follows a closing quote"}
 
 
+def test_what_is_left_of_a_broken_cell_does_not_become_a_product(tmp_path: Path) -> None:
+    rest = 'Water, salt, sugar, milk\nhalf, whole, fresh",Acme\n'
+    cells, reasons = read(
+        tmp_path, HEADER + "".join(map(line, range(9))) + '9,"Monitor 24" wide,"' + rest + line(10) + "11, Milk,fresh,Acme\n"
+    )
+    assert [row[0] for row in cells.values()] == [str(number) for number in range(12) if number != 9]
+    assert list(reasons) == [11, 12]
+    assert reasons[12] == "row may be the end of one whose quote is broken"
+
+
+def test_blanks_after_the_delimiters_of_rows_do_not_hide_what_a_quote_swallowed(tmp_path: Path) -> None:
+    rows = [f"{number}, Milk, fresh, Acme\n" for number in range(20)]
+    rows[5], rows[12] = '5,"Monitor 24, fresh, Acme\n', '12,Monitor 24", fresh, Acme\n'
+    cells, reasons = read(tmp_path, HEADER + "".join(rows))
+    assert [row[0] for row in cells.values()] == [str(number) for number in range(20) if number != 5]
+    assert reasons == {7: "quote is closed rows later"}
+
+
 def test_whatever_is_broken_every_line_is_accounted_for(tmp_path: Path) -> None:
     chance = random.Random(1)
     for _ in range(100):

@@ -85,13 +85,14 @@ def read_csv(file: SourceFile, settings: CatalogSettings, rows_per_batch: int) -
         names = _header(lines, dialect)
         if not names:
             return
-        yield from _rows(file, lines, _reader(lines, dialect), names, rows_per_batch)
+        yield from _rows(file, lines, dialect, names, rows_per_batch)
         if lines.number - 1 != lines.count:
             raise ValueError(f"the file has {lines.count} lines, and {lines.number - 1} are accounted for")
 
 
-def _rows(file: SourceFile, lines: Lines, reader: "Iterator[list[str]]", names: list[str], rows_per_batch: int) -> Iterator[RowBatch]:
-    read, columns, row_check = RowsRead(rows_per_batch), len(names), _RowCheck(reader, len(names))
+def _rows(file: SourceFile, lines: Lines, dialect: Dialect, names: list[str], rows_per_batch: int) -> Iterator[RowBatch]:
+    read, columns, reader = RowsRead(rows_per_batch), len(names), _reader(lines, dialect)
+    quote_broken = False
     while True:
         problem = None
         try:
@@ -101,9 +102,12 @@ def _rows(file: SourceFile, lines: Lines, reader: "Iterator[list[str]]", names: 
         except csv.Error as error:
             cells, problem = [], _in_words(error)
         if len(lines.given) > 1:
-            problem = row_check.problem_of_long_row(cells, lines, problem)
+            problem = _problem_of_long_row(cells, lines, dialect, columns, problem)
         elif cells and len(cells) != columns:
             problem = f"row has {len(cells)} columns instead of {columns}"
+        elif cells and quote_broken and not dialect.spaced and _reads_like_prose(cells):
+            problem = "row may be the end of one whose quote is broken"
+        quote_broken = (quote_broken or "quote" in problem) if problem else quote_broken and not cells
         if problem:
             row_text = "".join(lines.given).rstrip("\r\n")
             shown = undecoded(row_text).decode("utf-8", "replace")
@@ -145,44 +149,44 @@ def _in_words(error: csv.Error) -> str:
     return "quote is not closed" if "end of data" in str(error) else "text follows a closing quote"
 
 
-@dataclass(frozen=True)
-class _RowCheck:
-    """Tells a cell with line ends in it from a quote that took the rows after it for its cell."""
+def _problem_of_long_row(cells: list[str], lines: Lines, dialect: Dialect, columns: int, problem: str | None) -> str | None:
+    """What is wrong with a row of several lines, if something is: whether a cell holds line ends, or a quote took rows for its cell.
 
-    reader: "Iterator[list[str]]"
-    columns: int
-
-    def problem_of_long_row(self, cells: list[str], lines: Lines, problem: str | None) -> str | None:
-        """What is wrong with a row of several lines, if something is. Lines that are rows of their own are given back."""
-        delimiter = self.reader.dialect.delimiter  # type: ignore[attr-defined]
-        spaced = self.reader.dialect.skipinitialspace  # type: ignore[attr-defined]
-        if problem is None and len(cells) == self.columns:
-            others = [_is_row(line, self.columns, delimiter, spaced) for line in lines.given[1:]]
-            if 2 * sum(others) <= len(others) or not _is_row(lines.given[0], self.columns, delimiter, spaced=True):
-                return None
-            problem = "quote is closed rows later"
-        elif problem is None:
-            problem = f"row has {len(cells)} columns instead of {self.columns}"
-        if any(_is_row(line, self.columns, delimiter, spaced) for line in lines.given[1:]):
-            lines.keep_first()
-        return problem
+    Lines that are rows of their own are given back.
+    """
+    first, *others = lines.given
+    if problem is None and len(cells) == columns:
+        if not _is_row(first, columns, dialect, spaced=True):
+            return None
+        if 2 * sum(_is_row(line, columns, dialect, dialect.spaced) for line in others) <= len(others):
+            return None
+        problem = "quote is closed rows later"
+    elif problem is None:
+        problem = f"row has {len(cells)} columns instead of {columns}"
+    if any(_is_row(line, columns, dialect, dialect.spaced) for line in others):
+        lines.keep_first()
+    return problem
 
 
-def _is_row(line: str, columns: int, delimiter: str, spaced: bool) -> bool:
-    """Whether a line looks like a whole row, be it but for one quote that is open. In prose, a blank follows the commas.
+def _is_row(line: str, columns: int, dialect: Dialect, spaced: bool) -> bool:
+    """Whether a line looks like a whole row, be it but for one quote that is open.
 
     Args:
-        spaced: whether a blank after a delimiter may be part of a row.
+        spaced: whether a blank after a delimiter may be part of a row; where it may not, it shows prose.
     """
-    opening = [match.end() - 1 for match in re.finditer(rf'(?:^|{re.escape(delimiter)} ?)"', line)]
+    opening = [match.end() - 1 for match in re.finditer(rf'(?:^|{re.escape(dialect.delimiter)} ?)"', line)]
     for candidate in (line, *(line[:place] + line[place + 1 :] for place in opening)):
         try:
-            cells = next(csv.reader([candidate], delimiter=delimiter, strict=True))
+            cells = next(_reader(iter([candidate]), dialect))
         except (csv.Error, StopIteration):
             continue
-        if len(cells) == columns and (spaced or not any(cell.startswith(" ") for cell in cells[1:])):
+        if len(cells) == columns and (spaced or not _reads_like_prose(cells)):
             return True
     return False
+
+
+def _reads_like_prose(cells: list[str]) -> bool:
+    return any(cell.startswith(" ") for cell in cells[1:])
 
 
 def _table(names: list[str], rows: list[list[str]]) -> pa.Table:

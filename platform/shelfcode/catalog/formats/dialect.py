@@ -17,11 +17,13 @@ class Dialect:
     Attributes:
         skip_lines: lines before the header: Excel's `sep=;`.
         blanks_follow: whether the header has a blank after each delimiter; one in front of a cell is then no part of it.
+        spaced: whether rows have blanks after delimiters anyway. Where they have none, such a blank speaks for prose.
     """
 
     delimiter: str
     skip_lines: int = 0
     blanks_follow: bool = False
+    spaced: bool = False
 
 
 def find_dialect(lines: Sequence[str], declared: str | None) -> Dialect:
@@ -33,8 +35,11 @@ def find_dialect(lines: Sequence[str], declared: str | None) -> Dialect:
     first = 1 if named else 0
     header, *others = [line for line in lines[first:] if line.strip()][:SAMPLE_LINES] or [""]
     delimiter = declared or (named[1] if named else max(DELIMITERS, key=lambda each: _fit(header, others, each)))
-    blanks = [cell.startswith(" ") for cell in header.split(delimiter)[1:]]
-    return Dialect(delimiter, first, bool(blanks) and all(blanks))
+    blanks = [cell.startswith(" ") for cell in split_line(header, delimiter)[1:]]
+    rows = [cells for line in others if len(cells := split_line(line, delimiter)) == len(blanks) + 1]
+    spaced = 2 * sum(any(cell.startswith(" ") for cell in cells[1:]) for cells in rows) > len(rows)
+    blanks_follow = bool(blanks) and all(blanks)
+    return Dialect(delimiter, first, blanks_follow, spaced or blanks_follow)
 
 
 def _fit(header: str, lines: Sequence[str], delimiter: str) -> tuple[bool, float, int]:
