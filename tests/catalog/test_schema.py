@@ -143,6 +143,7 @@ def test_two_spellings_of_one_item_id_are_told_by_their_originals() -> None:
     converted = normalise(raw, PLAIN, "row {}".format)
     assert converted.table["item_id"].to_pylist() == ["a1", "b"]
     assert converted.respelled.to_pylist() == ["a1"]
+    assert converted.notes == {"item_id evened out": Note(1, "'a\\u200b1', row 0")}
     assert json.loads(converted.table[ORIGINAL][0].as_py()) == {"item_id": "a\u200b1"}
 
 

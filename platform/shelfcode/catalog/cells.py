@@ -21,6 +21,7 @@ BETWEEN_TEXTS = {"description": "\n", "brand": ", "}
 
 PATHS = pa.list_(pa.string())
 
+ID_EVENED = "item_id evened out"
 HTML_REMOVED = "HTML taken out of title, description or brand"
 PRICE_EMPTY = "price left empty, since it is no price"
 FIRST_CATEGORY = "several categories in one product, the first taken"
@@ -58,7 +59,11 @@ def item_id_column(values: pa.Array, found: Findings) -> pa.Array:
     if is_text(values.type):
         written = decode("item_id", values, found.reasons)
         for row in true_rows(pc.not_equal(texts, written)):
-            found.keep(row, "item_id", written[row].as_py())
+            cell = written[row].as_py()
+            if cell.strip() == texts[row].as_py():
+                found.keep(row, "item_id", cell)
+            else:
+                found.note(ID_EVENED, row, "item_id", cell)
     return texts
 
 
