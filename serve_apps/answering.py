@@ -3,20 +3,24 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_json
 from ray.exceptions import RayActorError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from shelfcode.index.release_index import ReleaseIndex, open_release_index
 from shelfcode.semantic_id import format_codes
 from shelfcode.serving import routing
 from shelfcode.serving.api.access import Gate
 from shelfcode.serving.api.coalescing import Coalescer
+from shelfcode.serving.api.item_index import is_light, item_index, on_cards
 from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Encoded, Neighbours, Prepared, ProductInput, Question, StoredAttributes
+from shelfcode.serving.api.questions import Encoded, Neighbours, NotLoaded, Prepared, ProductInput, Question, StoredAttributes
 from shelfcode.serving.api.requests import Product, SimilarRequest, catalog_id, catalog_ids, characters_sent, given_id, read_product
 from shelfcode.serving.resources import INDEX, flavor_deployment
 from shelfcode.serving.routing import Target
@@ -62,6 +66,7 @@ class Answering:
         self.why_blocked, self.blocked_seconds = why_blocked, blocked_seconds
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
+        self.mapped = item_index(workspace, settings)
         self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_PER_CALL, at_once=QUESTION_CALLS_AT_ONCE)
         self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
 
@@ -142,6 +147,16 @@ class Answering:
         Args:
             columns: those that the caller may see.
         """
+        return await self.ask(await self._neighbours(targets, request, columns))  # type: ignore[no-any-return]
+
+    async def neighbours_json(self, targets: Sequence[Target], request: SimilarRequest, columns: tuple[str, ...]) -> bytes:
+        """`neighbours`, as JSON."""
+        question = await self._neighbours(targets, request, columns)
+        if is_light(question) and on_cards(question) and (here := self._here(question)):
+            return self.mapped.neighbours_on_cards(question, here[0])
+        return to_json(await self.ask(question), inf_nan_mode="null")
+
+    async def _neighbours(self, targets: Sequence[Target], request: SimilarRequest, columns: tuple[str, ...]) -> Neighbours:
         codes = None
         if request.product is not None:
             product, _ = await asyncio.to_thread(read_product, request.product, self.settings.limits)
@@ -153,27 +168,40 @@ class Answering:
         exclude = tuple(catalog_ids([*request.exclude, *itself]))
         item_id = None if request.item_id is None else catalog_id(request.item_id)
         parts = tuple((target.release, target.weight) for target in targets)
-        return await self.ask(  # type: ignore[no-any-return]
-            Neighbours(
-                parts, codes, item_id, request.k, request.min_level, exclude, request.retailer_id,
-                tuple(request.attributes.items()), tuple(dict.fromkeys(request.fields)), columns,
-            )
+        return Neighbours(
+            parts, codes, item_id, request.k, request.min_level, exclude, request.retailer_id,
+            tuple(request.attributes.items()), tuple(dict.fromkeys(request.fields)), columns,
         )  # fmt: skip
 
     async def ask(self, question: Question) -> Any:
-        """The index's answer.
+        """The index's answer: from here, where the question is light and its releases are mapped here.
 
         Raises:
             Problem: what is wrong with the question.
         """
-        answer = await self.questions.ask(question)
+        light = is_light(question)
+        if light and (here := self._here(question)):
+            answer = self.mapped.answer(question, here)
+        else:
+            answer = await self.questions.ask(question) if light else NotLoaded()
+            if isinstance(answer, NotLoaded):
+                answer = await self._answer_alone(question)
         if isinstance(answer, Problem):
             raise answer
         return answer
 
+    def _here(self, question: Question) -> list[ReleaseIndex]:
+        """The releases of a question, where all are mapped into this process; none where any is not."""
+        here = [index for release in question.releases if (index := self.mapped.get(release)) is not None]
+        return here if len(here) == len(question.releases) else []
+
     @patiently
     async def _answers(self, questions: list[Question]) -> Sequence[Any]:
         return await self.index.answer.remote(questions)  # type: ignore[no-any-return]
+
+    @patiently
+    async def _answer_alone(self, question: Question) -> Any:
+        return await self.index.answer_alone.remote(question)
 
     def _coalescer(self, flavor: str, handle: DeploymentHandle) -> "Coalescer[tuple[str, list[ProductInput]]]":
         @patiently
@@ -202,7 +230,19 @@ class Answering:
         except DOWN as error:
             why = await asyncio.to_thread(self.why_blocked, names)
             raise Unavailable(why or f"{' or '.join(names)} did not answer; it is asked again") from error
-        return next((each for each in answers if each.problem), answers[0])
+        if failed := next((each for each in answers if each.problem), None):
+            return failed
+        await asyncio.to_thread(self._map, [each.folder for each in answers if each.folder])
+        return answers[0]
+
+    def _map(self, folders: Sequence[str]) -> None:
+        """Map a release that the index has laid out on this very node: what is light is answered without a call between processes."""
+        for folder in folders:
+            try:
+                self.mapped.keep(open_release_index(Path(folder)))
+                return
+            except (OSError, ValueError):  # of another node, or gone since: the index is asked
+                continue
 
 
 async def _called(method: Any, *arguments: Any) -> Any:

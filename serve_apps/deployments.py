@@ -8,17 +8,19 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 from ray.serve import metrics
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.availability import availability_version, read_availability
+from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.releases.release import current_name, load_manifest, release_recipe
 from shelfcode.serving.api.coalescing import Coalescer
-from shelfcode.serving.api.item_index import ItemIndex
+from shelfcode.serving.api.item_index import item_index
+from shelfcode.serving.api.live_releases import prepare_for_requests
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import Encoded, Prepared, ProductInput, Question
+from shelfcode.serving.api.questions import Encoded, NotLoaded, Prepared, ProductInput, Question
 from shelfcode.serving.routing import named_releases
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace
@@ -26,6 +28,9 @@ from shelfcode.workspace import Workspace
 log = logging.getLogger("ray.serve")
 
 AVAILABILITY_POLL_SECONDS = 30
+ANSWERING_THREADS = 2
+"""Questions that take long are answered so many at a time; with more, the threads would only take turns."""
+WARM_UP = ProductInput("a product to begin with", None, None)
 BATCH_BOUNDARIES = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]
 
 Call = tuple[str, list[ProductInput]]
@@ -35,7 +40,7 @@ Call = tuple[str, list[ProductInput]]
 class FlavorDeployment:
     """Encodes products for one flavor. Calls that wait for the encoder are encoded together, up to a budget of tokens."""
 
-    def __init__(self, workspace: str, flavor: str, settings: SurfaceSettings) -> None:
+    async def __init__(self, workspace: str, flavor: str, settings: SurfaceSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         from shelfcode.serving.api.flavor_encoder import FlavorEncoder
 
         serving = settings.flavors.get(flavor, FlavorServingSettings())
@@ -48,14 +53,21 @@ class FlavorDeployment:
             "shelfcode_batch_products", description="Products encoded together.", boundaries=BATCH_BOUNDARIES, tag_keys=("flavor",)
         )
         self.batch_size.set_default_tags({"flavor": flavor})
+        await prepare_for_requests(self.prepare, Workspace(workspace), settings, flavor)
 
     async def prepare(self, release: str) -> Prepared:
         """Load a release, if it is not loaded; a damaged one changes nothing."""
         try:
-            loaded = await asyncio.get_running_loop().run_in_executor(self.thread, self.encoder.load, release)
+            kind = await asyncio.get_running_loop().run_in_executor(self.thread, self._prepare_now, release)
         except ShelfcodeError as error:
             return Prepared(release, str(error))
-        return Prepared(release, view=loaded.recipe.text_view.kind)
+        return Prepared(release, view=kind)
+
+    def _prepare_now(self, release: str) -> Literal["raw", "attributes"]:
+        """Load a release and encode once with it: engines put off some of their work until then."""
+        loaded = self.encoder.load(release)
+        self.encoder.encode(release, [WARM_UP])
+        return loaded.recipe.text_view.kind
 
     async def encode(self, calls: list[Call]) -> list[list[Encoded | Problem]]:
         """Codes of the products of each call."""
@@ -71,13 +83,22 @@ class FlavorDeployment:
             numbers = [number for number, (name, _) in enumerate(calls) if name == release]
             products = [product for number in numbers for product in calls[number][1]]
             self.batch_size.observe(len(products))
-            try:
-                encoded = iter(self.encoder.encode(release, products))
-            except ShelfcodeError as error:
-                encoded = iter([Problem("not-ready", str(error))] * len(products))
+            encoded = iter(self._encoded(release, products))
             for number in numbers:
                 answers[number] = [next(encoded) for _ in calls[number][1]]
         return answers
+
+    def _encoded(self, release: str, products: Sequence[ProductInput]) -> list[Encoded | Problem]:
+        """The products of several calls; where encoding them fails, it is tried one by one, so that only the culprit's fails."""
+        try:
+            return self.encoder.encode(release, products)
+        except ShelfcodeError as error:
+            return [Problem("not-ready", str(error))] * len(products)
+        except Exception:
+            if len(products) > 1:
+                return [self._encoded(release, [product])[0] for product in products]
+            log.exception("a product could not be encoded by %s", release)
+            return [Problem("internal", "this product made the encoder fail; the server's log tells of it")]
 
 
 def _tokens(call: Call) -> int:
@@ -85,49 +106,53 @@ def _tokens(call: Call) -> int:
 
 
 class ItemIndexDeployment:
-    """Answers about the products of releases. Nothing here waits for an encoder."""
+    """Answers about the products of releases. Nothing here waits for an encoder, and no question waits for another's release."""
 
-    def __init__(self, workspace: str, settings: SurfaceSettings) -> None:
-        flavors = settings.flavor_names
-        kept = sum(settings.index.releases_kept + len(named_releases(settings, flavor)) for flavor in flavors)
-        self.index = ItemIndex(Workspace(workspace), flavors, kept)
-        self.settings, self.loading, self.availability = settings, asyncio.Lock(), None
+    async def __init__(self, workspace: str, settings: SurfaceSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
+        self.index, self.loading = item_index(workspace, settings), asyncio.Lock()
+        self.threads = ThreadPoolExecutor(ANSWERING_THREADS, thread_name_prefix="answers")
         if settings.availability:
-            self.availability = availability_version(settings.availability)
-            self.index.availability = read_availability(settings.availability)
+            self.availability = await asyncio.to_thread(availability_version, settings.availability)
+            self.index.take_stock(await asyncio.to_thread(read_availability, settings.availability))
             self.following = asyncio.ensure_future(self._follow_availability(settings.availability))
+        for flavor in settings.flavor_names:
+            await prepare_for_requests(self.prepare, Workspace(workspace), settings, flavor)
 
     async def prepare(self, release: str) -> Prepared:
         """Load a release, if it is not loaded; a damaged one changes nothing."""
         try:
-            await self._load(release)
+            index = await self._loaded(release)
         except ShelfcodeError as error:
             return Prepared(release, str(error))
-        return Prepared(release)
+        self.index.keep(index)
+        return Prepared(release, folder=str(index.folder))
 
     async def answer(self, questions: list[Question]) -> list[Any]:
-        """The answer to each question, or its Problem."""
-        return [await self._answer(question) for question in questions]
+        """The answer to each of some light questions, its Problem, or NotLoaded where it should be asked again alone."""
+        return [self._answer_now(question) for question in questions]
 
-    async def _answer(self, question: Question) -> Any:
-        for release in question.releases:
-            if problem := await self._problem(release):
-                return problem
-        return self.index.answer(question)
+    def _answer_now(self, question: Question) -> Any:
+        indexes = [index for release in question.releases if (index := self.index.get(release)) is not None]
+        return self.index.answer(question, indexes) if len(indexes) == len(question.releases) else NotLoaded()
 
-    async def _problem(self, release: str) -> Problem | None:
-        if release in self.index.releases:
-            return None
+    async def answer_alone(self, question: Question) -> Any:
+        """The answer to a question that takes long, or whose releases are loaded for it; others are answered meanwhile."""
         try:
-            await self._load(release)
+            indexes = [await self._loaded(release) for release in question.releases]
         except ShelfcodeError as error:
             return Problem("unknown-release", str(error))
-        return None
+        return await asyncio.get_running_loop().run_in_executor(self.threads, self.index.answer, question, indexes)
 
-    async def _load(self, release: str) -> None:
+    async def _loaded(self, release: str) -> ReleaseIndex:
+        """A release that is loaded, or is loaded now, in a thread; one after the other, since each takes much memory meanwhile."""
+        if (index := self.index.get(release)) is not None:
+            return index
         async with self.loading:
-            if release not in self.index.releases:
-                self.index.releases[release] = await asyncio.to_thread(self.index.load, release)
+            index = self.index.get(release)
+            if index is None:
+                index = await asyncio.to_thread(self.index.load, release)
+                self.index.keep_visitor(index)
+            return index
 
     async def _follow_availability(self, url: str) -> None:
         """Read the availability table again when it changes, which it does more often than releases do."""
@@ -136,7 +161,7 @@ class ItemIndexDeployment:
             try:
                 version = await asyncio.to_thread(availability_version, url)
                 if version != self.availability:
-                    self.index.availability = await asyncio.to_thread(read_availability, url)
+                    await asyncio.to_thread(self.index.take_stock, await asyncio.to_thread(read_availability, url))
                     self.availability = version
             except ShelfcodeError as error:
                 log.warning("the availability table was not read again: %s", error)

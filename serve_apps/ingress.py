@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import StringConstraints
+from pydantic_core import to_json
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.context import _get_global_client  # where Serve keeps what it listens on
@@ -172,8 +173,9 @@ class Surfaces:
         body = read_similar_request(await self._body(request), self.settings.limits)
         async with self.metrics.measured(request, "similar") as targets:
             targets += self.answering.targets(surface, body.routing_key or caller.name)
-            results = await self.answering.neighbours(targets, body, self.gate.columns(caller))
-        return json_response(request, {"surface": surface, "request_id": request_id(request), "targets": targets, "results": results})
+            results = await self.answering.neighbours_json(targets, body, self.gate.columns(caller))
+        around = to_json({"surface": surface, "request_id": request_id(request), "targets": targets})
+        return json_response(request, b'%b,"results":%b}' % (around[:-1], results))
 
     @api.get("/v1/items/{item_id:path}", response_model=ItemResponse, summary="A product of the catalog and its semantic IDs")
     async def item(self, request: Request, item_id: Named, release: Release | None = None, limit: Limit = 50, first: From = 0) -> Response:

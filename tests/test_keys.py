@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shelfcode.keys import first_copies, index_keys, item_keys, row_keys, stored_rows, text_hash
+from shelfcode.keys import first_copies, index_keys, item_key, item_keys, row_keys, stored_rows, text_hash
 from shelfcode.workspace import Workspace
 
 
@@ -30,6 +30,7 @@ def test_keys_are_those_of_the_published_hash() -> None:
     }
     for kind in (pa.string(), pa.large_string(), pa.string_view()):
         assert [hex(key) for key in item_keys(pa.array(list(vectors), kind))] == [hex(key) for key in vectors.values()]
+    assert [hex(item_key(text)) for text in vectors] == [hex(key) for key in vectors.values()]
     assert hex(row_keys(pa.array(["007"]), pa.array([text_hash("milk")]))[0]) == "0x1d71b6550c6d2fbe"
     assert text_hash("milk") == "489f5fd41444b7a850a1d1c0551b16ed"
 

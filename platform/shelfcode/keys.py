@@ -43,6 +43,11 @@ def item_keys(item_ids: pa.Array | pa.ChunkedArray) -> Keys:
     return keys_N
 
 
+def item_key(item_id: str) -> int:
+    """Key of one item_id. No product has one that is not Unicode, such as half of a surrogate pair."""
+    return xxh3_64_intdigest(item_id.encode(errors="backslashreplace"))
+
+
 def row_keys(item_ids: pa.Array | pa.ChunkedArray, text_hashes: pa.Array | pa.ChunkedArray) -> Keys:
     """Key of each (item_id, text_hash): uint64[N]."""
     return item_keys(pc.binary_join_element_wise(item_ids, text_hashes, "\x1f"))
@@ -64,6 +69,11 @@ class KeyIndex:
             return np.full(len(keys_N), -1, dtype=np.int64)
         slot_N = np.searchsorted(self.keys_K, keys_N).clip(max=len(self.keys_K) - 1)
         return np.where(self.keys_K[slot_N] == keys_N, self.values_K[slot_N], -1)
+
+    def find(self, key: int) -> int:
+        """Value of one key, -1 where there is none."""
+        slot = int(self.keys_K.searchsorted(np.uint64(key)))
+        return int(self.values_K[slot]) if slot < len(self.keys_K) and self.keys_K[slot] == key else -1
 
     def only(self, keys_N: Keys) -> "KeyIndex":
         """The part of this map that has these keys."""

@@ -206,14 +206,14 @@ def _index_sizes(url: str) -> tuple[float, float, float, float]:
     from shelfcode.serving.api.item_index import ItemIndex
     from shelfcode.serving.api.questions import Neighbours
 
-    index = ItemIndex(Workspace(url), ["precision"], 2)
+    index = ItemIndex(Workspace(url), ["precision"], {"precision": 2})
     before = psutil.Process().memory_full_info().uss / MEGABYTE
-    index.releases["precision@v0001"] = index.load("precision@v0001")
+    release = index.load("precision@v0001")
     for item in range(0, 1000):
-        index.answer(Neighbours((("precision@v0001", 1.0),), None, f"item-{item}", 10, 1, (), None, (), ("title",)))
+        index.answer(Neighbours((("precision@v0001", 1.0),), None, f"item-{item}", 10, 1, (), None, (), ("title",)), [release])
     after = psutil.Process().memory_full_info().uss / MEGABYTE
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MEGABYTE
-    return index.releases["precision@v0001"].codes.bytes / MEGABYTE, before, after, most
+    return release.codes.bytes / MEGABYTE, before, after, most
 
 
 def promotions(endpoint: Endpoint) -> None:

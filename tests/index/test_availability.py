@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.availability import MASKS_KEPT, Availability, availability_version, read_availability
+from shelfcode.index.availability import Availability, Stock, availability_version, read_availability
 from shelfcode.index.item_store import ItemStore
+from shelfcode.keys import index_keys
 from shelfcode.workspace import Workspace
 
 PAIRS = [("b", "north"), ("a", "south"), ("a", "north"), ("elsewhere", "south"), ("d", "north"), ("d", "north"), ("elsewhere", "east")]
@@ -34,9 +35,9 @@ def table(pairs: list[tuple[Any, Any]] = PAIRS, **more: Any) -> pa.Table:
 
 
 def has(availability: Availability, retailer: str, items: ItemStore) -> str:
-    mask = availability.mask(retailer, items)
-    assert mask.dtype == np.bool_
-    return "".join(items.value(row, "item_id") for row in np.flatnonzero(mask).tolist())
+    """The items of a retailer, in a release whose products stand in the order of the store's rows."""
+    places = availability.places(retailer, index_keys(items.keys_N))
+    return "".join(items.value(row, "item_id") for row in places)
 
 
 def written(folder: Path, *tables: pa.Table) -> str:
@@ -81,7 +82,7 @@ def test_pairs_without_a_retailer_or_an_item_are_nobodys(tmp_path: Path, items: 
 def test_a_retailer_that_the_table_does_not_know_is_a_key_error(tmp_path: Path, items: ItemStore, retailer: str) -> None:
     availability = read_availability(written(tmp_path / "t", table()))
     with pytest.raises(KeyError):
-        availability.mask(retailer, items)
+        availability.places(retailer, index_keys(items.keys_N))
 
 
 def test_an_empty_table_knows_nobody(tmp_path: Path, items: ItemStore) -> None:
@@ -89,14 +90,18 @@ def test_an_empty_table_knows_nobody(tmp_path: Path, items: ItemStore) -> None:
     assert read_availability(written(tmp_path / "t", nothing)).retailers == {}
 
 
-def test_masks_are_kept_by_retailer_and_store_and_no_more_than_so_many(tmp_path: Path, items: ItemStore) -> None:
-    availability = read_availability(written(tmp_path / "t", table([("a", f"r{number}") for number in range(40)])))
-    other = store(tmp_path / "other.arrow", ["x", "a"])
-    assert availability.mask("r1", items) is availability.mask("r1", items)
-    assert has(availability, "r1", other) == "a"
+def test_the_products_of_any_number_of_retailers_are_found_before_anybody_asks(tmp_path: Path, items: ItemStore) -> None:
+    stock = Stock(read_availability(written(tmp_path / "t", table([("a", f"r{number}") for number in range(40)]))))
+    place_of, nothing = index_keys(items.keys_N), index_keys(np.empty(0, np.uint64))
+    stock.add("small@v0001", place_of)
     for number in range(40):
-        availability.mask(f"r{number}", items)
-    assert len(availability.masks) == MASKS_KEPT
+        assert list(stock.places(f"r{number}", "small@v0001", nothing)) == [0]
+    assert list(stock.places("r1", "small@v0002", place_of)) == [0]  # of a release that was not added
+    stock.only(["small@v0002"])
+    assert list(stock.places("r1", "small@v0001", nothing)) == []
+    for release in ("small@v0001", "small@v0002"):
+        with pytest.raises(KeyError):
+            stock.places("nobody", release, place_of)
 
 
 @pytest.mark.parametrize("column", ["item_id", "retailer_id"])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from pyroaring import BitMap
 
 from shelfcode.index.code_index import CodeIndex, build_index
 from shelfcode.semantic_id import Codes, pack
@@ -96,6 +97,7 @@ def test_a_decoder_that_follows_the_children_writes_every_semantic_id_and_no_oth
 def test_every_product_is_in_the_bucket_of_its_codes(plain: Plain) -> None:
     distinct = sorted(set(plain.codes))
     assert [distinct[plain.index.bucket_of(place)] for place in range(len(plain.codes))] == plain.codes
+    assert [distinct[bucket] for bucket in plain.index.buckets_of(np.arange(len(plain.codes)))] == plain.codes
 
 
 @pytest.mark.parametrize("prefix", [(4,), (-1,), (0, 3), (3, 2, 2), (2**40,)])
@@ -116,8 +118,9 @@ def test_distances_are_those_between_dequantised_vectors() -> None:
         plain = [sum(codewords[level][code].astype(np.float64) for level, code in enumerate(index.codes_LB[:, b])) for b in range(buckets)]
         target = sum(codewords[level][code].astype(np.float64) for level, code in enumerate(query))
         expected = np.linalg.norm(np.array(plain) - target, axis=1)
-        np.testing.assert_allclose(index.distances(tuple(query), 0, buckets), expected, atol=5e-3)
-        np.testing.assert_array_equal(index.distances(tuple(query), 5, 20), index.distances(tuple(query), 0, buckets)[5:20])
+        found = index.distances(tuple(query), np.arange(buckets))
+        np.testing.assert_allclose(found, expected, atol=5e-3)
+        np.testing.assert_array_equal(index.distances(tuple(query), np.arange(20, 5, -1)), found[20:5:-1])
 
 
 @pytest.mark.parametrize("filtered", ["all", "mask", "a narrow mask", "an empty mask", "excluded", "mask and excluded"])
@@ -125,12 +128,13 @@ def test_similar_finds_what_looking_at_every_product_finds(plain: Plain, filtere
     rng, products = np.random.default_rng(7), len(plain.codes)
     share = {"mask": 0.5, "mask and excluded": 0.5, "a narrow mask": 0.03, "an empty mask": 0.0}.get(filtered)
     allowed = None if share is None else rng.random(products) < share
+    may = None if allowed is None else BitMap(np.flatnonzero(allowed).tolist())
     exclude = frozenset(rng.integers(-1, products, products // 4).tolist()) if "excluded" in filtered else frozenset()
     strangers = [tuple(rng.integers(0, plain.index.sizes).tolist()) for _ in range(6)]
     for query in [*strangers, *plain.codes[:: max(1, products // 6)]]:
         for k in (1, 10, products + 7):
             for min_level in {0, 1, len(query)}:
-                found = plain.index.similar(query, max(k, 1), min_level, allowed, exclude)
+                found = plain.index.similar(query, max(k, 1), min_level, may, exclude)
                 expected = plain.similar(query, max(k, 1), min_level, allowed, exclude)
                 assert [(each.place, each.level) for each in found] == [(place, level) for place, level, _ in expected]
                 np.testing.assert_allclose([each.distance for each in found], [distance for *_, distance in expected], atol=1e-5)

@@ -1,6 +1,5 @@
 """What is known of products is found by its row, whatever the parts of a snapshot look like."""
 
-import datetime
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,12 +64,6 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace(str(tmp_path / "workspace"))
 
 
-def equal(store: ItemStore, column: str, value: str) -> list[int]:
-    mask = store.equal(column, value)
-    assert (mask.dtype, len(mask)) == (np.bool_, len(store))
-    return np.flatnonzero(mask).tolist()
-
-
 def test_every_row_is_found(workspace: Workspace) -> None:
     parts = [products(3), products(1, first=3), products(4, first=4)]
     workspace.write_table(f"{ATTRIBUTES}/part-0.parquet", attributes(parts[0], ["a", "b", "c"]))
@@ -99,7 +92,6 @@ def test_rows_are_found_across_batches(workspace: Workspace, sizes: list[int]) -
         *(row for edge in (*firsts, ROWS_PER_BATCH, 2 * ROWS_PER_BATCH) for row in (edge - 1, edge) if 0 <= row < rows),
     }
     assert [store.value(row, "item_id") for row in sorted(looked_at)] == [f"item {row}" for row in sorted(looked_at)]
-    assert equal(store, "title", f"title {rows - 1}") == [rows - 1]
 
 
 def test_parts_may_have_other_columns_and_other_numbers(workspace: Workspace) -> None:
@@ -162,53 +154,12 @@ def test_a_catalogs_own_columns_keep_their_values_beside_attributes_of_the_same_
     store = store_of(workspace, table)
     assert [store.value(row, "format") for row in range(2)] == ["large box", None]
     assert store.attributes_of(1) == {"product_type": "b", "dietary_tags": ["vegan", "organic"], "format": "carton"}
-    assert equal(store, "attributes.format", "carton") == [0, 1]
 
 
 def test_without_attributes_nobody_has_any(workspace: Workspace) -> None:
     write(workspace, products(2))
     for folder in (None, "attributes/not-there"):
         assert open_store(workspace, FOLDER, folder).attributes_of(0) is None
-
-
-# Filters.
-
-
-@pytest.mark.parametrize(
-    ("values", "wanted", "rows"),
-    [
-        (["Mossy Glen", "mossy glen", None, "Mossy"], "MOSSY glen", [0, 1]),
-        (["ΒΙΚΟΣ", "βικος", "Βίκος"], "ΒΙΚΟΣ", [0, 1]),
-        (["ΒΙΚΟΣ", "βικος", "Βίκος"], "βικος", [0, 1]),
-        (["Ünlü", "ÜNLÜ", "牛乳"], "ünlü", [0, 1]),
-        (["a", "", None], "", [1]),
-        ([["vegan", "Organic"], [], None, ["ORGANIC", None], ["organic food"]], "organic", [0, 3]),
-        (pa.array([["a", "b"], None, ["c", "a"]], pa.list_(pa.string(), 2)), "a", [0, 2]),
-        (pa.array([["a"], None, ["b", "a"]], pa.large_list(pa.large_string())), "a", [0, 2]),
-        ([[1, 2], [3], None], "2", [0]),
-        ([[["a"]], None, [["b"], ["c", "a"]]], "a", [0, 2]),
-        ([1, 2, None], "2", [1]),
-        ([1.0, 2.5, None], "2.5", [1]),
-        ([True, False, None], "TRUE", [0]),
-        ([datetime.date(2026, 1, 2), None], "2026-01-02", [0]),
-        (pa.nulls(2), "", []),
-        ([{"a": "b"}, None], "b", []),
-        ([[{"a": "b"}], None], "b", []),
-    ],
-    ids=str,
-)
-def test_a_filter_finds_texts_lists_and_numbers_without_regard_to_case(
-    workspace: Workspace, values: Any, wanted: str, rows: list[int]
-) -> None:
-    store = store_of(workspace, products(len(values), column=values))
-    assert equal(store, "column", wanted) == rows
-    assert equal(store, "column", wanted) == rows
-    assert equal(store, "column", "nothing like it") == []
-
-
-def test_a_filter_on_a_column_that_is_not_there_is_a_key_error(workspace: Workspace) -> None:
-    with pytest.raises(KeyError):
-        store_of(workspace, products(1)).equal("colour", "red")
 
 
 # Files.

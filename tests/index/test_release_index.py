@@ -1,15 +1,26 @@
 """A release in memory says of its products what its files say, and is refused where they are damaged."""
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from cachetools import LRUCache
 from released import SIZES, Shop
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.release_index import PAGES_KEPT, ReleaseIndex, attributes_folder, load_release_index
+from shelfcode.index.item_store import ItemStore
+from shelfcode.index.release_index import (
+    TITLES_AROUND,
+    TITLES_PER_LABEL,
+    ReleaseIndex,
+    attributes_folder,
+    load_release_index,
+    open_release_index,
+)
+from shelfcode.scratch import scratch_folder
 from shelfcode.semantic_id import parse
 from shelfcode.workspace import Workspace
 
@@ -49,16 +60,6 @@ def test_places_are_those_of_products_that_the_release_has(index: ReleaseIndex, 
     assert index.place("nobody") == -1
 
 
-def test_a_mask_over_rows_becomes_one_over_places(index: ReleaseIndex, shop: Shop) -> None:
-    mask = np.zeros(len(index.items), bool)
-    mask[[3, 5]] = True
-    allowed = index.allowed(mask)
-    assert allowed is not None
-    told = {index.product(place)["item_id"] for place in np.flatnonzero(allowed).tolist()}
-    assert told == {shop.products["item_id"][row].as_py() for row in (3, 5)}
-    assert index.allowed(None) is None
-
-
 def test_children_come_with_the_largest_first_and_their_products_add_up(index: ReleaseIndex, ids: dict[str, str]) -> None:
     for prefix in ((), (0,), parse(next(iter(ids.values())))[:3]):
         total, children = index.child_prefixes(prefix, 0, 1000)
@@ -87,10 +88,16 @@ def test_labels_are_words_of_the_titles_below_and_the_root_has_none(index: Relea
         assert all(word in titles for word in child["label"])
 
 
-def test_no_more_pages_are_kept_than_so_many(index: ReleaseIndex) -> None:
-    for first in range(PAGES_KEPT + 10):
-        index.child_prefixes((0,), first, 1)
-    assert len(index.labels) == PAGES_KEPT
+def test_the_titles_around_the_children_of_a_prefix_are_read_once(index: ReleaseIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All 500 of them for each of 500 children took a second of the event loop."""
+    fresh, read = replace(index, labels=LRUCache(100), surroundings=LRUCache(100)), []
+    values = ItemStore.values
+    monkeypatch.setattr(ItemStore, "values", lambda items, row, columns: read.append(row) or values(items, row, columns))
+    _, children = fresh.child_prefixes((), 0, 500)
+    own = sum(min(child["products"], TITLES_PER_LABEL) for child in children)
+    assert len(read) == min(len(index.codes), TITLES_AROUND) + own
+    assert fresh.child_prefixes((), 0, 500)[1] == children == index.child_prefixes((), 0, 500)[1]
+    assert len(read) == min(len(index.codes), TITLES_AROUND) + own
 
 
 def test_attributes_are_a_releases_own_or_those_of_another_flavor_of_the_same_catalog(shop: Shop) -> None:
@@ -143,4 +150,55 @@ def test_products_that_the_catalog_does_not_have_are_refused(copied: Workspace) 
     item_ids = ["a stranger", *table["item_id"].to_pylist()[1:]]
     copied.write_table(path, table.set_column(0, "item_id", [item_ids]))
     with pytest.raises(ShelfcodeError, match=r"precision@v0002 has 1 products that its catalog, catalog/sample, does not have"):
+        load_release_index(copied, NAME, None)
+
+
+# On disk.
+
+
+def test_a_release_is_laid_out_once_and_another_process_maps_it(index: ReleaseIndex, monkeypatch: pytest.MonkeyPatch, shop: Shop) -> None:
+    monkeypatch.setattr("shelfcode.index.release_index.write_layout", lambda *_: pytest.fail("it is laid out already"))
+    again = load_release_index(shop.workspace, NAME, attributes_folder(shop.workspace, NAME, ["precision", "discovery"]))
+    mapped = open_release_index(index.folder)
+    for place in range(0, 400, 37):
+        assert index.product(place) == again.product(place) == mapped.product(place)
+    assert (mapped.name, mapped.catalog, mapped.codes.sizes) == (index.name, index.catalog, index.codes.sizes)
+    assert list(mapped.filters.places("title", index.product(5)["title"])) == list(index.filters.places("title", index.product(5)["title"]))
+    assert not mapped.codes.row_N.flags.owndata
+
+
+def test_a_layout_that_was_broken_off_is_made_again(copied: Workspace) -> None:
+    folder = load_release_index(copied, NAME, None).folder
+    folder.rename(folder.with_name(f"{folder.name}.draft"))
+    for part in ("told.json", "row_N.npy"):
+        (folder.with_name(f"{folder.name}.draft") / part).unlink()
+    assert len(load_release_index(copied, NAME, None).codes) == 400
+
+
+def test_a_release_of_the_same_name_that_is_another_is_not_mixed_up_with_it(copied: Workspace) -> None:
+    before = load_release_index(copied, NAME, None)
+    for part in ("model.safetensors", "semantic_ids/part-000000.parquet"):
+        copied.write_bytes(f"{FOLDER}/{part}", copied.read_bytes(f"releases/precision/v0001/{part}"))
+    copied.write_json(f"{FOLDER}/manifest.json", {**copied.read_json(f"{FOLDER}/manifest.json"), "created": "later"})
+    after = load_release_index(copied, NAME, None)
+    assert any(before.product(before.place(each)) != after.product(after.place(each)) for each in map(before.item_id, range(50)))
+
+
+def test_no_more_layouts_of_a_flavor_stay_on_disk_than_so_many(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shelfcode.index.release_index.LAYOUTS_KEPT", 2)
+    manifest, folders = copied.read_json(f"{FOLDER}/manifest.json"), []
+    for turn in range(4):
+        copied.write_json(f"{FOLDER}/manifest.json", {**manifest, "created": f"{turn}"})
+        folders.append(load_release_index(copied, NAME, None).folder)
+        os.utime(folders[-1], (turn, turn))
+    assert [folder.exists() for folder in folders] == [False, False, True, True]
+    assert {folder.parent for folder in folders} == {scratch_folder()}
+
+
+def test_a_disk_that_is_full_is_told_with_the_folder(copied: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shelfcode.index.layout.np.save", full)
+    with pytest.raises(ShelfcodeError, match=r"SHELFCODE_SCRATCH names another folder.*No space left"):
         load_release_index(copied, NAME, None)

@@ -1,15 +1,19 @@
 """A release is loaded everywhere before it is asked, and what keeps a deployment from starting is told and not waited for."""
 
 import asyncio
-from collections.abc import Collection
+import threading
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from released import Shop
 
 from serve_apps.answering import Answering
+from serve_apps.deployments import ItemIndexDeployment
 from shelfcode.serving.api.live_releases import Unavailable
-from shelfcode.serving.api.questions import Prepared
+from shelfcode.serving.api.questions import ItemPage, Neighbours, Prepared
 from shelfcode.serving.surface_settings import SurfaceSettings
 
 SETTINGS = SurfaceSettings.model_validate({"surfaces": {"search": "small"}, "auth": "none"})
@@ -74,3 +78,75 @@ def test_what_any_replica_cannot_load_is_refused(tmp_path: Path, damaged: int) -
 def test_a_deployment_that_cannot_start_is_told_and_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="waits for 1 CPU"):
         prepare(tmp_path, Deployment(1), Deployment(0), blocked="deployment flavor-small waits for 1 CPU", looks=10**9)
+
+
+# Questions.
+
+
+class Index:
+    """A handle of the index: the deployment itself, in this process."""
+
+    def __init__(self, deployment: ItemIndexDeployment) -> None:
+        self.answer, self.answer_alone = _Remote(deployment.answer), _Remote(deployment.answer_alone)
+        self.prepare = _Remote(deployment.prepare)
+
+
+class _Remote:
+    def __init__(self, method: Any) -> None:
+        self.remote, self.calls = lambda *given: self.calls.append(given) or method(*given), list[Any]()
+
+
+def neighbours(release: str, **other: Any) -> Neighbours:
+    return replace(Neighbours(((release, 1.0),), None, "SKU-0000011", 3, 1, (), None, (), ()), **other)
+
+
+def asked(shop: Shop, story: Callable[[Answering, ItemIndexDeployment, Index], Awaitable[None]]) -> None:
+    settings = SurfaceSettings.model_validate({"surfaces": {"search": "precision"}, "auth": "none"})
+
+    async def told() -> None:
+        async with asyncio.timeout(60):
+            deployment = ItemIndexDeployment.__new__(ItemIndexDeployment)
+            await deployment.__init__(shop.workspace.url, settings)
+            handles: Any = (index := Index(deployment)), {}
+            answering = Answering(shop.workspace.url, settings, *handles, None, lambda _: None)
+            await story(answering, deployment, index)
+
+    asyncio.run(told())
+
+
+def test_what_is_current_is_loaded_before_the_index_answers_anybody(shop: Shop) -> None:
+    async def story(answering: Answering, deployment: ItemIndexDeployment, index: Index) -> None:
+        deployment.index.load = lambda release: pytest.fail(f"{release} is loaded while somebody waits")  # type: ignore[method-assign]
+        assert len(await answering.ask(neighbours("precision@v0002"))) == 3
+        assert (len(index.answer.calls), len(index.answer_alone.calls)) == (1, 0)
+
+    asked(shop, story)
+
+
+def test_nobody_waits_while_a_release_is_loaded_that_another_named(shop: Shop) -> None:
+    async def story(answering: Answering, deployment: ItemIndexDeployment, index: Index) -> None:
+        may, load = threading.Event(), deployment.index.load
+        deployment.index.load = lambda release: (may.wait(30), load(release))[1]  # type: ignore[method-assign]
+        old = asyncio.ensure_future(answering.ask(neighbours("precision@v0001")))
+        beside = await asyncio.gather(*(answering.ask(neighbours("precision@v0002")) for _ in range(100)))
+        assert [len(rows) for rows in beside] == [3] * 100
+        page = await answering.ask(ItemPage("SKU-0000011", ("precision@v0002",), 0, 5))
+        assert page["item_id"] == "SKU-0000011"
+        assert not old.done()
+        may.set()
+        assert len(await old) == 3
+        await answering.ask(neighbours("precision@v0001"))
+        assert len(index.answer_alone.calls) == 2  # the page, and the old release, once
+
+    asked(shop, story)
+
+
+def test_a_question_that_cannot_be_answered_takes_no_other_with_it(shop: Shop) -> None:
+    async def story(answering: Answering, deployment: ItemIndexDeployment, index: Index) -> None:
+        current = "precision@v0002"
+        questions = [neighbours(current), neighbours(current, fields=None), neighbours("precision@v0099"), neighbours(current, item_id="x")]
+        answers = await asyncio.gather(*(answering.ask(each) for each in questions), return_exceptions=True)
+        assert len(answers[0]) == 3
+        assert [each.kind for each in answers[1:]] == ["internal", "unknown-release", "unknown-item"]
+
+    asked(shop, story)

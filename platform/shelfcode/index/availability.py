@@ -1,21 +1,20 @@
 """What each retailer has: a table of item_id and retailer_id beside the catalog."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from cachetools import LRUCache
-from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from shelfcode.catalog.item_ids import known_item_ids
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.item_store import ItemStore
-from shelfcode.keys import Keys, index_keys, item_keys
+from shelfcode.index.filters import bitmap
+from shelfcode.keys import KeyIndex, Keys, item_keys
 from shelfcode.store import open_filesystem
 
 COLUMNS = ("item_id", "retailer_id")
-MASKS_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -25,24 +24,53 @@ class Availability:
     Attributes:
         retailers: retailer_id -> range in keys_P.
         keys_P: item key of each (retailer, item) pair.
-        masks: (retailer, store) -> mask, for those used last.
     """
 
     retailers: dict[str, tuple[int, int]]
     keys_P: Keys
-    masks: "LRUCache[tuple[str, str], NDArray[np.bool_]]"
 
-    def mask(self, retailer_id: str, items: ItemStore) -> NDArray[np.bool_]:
-        """The rows of a store that a retailer has: bool[rows].
+    def places(self, retailer_id: str, place_of: KeyIndex) -> BitMap:
+        """The products of a release that a retailer has.
+
+        Args:
+            place_of: item key -> place in the release.
 
         Raises:
             KeyError: the table does not know this retailer.
         """
         first, end = self.retailers[retailer_id]
-        key = (retailer_id, items.name)
-        if key not in self.masks:
-            self.masks[key] = index_keys(self.keys_P[first:end]).get(items.keys_N) >= 0
-        return self.masks[key]
+        place_P = place_of.get(self.keys_P[first:end])
+        return bitmap(place_P[place_P >= 0])
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What each retailer has of each release: as many bitmaps as there are retailers, made before anybody asks.
+
+    Attributes:
+        places_of: release -> retailer -> places.
+    """
+
+    availability: Availability
+    places_of: dict[str, dict[str, BitMap]] = field(default_factory=dict)
+
+    def add(self, release: str, place_of: KeyIndex) -> None:
+        """Find the products of all retailers in a release. Takes a while: never on an event loop."""
+        self.places_of[release] = {name: self.availability.places(name, place_of) for name in self.availability.retailers}
+
+    def only(self, releases: Collection[str]) -> None:
+        """Forget the releases that are not among these."""
+        for release in set(self.places_of).difference(releases):
+            self.places_of.pop(release, None)
+
+    def places(self, retailer_id: str, release: str, place_of: KeyIndex) -> BitMap:
+        """The products of a release that a retailer has; found now where the release was not added.
+
+        Raises:
+            KeyError: the table does not know this retailer.
+        """
+        added = self.places_of.get(release)
+        return self.availability.places(retailer_id, place_of) if added is None else added[retailer_id]
 
 
 def read_availability(url: str) -> Availability:
@@ -65,7 +93,7 @@ def read_availability(url: str) -> Availability:
     bounds = np.searchsorted(number_P[order_P], np.arange(len(retailer.dictionary) + 1))
     ranges = {name: (int(bounds[i]), int(bounds[i + 1])) for i, name in enumerate(retailer.dictionary.to_pylist())}
     keys_P = item_keys(known_item_ids(table["item_id"].combine_chunks()))[order_P]
-    return Availability(ranges, keys_P, LRUCache(MASKS_KEPT))
+    return Availability(ranges, keys_P)
 
 
 def availability_version(url: str) -> str:

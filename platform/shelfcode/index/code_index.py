@@ -10,15 +10,16 @@ A product takes about 40 bytes; its text is elsewhere (item_store.py).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pyroaring import BitMap
 
 from shelfcode.keys import KeyIndex, Keys, index_keys
 from shelfcode.semantic_id import Codes, pack
-
-Mask = NDArray[np.bool_]
 
 ROUNDING = 1e-6
 """Squared distances below this share of a vector's squared norm count as 0: float32 cannot tell them apart."""
@@ -29,12 +30,13 @@ class Match:
     """One product that a search found.
 
     Attributes:
-        place: where it stands in the index.
+        place, bucket: where it stands in the index.
         level: how many leading levels of its codes equal those searched for.
         distance: Euclidean, between the dequantised vectors.
     """
 
     place: int
+    bucket: int
     level: int
     distance: float
 
@@ -81,7 +83,11 @@ class CodeIndex:
 
     def bucket_of(self, place: int) -> int:
         """The bucket of the product at a place."""
-        return int(np.searchsorted(self.first_B, np.int32(place), side="right")) - 1  # of its own type, or numpy copies all of first_B
+        return int(self.first_B.searchsorted(np.int32(place), side="right")) - 1  # of its own type, or numpy copies all of first_B
+
+    def buckets_of(self, place_P: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The bucket of the product at each of some places."""
+        return np.searchsorted(self.first_B, place_P.astype(np.int32), side="right") - 1
 
     def codes_of(self, place: int) -> Codes:
         """Codes of the product at a place."""
@@ -89,14 +95,13 @@ class CodeIndex:
 
     def buckets(self, prefix: Codes) -> tuple[int, int]:
         """The range of buckets below a prefix; an empty range where no product has it."""
-        rest = int(np.prod(self.sizes[len(prefix) :], dtype=np.int64))
-        number = 0
+        rest, number = prod(self.sizes[len(prefix) :]), 0
         for code, size in zip(prefix, self.sizes, strict=False):
             if not 0 <= code < size:
                 return 0, 0
             number = number * size + code
-        low, high = np.searchsorted(self.packed_B, [number * rest, (number + 1) * rest])
-        return int(low), int(high)
+        low, high = self.packed_B.searchsorted(np.array([number * rest, (number + 1) * rest], np.int64)).tolist()
+        return low, high
 
     def places(self, prefix: Codes) -> tuple[int, int]:
         """The range of places of the products below a prefix."""
@@ -118,82 +123,85 @@ class CodeIndex:
         ends_C = self.first_B[low + np.append(start_C[1:], high - low)]
         return code_R[start_C], ends_C - self.first_B[low + start_C]
 
-    def distances(self, codes: Codes, low: int, high: int) -> NDArray[np.float32]:
-        """Euclidean distances between the dequantised vector of some codes and those of a range of buckets.
+    def distances(self, codes: Codes, bucket_R: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Euclidean distances between the dequantised vector of some codes and those of some buckets.
 
         |q - x|^2 = |q|^2 + |x|^2 - 2 sum_l q.e_l: one product of the query with each codeword, then only look-ups
         (asymmetric distance computation, Jegou et al. 2011).
         """
-        query_D, dots_LK = self._query(codes)
-        return self._distances(query_D, dots_LK, low, high)
+        return self._distances(self._query(codes), bucket_R)
 
-    def _query(self, codes: Codes) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """The dequantised vector of some codes, and its product with every codeword."""
-        query_D = np.sum([codewords_KD[code] for codewords_KD, code in zip(self.codewords_LKD, codes, strict=True)], axis=0)
-        return query_D, [codewords_KD @ query_D for codewords_KD in self.codewords_LKD]
+    def _query(self, codes: Codes) -> tuple[np.float32, list[NDArray[np.float32]]]:
+        """The squared norm of the dequantised vector of some codes, and twice its product with every codeword."""
+        query_D = sum(codewords_KD[code] for codewords_KD, code in zip(self.codewords_LKD, codes, strict=True))
+        return np.float32(query_D @ query_D), [codewords_KD @ (2 * query_D) for codewords_KD in self.codewords_LKD]
 
-    def _distances(self, query_D: NDArray[np.float32], dots_LK: Sequence[NDArray[np.float32]], low: int, high: int) -> NDArray[np.float32]:
-        squared_R = self.norm_B[low:high] + np.float32(query_D @ query_D)
+    def _distances(self, query: tuple[np.float32, list[NDArray[np.float32]]], bucket_R: NDArray[np.integer] | slice) -> NDArray[np.float32]:
+        squared_q, dots_LK = query
+        norm_R = self.norm_B[bucket_R]
+        squared_R = norm_R + squared_q
         for dots_K, code_B in zip(dots_LK, self.codes_LB, strict=True):
-            squared_R -= 2 * dots_K[code_B[low:high]]
-        squared_R[squared_R < ROUNDING * (self.norm_B[low:high] + 1)] = 0
-        return np.sqrt(squared_R)
+            squared_R -= dots_K[code_B[bucket_R]]
+        squared_R[squared_R < ROUNDING * (norm_R + 1)] = 0
+        return np.sqrt(squared_R, out=squared_R)
 
     def similar(
-        self, codes: Codes, k: int, min_level: int = 1, allowed_N: Mask | None = None, exclude: frozenset[int] = frozenset()
+        self, codes: Codes, k: int, min_level: int = 1, allowed: BitMap | None = None, exclude: frozenset[int] = frozenset()
     ) -> list[Match]:
         """The k nearest products: those that share the deepest prefix first, and among them by distance; ties in the order of places.
 
         Args:
             codes: the semantic ID to be near to.
             min_level: the fewest levels that a product must share.
-            allowed_N: for each place, whether its product may be found; None allows all.
+            allowed: places that may be found; None allows all.
             exclude: places that may not be found.
         """
-        matches: list[Match] = []
-        query_D, dots_LK = self._query(codes)
-        inner = (0, 0)
+        ranges: list[tuple[int, int, int]] = []  # level, and the buckets that share so many: each range lies within the next
         for level in range(len(self.sizes), min_level - 1, -1):
-            outer = self.buckets(codes[:level])
-            if outer == inner:
-                continue
-            sides = [outer] if inner[0] == inner[1] else [(outer[0], inner[0]), (inner[1], outer[1])]
-            bucket_R = np.concatenate([np.arange(*side) for side in sides])
-            distance_R = np.concatenate([self._distances(query_D, dots_LK, *side) for side in sides])
-            for place, distance in self._nearest_first(bucket_R, distance_R, k - len(matches), allowed_N, exclude):
-                matches.append(Match(place, level, round(distance, 5)))
-            if len(matches) >= k:
+            ranges.append((level, *self.buckets(codes[:level])))
+            if self._products(*ranges[-1][1:], allowed) >= k + len(exclude):
                 break
-            inner = outer
-        return matches
+        if not ranges:
+            return []
+        level, low, high = ranges.pop()
+        bucket_R = np.arange(low, high) if allowed is None else self._holding(low, high, allowed)
+        distance_R = self._distances(self._query(codes), slice(low, high) if allowed is None else bucket_R)
+        level_R = np.full(len(bucket_R), level)
+        for level, low, high in reversed(ranges):
+            level_R[bucket_R.searchsorted(low) : bucket_R.searchsorted(high)] = level
+        return list(islice(self._in_order(bucket_R, level_R, distance_R, k + len(exclude), allowed, exclude), k))
 
-    def _nearest_first(
-        self, bucket_R: NDArray[np.int64], distance_R: NDArray[np.float32], limit: int, allowed_N: Mask | None, exclude: frozenset[int]
-    ) -> Iterator[tuple[int, float]]:
-        """Up to `limit` places in some buckets, nearest first, with their distances."""
-        if allowed_N is not None and len(bucket_R):
-            some_R = self._with_any(bucket_R, allowed_N)
-            bucket_R, distance_R = bucket_R[some_R], distance_R[some_R]
-        enough = limit + len(exclude)  # buckets: each holds a product that may be found, unless it is excluded
-        if len(distance_R) > enough:
-            near_R = distance_R <= np.partition(distance_R, enough - 1)[enough - 1]
-            bucket_R, distance_R = bucket_R[near_R], distance_R[near_R]
-        for near in np.argsort(distance_R, kind="stable"):
-            bucket, distance = bucket_R[near], float(distance_R[near])
-            for place in range(self.first_B[bucket], self.first_B[bucket + 1]):
-                if place in exclude or (allowed_N is not None and not allowed_N[place]):
-                    continue
-                yield place, distance
-                limit -= 1
-                if not limit:
-                    return
+    def _products(self, low: int, high: int, allowed: BitMap | None) -> int:
+        """How many products of a range of buckets may be found."""
+        first, end = int(self.first_B[low]), int(self.first_B[high])
+        return end - first if allowed is None else allowed.range_cardinality(first, end)
 
-    def _with_any(self, bucket_R: NDArray[np.int64], allowed_N: Mask) -> Mask:
-        """For each of some buckets, in ascending order, whether it holds a product that may be found."""
-        base, end = self.first_B[bucket_R[0]], self.first_B[bucket_R[-1] + 1]
-        before_P = np.concatenate([[0], np.cumsum(allowed_N[base:end])])
-        some_R: Mask = before_P[self.first_B[bucket_R + 1] - base] > before_P[self.first_B[bucket_R] - base]
-        return some_R
+    def _holding(self, low: int, high: int, allowed: BitMap) -> NDArray[np.int64]:
+        """The buckets of a range that hold a product that may be found."""
+        within = allowed & BitMap(range(int(self.first_B[low]), int(self.first_B[high])))
+        bucket_P = self.buckets_of(np.asarray(within.to_array(), np.uint32))
+        return bucket_P[np.diff(bucket_P, prepend=-1) > 0]
+
+    def _in_order(
+        self, bucket_R: NDArray[np.int64], level_R: NDArray[np.int64], distance_R: NDArray[np.float32], enough: int,
+        allowed: BitMap | None, exclude: frozenset[int],
+    ) -> Iterator[Match]:  # fmt: skip
+        """The products of some buckets that may be found, the nearest first.
+
+        Args:
+            enough: buckets that are looked into: each holds a product that may be found, unless that is excluded.
+        """
+        if len(bucket_R) > enough:
+            rank_R = distance_R - level_R * (2.0 * float(distance_R.max()) + 1.0)
+            near_R = np.flatnonzero(rank_R <= np.partition(rank_R, enough - 1)[enough - 1])
+            bucket_R, level_R, distance_R = bucket_R[near_R], level_R[near_R], distance_R[near_R]
+        order_R = np.lexsort((distance_R, -level_R))
+        bucket_R = bucket_R[order_R]
+        columns = (bucket_R, self.first_B[bucket_R], self.first_B[bucket_R + 1], level_R[order_R], distance_R[order_R])
+        for bucket, first, end, level, distance in zip(*(column.tolist() for column in columns), strict=True):
+            for place in range(first, end):
+                if place not in exclude and (allowed is None or place in allowed):
+                    yield Match(place, bucket, level, round(distance, 5))
 
 
 def build_index(

@@ -11,10 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from cachetools import LRUCache
 from filelock import FileLock
-from numpy.typing import NDArray
 
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.schema import ORIGINAL
@@ -34,7 +31,6 @@ LAYOUT = 2
 """Version of the file. Raise it with whatever changes how one is built or read, so that older files are not read."""
 ATTRIBUTE = b"attribute"
 """Marks a column of the store as an attribute, and says which."""
-MASKS_KEPT = 16
 
 
 class ItemStore:
@@ -49,7 +45,6 @@ class ItemStore:
         self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         attribute_of = {field.name: (field.metadata or {}).get(ATTRIBUTE) for field in self.table.schema}
         self.attributes = {name.decode(): column for column, name in attribute_of.items() if name}
-        self.masks: LRUCache[tuple[str, str], NDArray[np.bool_]] = LRUCache(MASKS_KEPT)
         self.columns = {name: self.table[name].chunks for name in self.table.column_names}
 
     def __len__(self) -> int:
@@ -68,32 +63,10 @@ class ItemStore:
         values = {name: self.value(row, column) for name, column in self.attributes.items()}
         return values if values.get("product_type") is not None else None
 
-    def equal(self, column: str, value: str) -> NDArray[np.bool_]:
-        """Rows in which a column equals a value, or is a list that holds it: bool[rows]. Compared as text, without regard to case.
-
-        Raises:
-            KeyError: there is no such column.
-        """
-        key = (column, value)
-        if key not in self.masks:
-            self.masks[key] = np.concatenate([_equal(chunk, value) for chunk in self.columns[column]] or [np.empty(0, bool)])
-        return self.masks[key]
-
     @property
     def keys_N(self) -> Keys:
         """Key of each product: uint64[rows]. Computed anew each time: they are large, and rarely needed."""
         return np.concatenate([item_keys(chunk) for chunk in self.columns["item_id"]] or [np.empty(0, np.uint64)])
-
-
-def _equal(values: pa.Array, text: str) -> NDArray[np.bool_]:
-    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type) or pa.types.is_fixed_size_list(values.type):
-        mask_N = np.zeros(len(values), dtype=bool)
-        mask_N[pc.list_parent_indices(values).to_numpy()[_equal(values.flatten(), text)]] = True
-        return mask_N
-    if pa.types.is_nested(values.type):  # neither a text nor a list of them
-        return np.zeros(len(values), dtype=bool)
-    upper = pc.utf8_upper(values.cast(pa.string()))  # not lower: Greek has two small letters for one capital
-    return np.asarray(pc.fill_null(pc.equal(upper, pc.utf8_upper(pa.scalar(text))), False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: str | None) -> ItemStore:

@@ -1,7 +1,11 @@
 """A blend's products are those with the highest score over its flavors, held against a score of every product."""
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from pyroaring import BitMap
 from released import Shop
 
 from shelfcode.index.release_index import ReleaseIndex, load_release_index
@@ -83,16 +87,29 @@ def test_a_blend_of_one_flavor_orders_as_that_flavor_does(indexes: list[ReleaseI
 
 def test_masks_and_what_is_left_out_hold_in_every_flavor(indexes: list[ReleaseIndex], shop: Shop) -> None:
     item_ids = shop.products["item_id"].to_pylist()
-    rows = np.zeros(ALL, bool)
-    rows[10:40] = True
     queries = [
-        FlavorQuery(query.index, query.weight, query.codes, query.index.allowed(rows), query.index.places([item_ids[5], item_ids[12]]))
+        replace(query, allowed=BitMap(query.index.places(item_ids[10:40])), exclude=query.index.places([item_ids[5], item_ids[12]]))
         for query in queries_for(indexes, item_ids[5])
     ]
     found = {indexes[0].product(each.places[0])["item_id"] for each in blend(queries, 50, 0)}
     assert found == set(item_ids[10:40]) - {item_ids[12]}
 
 
+def test_flavors_of_one_catalog_are_matched_by_rows_and_those_of_two_by_item_ids(
+    indexes: list[ReleaseIndex], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = queries_for(indexes, shop.products["item_id"][20].as_py())
+    asked: list[int] = []
+    places_of = ReleaseIndex.places_of
+    monkeypatch.setattr(ReleaseIndex, "places_of", lambda index, ids: asked.append(len(ids)) or places_of(index, ids))
+    by_rows = blend(queries, 30, min_level=0)
+    assert asked == []
+    other = copy.copy(indexes[1].items)
+    other.name = "of another catalog"
+    assert blend([queries[0], replace(queries[1], index=replace(indexes[1], items=other))], 30, min_level=0) == by_rows
+    assert asked == [120, 120]  # all at once, from each flavor to the other
+
+
 def test_nothing_is_found_where_nothing_may_be(indexes: list[ReleaseIndex], shop: Shop) -> None:
     queries = queries_for(indexes, shop.products["item_id"][5].as_py())
-    assert blend([FlavorQuery(query.index, query.weight, query.codes, np.zeros(ALL, bool), query.exclude) for query in queries], 5, 0) == []
+    assert blend([FlavorQuery(query.index, query.weight, query.codes, BitMap(), query.exclude) for query in queries], 5, 0) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shelfcode.releases.release import Manifest
-from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
+from shelfcode.serving.api.live_releases import LiveReleases, Unavailable, prepare_for_requests
 from shelfcode.serving.api.questions import Prepared
 from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.versions import current_of, move_current
@@ -111,17 +111,32 @@ def test_a_promotion_is_followed_when_everybody_has_loaded_it_and_not_before(
     asyncio.run(story())
 
 
-def test_a_roll_back_needs_no_loading(
+def test_a_release_that_is_promoted_again_is_prepared_again(
+    workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    """Meanwhile it may have made way for others, and the first request to it would wait until it is loaded."""
+    first, second = publish(), publish()
+    refresh(following)
+    move_current(workspace, FOLDER, "v0001", "rolled back")
+    refresh(following, following)
+    move_current(workspace, FOLDER, "v0002", "promoted")
+    refresh(following, following)
+    assert following.live == {"small": second}
+    assert deployments.asked == [second, first, second]
+
+
+def test_a_release_that_is_promoted_again_and_cannot_be_loaded_any_more_does_not_become_live(
     workspace: Workspace, following: LiveReleases, publish: Callable[..., str], deployments: Deployments
 ) -> None:
     first, second = publish(), publish()
     refresh(following)
     move_current(workspace, FOLDER, "v0001", "rolled back")
     refresh(following)
+    deployments.damaged = {second}
     move_current(workspace, FOLDER, "v0002", "promoted")
     refresh(following)
-    assert following.live == {"small": second}
-    assert deployments.asked == [second, first]
+    assert (following.live, following.askable) == ({"small": first}, {first})
+    assert second in following.problems["small"]
 
 
 def test_a_damaged_release_leaves_the_one_before_until_it_is_mended(
@@ -269,6 +284,43 @@ def test_releases_that_surfaces_name_are_loaded_beside_the_current_one(
     deployments.damaged = set()
     refresh(following)
     assert (following.askable, following.problems) == ({first, second, third}, {})
+    deployments.asked.clear()
+    fourth = publish()
+    refresh(following)
+    assert deployments.asked == [fourth, first, second]  # so that neither makes way for it
+
+
+def prepared_for_requests(workspace: Workspace, deployments: Deployments, **surfaces: Any) -> list[str]:
+    """What a replica that starts loads before requests come to it, in order."""
+    settings = SurfaceSettings.model_validate({"surfaces": {"search": "small", **surfaces}, "auth": "none"})
+    asyncio.run(prepare_for_requests(deployments.prepare, workspace, settings, "small"))
+    return deployments.asked
+
+
+def test_a_replica_that_starts_loads_what_it_will_be_asked_for(
+    workspace: Workspace, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first, second = publish(), publish()
+    assert prepared_for_requests(workspace, deployments) == [second]
+    deployments.asked.clear()
+    assert prepared_for_requests(workspace, deployments, pinned={"flavor": "small", "release": "v0001"}) == [first, second]
+
+
+def test_a_replica_that_starts_while_current_is_damaged_loads_the_one_that_is_live(
+    workspace: Workspace, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    first, second, third = publish(), publish(), publish()
+    deployments.damaged = {second, third}
+    assert prepared_for_requests(workspace, deployments) == [third, second, first]
+
+
+def test_a_replica_starts_whatever_is_wrong(workspace: Workspace, publish: Callable[..., str], deployments: Deployments) -> None:
+    assert prepared_for_requests(workspace, deployments) == []
+    release = publish()
+    deployments.down = MemoryError("no room")
+    assert prepared_for_requests(workspace, deployments) == [release]
+    workspace.write_bytes(f"{FOLDER}/CURRENT", b"{")
+    assert prepared_for_requests(workspace, deployments) == [release]
 
 
 def test_one_flavor_without_a_release_does_not_hold_up_the_other(

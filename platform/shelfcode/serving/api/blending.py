@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from pyroaring import BitMap
 
-from shelfcode.index.code_index import Mask
 from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.semantic_id import Codes, shared_depth
 
@@ -20,7 +21,7 @@ class FlavorQuery:
     index: ReleaseIndex
     weight: float
     codes: Codes
-    allowed_N: Mask | None
+    allowed: BitMap | None
     exclude: frozenset[int]
 
 
@@ -39,26 +40,44 @@ def blend(queries: Sequence[FlavorQuery], k: int, min_level: int) -> list[Blende
     A product's score is the weighted mean, over flavors, of (levels shared + 1 / (1 + distance)) / (levels + 1). Only products that are
     among the nearest 4 k of some flavor are scored.
     """
-    item_ids: dict[str, None] = {}  # in order of appearance, each once
-    for query in queries:
-        for match in query.index.codes.similar(query.codes, DEEPER * k, min_level, query.allowed_N, query.exclude):
-            item_ids[query.index.product(match.place, ())["item_id"]] = None
-    scored = [_scored(queries, [query.index.place(item_id) for query in queries]) for item_id in item_ids]
+    found = [np.empty((0, len(queries)), np.int64)]
+    for number, query in enumerate(queries):
+        near = query.index.codes.similar(query.codes, DEEPER * k, min_level, query.allowed, query.exclude)
+        found.append(_places(queries, number, np.array([match.place for match in near], np.int64)))
+    place_CQ = np.array(list(dict.fromkeys(map(tuple, np.concatenate(found).tolist()))), np.int64).reshape(-1, len(queries))
+    level_CQ, score_C = np.zeros_like(place_CQ), np.zeros(len(place_CQ))
+    for number, query in enumerate(queries):
+        here_C = place_CQ[:, number] >= 0
+        level_H, nearness_H = _closeness(query, place_CQ[here_C, number])
+        level_CQ[here_C, number] = level_H
+        score_C[here_C] += query.weight * (level_H + nearness_H) / (len(query.codes) + 1)
+    rows = zip(place_CQ.tolist(), level_CQ.tolist(), score_C.tolist(), strict=True)
+    scored = [Blended(tuple(places), tuple(levels), round(score, 5)) for places, levels, score in rows]
     return sorted(scored, key=lambda each: -each.score)[:k]
 
 
-def _scored(queries: Sequence[FlavorQuery], places: Sequence[int]) -> Blended:
-    levels, score = [], 0.0
-    for query, place in zip(queries, places, strict=True):
-        level, nearness = (0, 0.0) if place < 0 else _closeness(query, place)
-        levels.append(level)
-        score += query.weight * (level + nearness) / (len(query.codes) + 1)
-    return Blended(tuple(places), tuple(levels), round(score, 5))
+def _places(queries: Sequence[FlavorQuery], number: int, place_M: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where products that one flavor found stand in each flavor: int64[products, flavors]; -1 where it does not have one.
+
+    By their rows, where two releases share an item store, else by their item_ids.
+    """
+    index = queries[number].index
+    row_M, item_ids = index.codes.row_N[place_M], None
+    columns = []
+    for query in queries:
+        if query.index is index:
+            columns.append(place_M)
+        elif query.index.items.name == index.items.name:
+            columns.append(query.index.place_of_row[row_M].astype(np.int64))
+        else:
+            item_ids = item_ids or [index.items.value(row, "item_id") for row in row_M.tolist()]
+            columns.append(query.index.places_of(item_ids))
+    return np.stack(columns, axis=1)
 
 
-def _closeness(query: FlavorQuery, place: int) -> tuple[int, float]:
-    """Levels that a product shares with the query's codes, and 1 / (1 + distance)."""
+def _closeness(query: FlavorQuery, place_H: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Levels that products share with the query's codes, and 1 / (1 + distance)."""
     codes = query.index.codes
-    bucket = codes.bucket_of(place)
-    level = int(shared_depth(codes.codes_LB[:, bucket : bucket + 1].T, np.array([query.codes]))[0])
-    return level, 1 / (1 + float(codes.distances(query.codes, bucket, bucket + 1)[0]))
+    bucket_H = codes.buckets_of(place_H)
+    level_H = shared_depth(codes.codes_LB[:, bucket_H].T, np.array([query.codes]))
+    return level_H, 1 / (1 + codes.distances(query.codes, bucket_H).astype(np.float64))

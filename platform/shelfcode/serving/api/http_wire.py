@@ -94,9 +94,9 @@ def _too_large(most: int) -> Problem:
 
 
 def json_response(request: Request, value: Any, status: int = 200, media_type: str = "application/json", **headers: str) -> Response:
-    """An answer in JSON, with the request's id."""
+    """An answer in JSON, with the request's id; bytes are JSON already."""
     return Response(
-        to_json(value, inf_nan_mode="null"),
+        value if isinstance(value, bytes) else to_json(value, inf_nan_mode="null"),
         status,
         {"X-Request-Id": request_id(request), "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **headers},
         media_type,

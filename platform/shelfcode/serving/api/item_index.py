@@ -1,143 +1,243 @@
 """Answers about the products of a release: what is like them, what their IDs are, what lies under a prefix. Plain class, no Ray."""
 
 import ctypes
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
+import msgspec
 import pyarrow as pa
 from cachetools import LRUCache
+from pyroaring import BitMap
 
-from shelfcode.index.availability import Availability
-from shelfcode.index.code_index import Mask
+from shelfcode.index.availability import Availability, Stock
+from shelfcode.index.cards import COLUMNS
+from shelfcode.index.code_index import Match
 from shelfcode.index.release_index import ReleaseIndex, attributes_folder, load_release_index
 from shelfcode.semantic_id import Codes, format_codes, parse
 from shelfcode.serving.api.blending import Blended, FlavorQuery, blend
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question, StoredAttributes
 from shelfcode.serving.api.visible_columns import check_columns, visible_columns
+from shelfcode.serving.routing import named_releases
+from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.workspace import Workspace
+
+log = logging.getLogger("ray.serve")
+
+
+LIGHT_NEIGHBOURS, LIGHT_EXCLUDED, LIGHT_ITEMS = 50, 100, 64
+VISITORS_KEPT = 2
+"""Releases that stay although nothing leads to them: somebody named them in a request."""
 
 
 class ItemIndex:
-    """Releases in memory; those used last stay."""
+    """Releases that can be asked.
 
-    def __init__(self, workspace: Workspace, flavors: Sequence[str], releases_kept: int) -> None:
-        self.workspace, self.flavors = workspace, flavors
-        self.releases: LRUCache[str, ReleaseIndex] = LRUCache(releases_kept)
-        self.availability: Availability | None = None
+    Nothing here waits, and questions may be answered in several threads at once: an answer is made from the releases that it is given, not
+    from those that happen to be loaded while it is made.
+
+    Args:
+        kept: of each flavor, how many of the releases that were prepared last stay.
+    """
+
+    def __init__(self, workspace: Workspace, flavors: Sequence[str], kept: Mapping[str, int]) -> None:
+        self.workspace, self.flavors, self.kept = workspace, flavors, kept
+        self.prepared: dict[str, ReleaseIndex] = {}
+        self.visitors: LRUCache[str, ReleaseIndex] = LRUCache(VISITORS_KEPT)
+        self.stock: Stock | None = None
+
+    def get(self, release: str) -> ReleaseIndex | None:
+        """A release that is loaded."""
+        return self.prepared.get(release) or self.visitors.get(release)
 
     def load(self, release: str) -> ReleaseIndex:
-        """A release, from the workspace; the caller puts it into `releases`.
+        """A release, from this node's disk or from the workspace. Takes a while: never on an event loop.
 
         Raises:
             ShelfcodeError: there is none of this name, or its files are damaged.
         """
         index = load_release_index(self.workspace, release, attributes_folder(self.workspace, release, self.flavors))
+        if self.stock is not None:
+            self.stock.add(release, index.codes.place_of)
         _give_memory_back()
         return index
 
-    def answer(self, question: Question) -> Any:
-        """The answer to a question whose releases are loaded. A Problem is returned, not raised: others travel along."""
+    def keep(self, index: ReleaseIndex) -> None:
+        """Have a release that requests will go to; of those before it in its flavor, the ones prepared last stay."""
+        self.visitors.pop(index.name, None)
+        self.prepared.pop(index.name, None)
+        self.prepared[index.name] = index
+        for name in [name for name, each in self.prepared.items() if each.flavor == index.flavor][: -self.kept[index.flavor]]:
+            del self.prepared[name]
+        self._forget_stock()
+
+    def keep_visitor(self, index: ReleaseIndex) -> None:
+        """Have a release that somebody named; however many are named, none that was prepared goes for it."""
+        self.visitors[index.name] = index
+        self._forget_stock()
+
+    def _forget_stock(self) -> None:
+        if self.stock is not None:
+            self.stock.only({*self.prepared, *self.visitors})
+
+    def take_stock(self, availability: Availability) -> None:
+        """Use another availability table. Takes a while: never on an event loop."""
+        stock = Stock(availability)
+        for index in [*self.prepared.values(), *self.visitors.values()]:
+            stock.add(index.name, index.codes.place_of)
+        self.stock = stock
+
+    def answer(self, question: Question, indexes: Sequence[ReleaseIndex]) -> Any:
+        """The answer to a question, or its Problem. Nothing is raised: others travel along.
+
+        Args:
+            indexes: the question's releases, in its order.
+        """
         try:
             if isinstance(question, Neighbours):
-                return self.neighbours(question)
+                return self.neighbours(question, indexes)
             if isinstance(question, StoredAttributes):
-                return self.stored_attributes(question)
-            return self.item(question) if isinstance(question, ItemPage) else self.prefix(question)
+                return stored_attributes(question, indexes[0])
+            return item(question, indexes) if isinstance(question, ItemPage) else prefix(question, indexes[0])
         except Problem as problem:
             return problem
+        except Exception:
+            log.exception("a question to %s failed", ", ".join(question.releases))
+            return Problem("internal", "this is a fault of the server; its log tells of it")
 
-    def stored_attributes(self, question: StoredAttributes) -> list[dict[str, Any] | None]:
-        """Columns of an attributes table for each item; None for an item without attributes."""
-        index = self.releases[question.release]
-        places = [index.place(item_id) if item_id is not None else -1 for item_id in question.item_ids]
-        return [index.items.attributes_of(int(index.codes.row_N[place])) if place >= 0 else None for place in places]
-
-    def neighbours(self, question: Neighbours) -> list[dict[str, Any]]:
+    def neighbours(self, question: Neighbours, indexes: Sequence[ReleaseIndex]) -> list[dict[str, Any]]:
         """The products most like one, nearest first.
 
         Raises:
             Problem: the item is not in the release, or a filter names what is not there.
         """
-        indexes = [self.releases[release] for release in question.releases]
         for index in indexes:
             check_columns(index.items, question.fields, question.columns)
-        places = [-1 if question.item_id is None else index.place(question.item_id) for index in indexes]
-        codes = question.codes or tuple(_codes_at(index, place, question.item_id) for index, place in zip(indexes, places, strict=True))
-        masks = [self._mask(index, question) for index in indexes]
-        excluded = [index.places(question.exclude) | {place} for index, place in zip(indexes, places, strict=True)]
         if len(indexes) == 1:
-            index = indexes[0]
-            matches = index.codes.similar(codes[0], question.k, question.min_level, masks[0], excluded[0])
-            return [{**index.product(each.place, question.fields), "level": each.level, "distance": each.distance} for each in matches]
-        rows = zip(indexes, question.parts, codes, masks, excluded, strict=True)
-        queries = [FlavorQuery(index, weight, near, mask, hidden) for index, (_, weight), near, mask, hidden in rows]
+            return [
+                {**indexes[0].product(each.place, question.fields), "level": each.level, "distance": each.distance}
+                for each in self._nearest(question, indexes[0])
+            ]
+        queries = [self._query(question, index, number) for number, index in enumerate(indexes)]
         return [_blended_row(queries, each, question.fields) for each in blend(queries, question.k, question.min_level)]
 
-    def _mask(self, index: ReleaseIndex, question: Neighbours) -> Mask | None:
-        """For each place, whether its product passes all filters; None where there is no filter."""
-        masks = []
+    def neighbours_on_cards(self, question: Neighbours, index: ReleaseIndex) -> bytes:
+        """`neighbours` as JSON, put together from what was written when the release was laid out.
+
+        Args:
+            question: about one release, for the fields that are on a card (`on_cards`).
+        """
+        check_columns(index.items, question.fields, question.columns)
+        rows = [
+            b'%b,"level":%d,"distance":%b}' % (index.cards.card(each.place), each.level, msgspec.json.encode(each.distance))
+            for each in self._nearest(question, index)
+        ]
+        return b"[%b]" % b",".join(rows)
+
+    def _nearest(self, question: Neighbours, index: ReleaseIndex) -> list[Match]:
+        query = self._query(question, index, 0)
+        return index.codes.similar(query.codes, question.k, question.min_level, query.allowed, query.exclude)
+
+    def _query(self, question: Neighbours, index: ReleaseIndex, number: int) -> FlavorQuery:
+        """What one of the question's releases is asked for."""
+        place = -1 if question.item_id is None else index.place(question.item_id)
+        codes = question.codes[number] if question.codes else _codes_at(index, place, question.item_id)
+        exclude = index.places(question.exclude) | {place}
+        return FlavorQuery(index, question.parts[number][1], codes, self._allowed(index, question), exclude)
+
+    def _allowed(self, index: ReleaseIndex, question: Neighbours) -> BitMap | None:
+        """The places of the products that pass all filters; None where there is no filter."""
+        passing = []
         for column, value in question.attributes:
             check_columns(index.items, [column], question.columns)
-            masks.append(index.items.equal(column, value))
+            passing.append(index.filters.places(column, value))
         if question.retailer_id is not None:
-            masks.append(self._available(index, question.retailer_id))
-        return index.allowed(np.logical_and.reduce(masks)) if masks else None
+            passing.append(self._available(index, question.retailer_id))
+        return BitMap.intersection(*passing) if passing else None
 
-    def _available(self, index: ReleaseIndex, retailer_id: str) -> Mask:
-        if self.availability is None:
+    def _available(self, index: ReleaseIndex, retailer_id: str) -> BitMap:
+        if self.stock is None:
             raise Problem("no-availability", "surfaces.yaml names no availability table, so nothing is known of retailers")
         try:
-            return self.availability.mask(retailer_id, index.items)
+            return self.stock.places(retailer_id, index.name, index.codes.place_of)
         except KeyError:
             raise Problem("invalid-request", f"the availability table does not know retailer_id {retailer_id[:100]!r}") from None
 
-    def item(self, page: ItemPage) -> dict[str, Any]:
-        """What is known of a product, its semantic ID in each release, and a page of the products that share it.
 
-        Raises:
-            Problem: none of the releases has it.
-        """
-        product: dict[str, Any] = {}
-        ids = []
-        for release in page.releases:
-            index = self.releases[release]
-            place = index.place(page.item_id)
-            if place < 0:
-                continue
-            product = product or index.items.values(int(index.codes.row_N[place]), visible_columns(index.items, page.columns))
-            codes = index.codes.codes_of(place)
-            low, high = index.codes.places(codes)
-            sharing = [index.product(each, page.title) for each in range(low + page.first, min(high, low + page.first + page.limit))]
-            ids.append({
-                "flavor": release.partition("@")[0], "release": release, "semantic_id": format_codes(codes), "codes": list(codes),
-                "sharing": {"total": high - low, "from": page.first, "products": sharing},
-            })  # fmt: skip
-        if not ids:
-            raise Problem("unknown-item", f"{' and '.join(page.releases)} have no item_id {page.item_id[:200]!r}")
-        return {"item_id": page.item_id, "product": product, "semantic_ids": ids}
+def item_index(workspace: str, settings: SurfaceSettings) -> ItemIndex:
+    """An index that has no release yet, for all flavors that surfaces go to."""
+    flavors = settings.flavor_names
+    kept = {flavor: settings.index.releases_kept + len(named_releases(settings, flavor)) for flavor in flavors}
+    return ItemIndex(Workspace(workspace), flavors, kept)
 
-    def prefix(self, page: PrefixPage) -> dict[str, Any]:
-        """What lies under a prefix: child prefixes with counts and labels, and products, a page of each.
 
-        Raises:
-            Problem: no product has this prefix.
-        """
-        index = self.releases[page.release]
-        codes = _parsed(page.prefix, index)
-        first, end = index.codes.places(codes)
-        if first == end:
-            raise Problem("unknown-prefix", f"{page.release} has no product under {page.prefix[:100]!r}")
-        children, prefixes = index.child_prefixes(codes, page.children_from, page.limit)
-        low = first + page.products_from
-        products = [index.product(place, page.title) for place in range(low, min(end, low + page.limit))]
-        return {
-            "release": page.release, "prefix": page.prefix, "level": len(codes), "levels": len(index.codes.sizes),
-            "label": index.label(codes), "parent": format_codes(codes[:-1]) if codes else None,
-            "children": {"total": children, "from": page.children_from, "prefixes": prefixes},
-            "products": {"total": end - first, "from": page.products_from, "products": products},
-        }  # fmt: skip
+def is_light(question: Question) -> bool:
+    """Whether a question is answered in about the time that it takes to hand it to a thread."""
+    if isinstance(question, Neighbours):
+        whole_tree = question.min_level == 0
+        filtered = bool(question.attributes) or question.retailer_id is not None
+        small = question.k <= LIGHT_NEIGHBOURS and len(question.exclude) <= LIGHT_EXCLUDED
+        return small and not whole_tree and not filtered and len(question.parts) == 1
+    return isinstance(question, StoredAttributes) and len(question.item_ids) <= LIGHT_ITEMS
+
+
+def on_cards(question: Question) -> bool:
+    """Whether `neighbours_on_cards` can answer a question."""
+    return isinstance(question, Neighbours) and len(question.parts) == 1 and question.fields == COLUMNS
+
+
+def stored_attributes(question: StoredAttributes, index: ReleaseIndex) -> list[dict[str, Any] | None]:
+    """Columns of an attributes table for each item; None for an item without attributes."""
+    place_K = index.places_of([item_id for item_id in question.item_ids if item_id is not None])
+    found = iter([index.items.attributes_of(int(index.codes.row_N[place])) if place >= 0 else None for place in place_K.tolist()])
+    return [None if item_id is None else next(found) for item_id in question.item_ids]
+
+
+def item(page: ItemPage, indexes: Sequence[ReleaseIndex]) -> dict[str, Any]:
+    """What is known of a product, its semantic ID in each release, and a page of the products that share it.
+
+    Raises:
+        Problem: none of the releases has it.
+    """
+    product: dict[str, Any] = {}
+    ids = []
+    for release, index in zip(page.releases, indexes, strict=True):
+        place = index.place(page.item_id)
+        if place < 0:
+            continue
+        product = product or index.items.values(int(index.codes.row_N[place]), visible_columns(index.items, page.columns))
+        codes = index.codes.codes_of(place)
+        low, high = index.codes.places(codes)
+        sharing = [index.product(each, page.title) for each in range(low + page.first, min(high, low + page.first + page.limit))]
+        ids.append({
+            "flavor": release.partition("@")[0], "release": release, "semantic_id": format_codes(codes), "codes": list(codes),
+            "sharing": {"total": high - low, "from": page.first, "products": sharing},
+        })  # fmt: skip
+    if not ids:
+        raise Problem("unknown-item", f"{' and '.join(page.releases)} have no item_id {page.item_id[:200]!r}")
+    return {"item_id": page.item_id, "product": product, "semantic_ids": ids}
+
+
+def prefix(page: PrefixPage, index: ReleaseIndex) -> dict[str, Any]:
+    """What lies under a prefix: child prefixes with counts and labels, and products, a page of each.
+
+    Raises:
+        Problem: no product has this prefix.
+    """
+    codes = _parsed(page.prefix, index)
+    first, end = index.codes.places(codes)
+    if first == end:
+        raise Problem("unknown-prefix", f"{page.release} has no product under {page.prefix[:100]!r}")
+    children, prefixes = index.child_prefixes(codes, page.children_from, page.limit)
+    low = first + page.products_from
+    products = [index.product(place, page.title) for place in range(low, min(end, low + page.limit))]
+    return {
+        "release": page.release, "prefix": page.prefix, "level": len(codes), "levels": len(index.codes.sizes),
+        "label": index.label(codes), "parent": format_codes(codes[:-1]) if codes else None,
+        "children": {"total": children, "from": page.children_from, "prefixes": prefixes},
+        "products": {"total": end - first, "from": page.products_from, "products": products},
+    }  # fmt: skip
 
 
 def _give_memory_back() -> None:
@@ -154,7 +254,7 @@ def _blended_row(queries: Sequence[FlavorQuery], found: Blended, fields: Sequenc
     row = queries[first].index.product(found.places[first], fields)
     by_flavor: Mapping[str, Any] = {
         query.index.name.partition("@")[0]: {
-            "semantic_id": query.index.product(place, ())["semantic_id"] if place >= 0 else None,
+            "semantic_id": format_codes(query.index.codes.codes_of(place)) if place >= 0 else None,
             "level": level,
         }
         for query, place, level in zip(queries, found.places, found.levels, strict=True)

@@ -22,6 +22,38 @@ class Unavailable(Exception):  # noqa: N818  a state that passes, not a fault
     """A deployment that should load a release has no replica that answers; the message says why."""
 
 
+async def prepare_for_requests(
+    prepare: Callable[[str], Awaitable[Prepared]], workspace: Workspace, settings: SurfaceSettings, flavor: str
+) -> None:
+    """Load what requests will go to, before any comes: a flavor's current release and those that surfaces name.
+
+    Where the current one is damaged, the newest that is not: it is the one that is live. Nothing is raised: without a release, or with a
+    workspace that cannot be read now, a replica starts all the same, and `LiveReleases` tells what is wrong.
+    """
+    for release in named_releases(settings, flavor):
+        await _tried(prepare, release)
+    folder = f"releases/{flavor}"
+    try:
+        current = await asyncio.to_thread(current_of, workspace, folder)
+        if current is None or await _tried(prepare, f"{flavor}@{current}"):
+            return
+        for version in reversed(await asyncio.to_thread(published_versions, workspace, folder)):
+            if version != current and await _tried(prepare, f"{flavor}@{version}"):
+                return
+    except Exception as error:
+        log.warning("flavor %s: nothing is loaded beforehand: %s: %s", flavor, type(error).__name__, error)
+
+
+async def _tried(prepare: Callable[[str], Awaitable[Prepared]], release: str) -> bool:
+    try:
+        problem = (await prepare(release)).problem
+    except Exception as error:  # damage of a kind that nobody foresaw
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        log.warning("%s is not loaded beforehand: %s", release, problem)
+    return problem is None
+
+
 @dataclass
 class LiveReleases:
     """The releases that can be asked.
@@ -71,9 +103,9 @@ class LiveReleases:
 
     async def _refresh(self, flavor: str) -> None:
         try:
-            await self._follow_current(flavor)
-            for release in named_releases(self.settings, flavor):
-                await self._load(release, release)
+            promoted = await self._follow_current(flavor)
+            for release in named_releases(self.settings, flavor):  # prepared after a promotion, too, so that none makes way for it
+                await self._load(release, release, again=promoted)
         except Unavailable as error:
             self.problems[flavor] = str(error)
             log.warning("flavor %s: %s", flavor, error)
@@ -81,15 +113,18 @@ class LiveReleases:
             self.problems[flavor] = f"the workspace cannot be read: {type(error).__name__}: {error}"
             log.warning("flavor %s: %s", flavor, self.problems[flavor])
 
-    async def _follow_current(self, flavor: str) -> None:
+    async def _follow_current(self, flavor: str) -> bool:
+        """Make what CURRENT names live, and say whether that is another release than before."""
         version = await asyncio.to_thread(self.read_current, self.workspace, f"releases/{flavor}")
         if version is None:
             self.problems[flavor] = f"{self.workspace.url} has no current release of {flavor}: train it, or promote one"
-            return
-        if await self._load(f"{flavor}@{version}", flavor):
-            self.live[flavor] = f"{flavor}@{version}"
-        elif flavor not in self.live:
+            return False
+        before, release = self.live.get(flavor), f"{flavor}@{version}"
+        if await self._load(release, flavor, again=release != before):
+            self.live[flavor] = release
+        elif before is None:
             await self._fall_back(flavor, version)
+        return self.live.get(flavor) != before
 
     async def _fall_back(self, flavor: str, refused: str) -> None:
         """A process that starts while CURRENT is damaged serves the newest release that is not."""
@@ -100,13 +135,17 @@ class LiveReleases:
                 break
         self.problems[flavor] = problem_of_current  # whatever else was tried
 
-    async def _load(self, release: str, subject: str) -> bool:
-        """Have a release loaded, and say whether it is; why not becomes the subject's problem."""
-        if release in self.loaded:
+    async def _load(self, release: str, subject: str, again: bool = False) -> bool:
+        """Have a release loaded, and say whether it is; why not becomes the subject's problem.
+
+        Args:
+            again: although it was loaded before: since then it may have made way for others.
+        """
+        if release in self.loaded and not again:
             self.problems.pop(subject, None)
             return True
-        why, again = self.refused.get(release, ("", 0.0))
-        if time.monotonic() < again:
+        why, not_before = self.refused.get(release, ("", 0.0))
+        if time.monotonic() < not_before:
             self.problems[subject] = why
             return False
         prepared = await self.prepare(release)
@@ -114,6 +153,7 @@ class LiveReleases:
             self.problems[subject] = f"{release} was refused: {prepared.problem}"
             self.refused[release] = (self.problems[subject], time.monotonic() + self.retry_seconds)
             log.warning("%s", self.problems[subject])
+            self.loaded.pop(release, None)
             return False
         self.loaded[release] = prepared
         self.problems.pop(subject, None)

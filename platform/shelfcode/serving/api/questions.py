@@ -142,13 +142,20 @@ Question = Neighbours | StoredAttributes | ItemPage | PrefixPage
 
 
 @dataclass(frozen=True)
+class NotLoaded:
+    """In place of an answer: a release of the question must be loaded first, for which the others that travel with it shall not wait."""
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A release that one deployment has loaded, or why not.
 
     Attributes:
         view: the text view that the flavor embeds.
+        folder: where the index laid it out, on its node.
     """
 
     release: str
     problem: str | None = None
     view: Literal["raw", "attributes"] = "raw"
+    folder: str | None = None
