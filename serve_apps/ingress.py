@@ -80,6 +80,17 @@ def allowed_methods(request: Request) -> list[str]:
     return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
+async def _similar(request: Request) -> Response:
+    request.scope["route"] = SIMILAR  # for the log
+    return await serve.get_replica_context().servable_object.similar(request, request.path_params["surface"])  # type: ignore[no-any-return]
+
+
+SIMILAR = Route("/v1/surfaces/{surface}/similar", _similar, methods=["POST"])
+"""`Surfaces.similar` in front of FastAPI's own route, which tells OpenAPI of it: FastAPI takes half as long to find its parameters as the
+answer does."""
+api.router.routes.append(SIMILAR)
+
+
 @api.exception_handler(Problem)
 async def _problem(request: Request, problem: Problem) -> Response:
     return problem_response(request, problem)

@@ -6,6 +6,7 @@ docs/serving.md explains the file; serve_apps/surfaces.yaml is the one that ship
 import re
 import secrets
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -240,7 +241,12 @@ class SurfaceSettings(Settings):
 
 def written_out(route: str | RouteSettings) -> RouteSettings:
     """`precision` is short for `{flavor: precision}`."""
-    return RouteSettings(flavor=route) if isinstance(route, str) else route
+    return _route_to(route) if isinstance(route, str) else route
+
+
+@cache  # every request asks for its route
+def _route_to(flavor: str) -> RouteSettings:
+    return RouteSettings(flavor=flavor)
 
 
 def load_surfaces(path: str) -> SurfaceSettings:

@@ -4,7 +4,6 @@ import contextlib
 from typing import Any
 
 import pytest
-from limits.storage import memory
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.serving.api import access
@@ -40,7 +39,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     class Clock:
         time = staticmethod(lambda: now[0])
 
-    monkeypatch.setattr(memory, "time", Clock)
+    monkeypatch.setattr(access, "time", Clock)
     return now
 
 
