@@ -1,6 +1,7 @@
 """A release is loaded everywhere before it is asked, and what keeps a deployment from starting is told and not waited for."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
@@ -8,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic_core import to_json
 from released import Shop
 
 from serve_apps.answering import Answering
 from serve_apps.deployments import ItemIndexDeployment
 from shelfcode.serving.api.live_releases import Unavailable
+from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import ItemPage, Neighbours, Prepared
-from shelfcode.serving.surface_settings import SurfaceSettings
+from shelfcode.serving.api.requests import SimilarRequest
+from shelfcode.serving.routing import Target
+from shelfcode.serving.surface_settings import COLUMNS, SurfaceSettings
 
 SETTINGS = SurfaceSettings.model_validate({"surfaces": {"search": "small"}, "auth": "none"})
 RELEASE = "small@v0001"
@@ -148,5 +153,45 @@ def test_a_question_that_cannot_be_answered_takes_no_other_with_it(shop: Shop) -
         answers = await asyncio.gather(*(answering.ask(each) for each in questions), return_exceptions=True)
         assert len(answers[0]) == 3
         assert [each.kind for each in answers[1:]] == ["internal", "unknown-release", "unknown-item"]
+
+    asked(shop, story)
+
+
+# Releases that are mapped into the ingress.
+
+
+def similar(**request: Any) -> SimilarRequest:
+    return SimilarRequest.model_validate({"item_id": "SKU-0000011", "k": 5, **request})
+
+
+def test_what_is_light_is_answered_here_and_as_the_index_answers_it(shop: Shop) -> None:
+    async def story(answering: Answering, deployment: ItemIndexDeployment, index: Index) -> None:
+        current, targets = "precision@v0002", [Target("precision", "precision@v0002", 1.0)]
+        requests = [similar(), similar(k=1), similar(fields=["title", "brand"]), similar(fields=[]), similar(exclude=["SKU-0000012", "x"])]
+        by_calls = [await answering.neighbours(targets, each, COLUMNS) for each in requests]
+        assert len(index.answer.calls) == len(requests)
+        assert [json.loads(await answering.neighbours_json(targets, each, COLUMNS)) for each in requests] == by_calls
+        answering._map(["/nowhere", str(deployment.index.prepared[current].folder)])
+        index.answer.calls.clear()
+        assert [await answering.neighbours(targets, each, COLUMNS) for each in requests] == by_calls
+        written = [await answering.neighbours_json(targets, each, COLUMNS) for each in requests]
+        assert [json.loads(each) for each in written] == by_calls
+        assert written[0] == to_json(by_calls[0])  # to the letter
+        assert (index.answer.calls, index.answer_alone.calls) == ([], [])
+        filtered = similar(attributes={"brand": by_calls[2][0]["brand"]}, fields=["brand"])
+        assert len(await answering.neighbours(targets, filtered, COLUMNS)) == 5
+        assert len(index.answer_alone.calls) == 1
+        for request, columns in ((similar(item_id="nobody"), COLUMNS), (similar(), ("brand",)), (similar(fields=["cost"]), COLUMNS)):
+            with pytest.raises(Problem):
+                await answering.neighbours_json(targets, request, columns)
+
+    asked(shop, story)
+
+
+def test_a_release_that_is_not_on_this_node_is_asked_for(shop: Shop) -> None:
+    async def story(answering: Answering, deployment: ItemIndexDeployment, index: Index) -> None:
+        answering._map(["/nowhere"])
+        assert len(await answering.ask(neighbours("precision@v0002"))) == 3
+        assert len(index.answer.calls) == 1
 
     asked(shop, story)
