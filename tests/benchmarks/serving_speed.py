@@ -44,6 +44,7 @@ from shelfcode.workspace import Workspace
 
 # A cluster that comes and goes with this script wants no token written under the home folder.
 os.environ.update({"RAY_AUTH_MODE": "disabled", "HF_HUB_OFFLINE": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
+os.environ["RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE"] = "1000"  # as jobs/serve_surfaces.py has it; tests want each line of the log at once
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS / "serving"), str(TESTS / "jobs"), str(TESTS.parent)]
 import released  # noqa: E402

@@ -103,7 +103,7 @@ def serving_cluster(cpus: int = 8) -> Iterator[RayCluster]:
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_worker_niceness": "0",
-        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",
+        "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": os.environ.get("RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE", "1"),
         "RAY_metrics_report_interval_ms": "1000",  # of 10,000
     }
     settings["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = "shelfcode.serving.api.request_ids.middlewares"
