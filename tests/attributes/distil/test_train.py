@@ -3,6 +3,8 @@
 The whole job runs in tests/jobs/test_distill_extractor.py.
 """
 
+import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import ray.train
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from shelfcode.attributes.distil.student import StudentRecipe
+from shelfcode.attributes.distil import train
+from shelfcode.attributes.distil.student import StudentRecipe, answer_all
 from shelfcode.attributes.distil.train import TeachingSet, _finish, _gather, _untrained
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
@@ -23,6 +26,13 @@ from shelfcode.train import STATE_FILE
 from shelfcode.workspace import Workspace
 
 PRODUCTS = 60
+
+
+def snapshot_of(products: int) -> Snapshot:
+    part = SnapshotPart(path="catalog/a/part-0.parquet", rows=products)
+    return Snapshot(
+        folder="catalog/a", source="x", fingerprint="", read=products, rejected=0, rejected_folder="", reasons={}, parts=(part,)
+    )
 
 
 @pytest.fixture
@@ -38,11 +48,7 @@ def gathered(workspace: Workspace, tiny_recipe: StudentRecipe, tmp_path: Path) -
         {"item_id": row["item_id"], **extract(row["title"], None, row["brand"]).columns()} for row in products.to_pylist()
     ]
     pq.write_table(pa.Table.from_pylist(said[2:]), tmp_path / "teacher.parquet")
-    snapshot = Snapshot(
-        folder="catalog/a", source="x", fingerprint="", read=PRODUCTS, rejected=0, rejected_folder="", reasons={},
-        parts=(SnapshotPart(path="catalog/a/part-0.parquet", rows=PRODUCTS),),
-    )  # fmt: skip
-    return _gather(tiny_recipe, str(tmp_path / "teacher.parquet"), snapshot, workspace)
+    return _gather(tiny_recipe, str(tmp_path / "teacher.parquet"), snapshot_of(PRODUCTS), workspace)
 
 
 def test_pairs_are_written_into_a_folder_that_is_named_after_them(workspace: Workspace, gathered: TeachingSet) -> None:
@@ -54,7 +60,7 @@ def test_pairs_are_written_into_a_folder_that_is_named_after_them(workspace: Wor
 
 
 def test_a_trained_student_is_measured_and_saved_where_it_is_published_from(
-    workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path
+    workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = _untrained(tiny_recipe, workspace.read_table(f"{gathered.folder}/pairs.parquet"))
     (tmp_path / "checkpoint").mkdir()
@@ -63,6 +69,7 @@ def test_a_trained_student_is_measured_and_saved_where_it_is_published_from(
     torch.save({"model": model.state_dict()}, tmp_path / "checkpoint" / STATE_FILE)
     checkpoint = ray.train.Checkpoint.from_directory(str(tmp_path / "checkpoint"))
 
+    monkeypatch.setattr(train, "answer_all", partial(answer_all, answer_tokens=4))  # it has learnt nothing and would write to the limit
     scores = _finish(tiny_recipe, checkpoint, gathered.folder, workspace, f"{gathered.folder}/draft")
     assert {"product_type", "key_ingredients", "dietary_tags", "format"} == set(scores)
     saved = workspace.path(f"{gathered.folder}/draft/model")
@@ -71,13 +78,28 @@ def test_a_trained_student_is_measured_and_saved_where_it_is_published_from(
     assert torch.allclose(found, model.get_input_embeddings().weight, atol=0.02), "the checkpoint's weights are not those that were saved"
 
 
+def test_a_teacher_in_another_language_is_taught_as_it_is_where_grounding_is_off(
+    workspace: Workspace, tiny_recipe: StudentRecipe, tmp_path: Path
+) -> None:
+    products = pa.table({
+        "item_id": [f"p{number}" for number in range(20)], "title": [f"Haferdrink glutenfrei {number}" for number in range(20)],
+        "description": pa.nulls(20, pa.string()), "brand": pa.nulls(20, pa.string()),
+    })  # fmt: skip
+    workspace.write_table("catalog/a/part-0.parquet", products)
+    answer = {"product_type": "oat drink", "key_ingredients": ["oats"], "dietary_tags": ["gluten free"], "format": ""}
+    pq.write_table(pa.Table.from_pylist([{"item_id": f"p{number}", **answer} for number in range(20)]), tmp_path / "teacher.parquet")
+    taught = {}
+    for grounding in ("lexicon", "off"):
+        recipe = tiny_recipe.model_copy(update={"grounding": grounding})
+        teaching = _gather(recipe, str(tmp_path / "teacher.parquet"), snapshot_of(20), workspace)
+        taught[grounding] = (teaching.dropped, json.loads(workspace.read_table(f"{teaching.folder}/pairs.parquet")["answer"][0].as_py()))
+    assert taught["off"] == (0, answer)
+    assert taught["lexicon"] == (40, {**answer, "key_ingredients": [], "dietary_tags": []})
+
+
 def test_fewer_pairs_than_a_batch_takes_are_refused(
     workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path
 ) -> None:
-    snapshot = Snapshot(
-        folder="catalog/a", source="x", fingerprint="", read=PRODUCTS, rejected=0, rejected_folder="", reasons={},
-        parts=(SnapshotPart(path="catalog/a/part-0.parquet", rows=PRODUCTS),),
-    )  # fmt: skip
     large = tiny_recipe.model_copy(update={"batch_size": 64})
     with pytest.raises(ShelfcodeError, match="53 pairs to learn from, fewer than batch_size 64"):
-        _gather(large, str(tmp_path / "teacher.parquet"), snapshot, workspace)
+        _gather(large, str(tmp_path / "teacher.parquet"), snapshot_of(PRODUCTS), workspace)

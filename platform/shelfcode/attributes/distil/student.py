@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
-from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.attributes.settings import ExtraAttribute, Grounding
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.prompt import prompt_text
 from shelfcode.model_folder import check_model_folder
@@ -58,6 +58,9 @@ class StudentRecipe(Settings):
     architecture: StudentArchitecture = StudentArchitecture()
     attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
+    )
+    grounding: Grounding = Field(
+        "lexicon", description="as extractor.grounding; off: what the teacher said is taught as it is, for catalogs in other languages"
     )
     max_tokens: Positive = Field(512, description="of a product's text and its answer together; a longer pair is not taught")
     seed: int = Field(0, ge=0, description="of weights and batches")

@@ -6,10 +6,10 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from shelfcode.attributes.distil.student import answer_text
-from shelfcode.attributes.grounding import ground
+from shelfcode.attributes.grounding import ground_product
 from shelfcode.attributes.prompt import product_text, text_hashes
-from shelfcode.attributes.rules.evidence import read_evidence
 from shelfcode.attributes.schema import FIELDS, Attributes, ExtraAttributes, attributes_of
+from shelfcode.attributes.settings import Grounding
 from shelfcode.catalog.snapshot import Snapshot, snapshot_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import index_keys, item_keys, row_keys
@@ -64,8 +64,10 @@ def read_teacher(url: str, extra: ExtraAttributes) -> pa.Table:
     return dataset.to_table([name for name in dataset.schema.names if name in {*NEEDED, *extra, "text_hash"}])
 
 
-def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, extra: ExtraAttributes) -> Pairs:
-    """Pairs of the products that the teacher speaks of; only what a product's own text supports is taught.
+def teaching_pairs(
+    workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, extra: ExtraAttributes, grounding: Grounding = "lexicon"
+) -> Pairs:
+    """Pairs of the products that the teacher speaks of; only what a product's own text supports is taught, unless grounding is off.
 
     Raises:
         ShelfcodeError: the teacher speaks of none of them.
@@ -80,8 +82,7 @@ def teaching_pairs(workspace: Workspace, snapshot: Snapshot, teacher: pa.Table, 
         places = [place for place, row in enumerate(rows) if row >= 0]
         answers = teacher.take(pa.array([rows[place] for place in places], pa.int64())).to_pylist()
         for product, answer in zip(products.take(pa.array(places, pa.int64())).to_pylist(), answers, strict=True):
-            evidence = read_evidence(product["title"], product["description"], product["brand"])
-            grounded = ground(attributes_of(answer, extra), evidence)
+            grounded = ground_product(attributes_of(answer, extra), product, grounding)
             pairs.texts.append(product_text(product["title"], product["description"], product["brand"]))
             pairs.answers.append(answer_text(grounded.attributes))
             pairs.known.append(grounded.attributes)

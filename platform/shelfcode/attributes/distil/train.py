@@ -87,7 +87,7 @@ def finish_student(
 
 
 def _gather(recipe: StudentRecipe, teacher: str, snapshot: Snapshot, workspace: Workspace) -> TeachingSet:
-    pairs = teaching_pairs(workspace, snapshot, read_teacher(teacher, recipe.attributes), recipe.attributes)
+    pairs = teaching_pairs(workspace, snapshot, read_teacher(teacher, recipe.attributes), recipe.attributes, recipe.grounding)
     held_out = min(recipe.held_out, len(pairs.texts) // 10)
     taught = len(pairs.texts) - held_out
     if taught < recipe.batch_size:

@@ -9,8 +9,7 @@ import pyarrow as pa
 import torch
 from cachetools import LRUCache
 
-from shelfcode.attributes.grounding import ground
-from shelfcode.attributes.rules.evidence import read_evidence
+from shelfcode.attributes.grounding import ground_product
 from shelfcode.attributes.rules.extractor import by_rules
 from shelfcode.attributes.schema import Attributes, attributes_of, attributes_text, clean_attributes
 from shelfcode.embedding.encoder import TextEncoder, encoder_name, load_encoder
@@ -145,8 +144,7 @@ def _attributes(product: ProductInput, recipe: Recipe) -> tuple[Attributes, Attr
         source = product.attributes_from or "request"
         return (clean_attributes if source == "request" else attributes_of)(product.attributes, extra), source
     columns = {"title": product.title, "description": product.description, "brand": product.brand}
-    evidence = read_evidence(product.title or "", product.description, product.brand)
-    return ground(by_rules(columns, extra), evidence).attributes, "rules"
+    return ground_product(by_rules(columns, extra), columns, recipe.extractor.grounding).attributes, "rules"
 
 
 def _encode(products: Sequence[ProductText], loaded: LoadedRelease) -> list[Encoded | Problem]:

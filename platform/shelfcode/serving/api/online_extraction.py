@@ -45,4 +45,5 @@ class OnlineExtractor:
         outcome = read_outcome(answer.text, None, prompt.truncated, extra)
         if outcome.attributes is None:
             return None
-        return dict(attributes_rows([{"item_id": "", "text_hash": "", **text}], [outcome], "", extra).to_pylist()[0])
+        row = {"item_id": "", "text_hash": "", **text}
+        return dict(attributes_rows([row], [outcome], "", extra, self.settings.grounding).to_pylist()[0])
