@@ -147,7 +147,7 @@ def test_markup_shows_as_text_and_awkward_ids_work_through_links(watched: Watche
     page.wait_for_selector("[data-semantic-id]")
     assert page.locator("main > p .mono").first.inner_text() == ITEM_IDS[0]
     page.locator("summary").click()
-    page.get_by_label("Title").fill('<img src=x onerror="window.hit=1"><script>window.hit=1</script>')
+    page.get_by_label("Title").fill('<img src=x onerror="window.hit=1"><script>window.hit=1</script> Oat Drink')
     page.get_by_role("button", name="Show its semantic IDs").click()
     page.wait_for_selector("meter")
     assert "<script>" in page.locator("h1").inner_text()
