@@ -113,8 +113,8 @@ def problem_headers(status: int) -> dict[str, str]:
     """The headers that go with the status of a problem."""
     if status in (429, 503):
         return {"Retry-After": "1"}
-    if status in (408, 413):
-        return {"Connection": "close"}  # the rest of the body is still under way, and nobody will read it
+    if status == 408:
+        return {"Connection": "close"}  # what else dribbles in would keep it open. After 413 it is not: who sends fast would not see why
     return {"WWW-Authenticate": 'Bearer realm="shelfcode"'} if status == 401 else {}
 
 
