@@ -6,7 +6,7 @@ To find these, the caller holds 64 bits per product. It never holds the catalog.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.formats.text_stream import encoding_hint
 from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
-from shelfcode.catalog.ride_along import columns_as_text, mixed_columns
+from shelfcode.catalog.ride_along import settle, settled_types, unsettled
 from shelfcode.catalog.rows import first_rows, read_file
 from shelfcode.catalog.schema import CATALOG_COLUMNS, CONVERSION, ORIGINAL, Note, check_columns, normalise, resolved
 from shelfcode.catalog.settings import CatalogSettings
@@ -124,12 +124,12 @@ def read_catalog(
         why = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(5)) or "it has no rows"
         raise ShelfcodeError(f"--catalog {source} holds no usable product: read {read}, rejected {read}: {why}")
     batches.sort(key=lambda batch: batch.path)
-    mixed = mixed_columns(batch.schema for batch in batches)
-    parts, duplicates = _drop_duplicates(batches, mixed, workspace, folder, run)
+    types = settled_types(batch.schema for batch in batches)
+    parts, duplicates = _drop_duplicates(batches, types, workspace, folder, run)
     reasons.update(duplicates)
     snapshot = Snapshot(
         folder=folder, source=source, fingerprint=f"{content:032x}", read=read, rejected=sum(reasons.values()),
-        rejected_folder=f"rejected/{run}", reasons=dict(reasons), notes={**_together(batches), **_kept_as_text(batches, mixed)},
+        rejected_folder=f"rejected/{run}", reasons=dict(reasons), notes={**_together(batches), **_kept_as_text(batches, types)},
         parts=tuple(part for part in parts if part.rows),
     )  # fmt: skip
     workspace.write_json(f"{folder}/manifest.json", snapshot.model_dump(mode="json"))
@@ -195,10 +195,10 @@ def _together(batches: list[StoredBatch]) -> dict[str, Note]:
     return notes
 
 
-def _kept_as_text(batches: list[StoredBatch], mixed: Sequence[str]) -> dict[str, Note]:
+def _kept_as_text(batches: list[StoredBatch], settled: Mapping[str, pa.DataType]) -> dict[str, Note]:
     """What is said of columns that ride along and have no one type."""
     notes = {}
-    for name in mixed:
+    for name in (name for name, kind in settled.items() if kind == pa.string()):
         typed = [(batch.rows, batch.schema.field(name).type) for batch in batches if name in batch.schema.names]
         types = dict.fromkeys(str(kind) for _, kind in typed if not pa.types.is_null(kind))
         notes[f"{name!r} kept as text, since its type differs between files"] = Note(sum(rows for rows, _ in typed), " and ".join(types))
@@ -206,7 +206,7 @@ def _kept_as_text(batches: list[StoredBatch], mixed: Sequence[str]) -> dict[str,
 
 
 def _drop_duplicates(
-    batches: list[StoredBatch], mixed: Sequence[str], workspace: Workspace, folder: str, run: str
+    batches: list[StoredBatch], settled: Mapping[str, pa.DataType], workspace: Workspace, folder: str, run: str
 ) -> tuple[list[SnapshotPart], Counter[str]]:
     """Reject every product whose item_id came before, and count why.
 
@@ -217,19 +217,24 @@ def _drop_duplicates(
     first_N[np.unique(keys_N, return_index=True)[1]] = True
     keeps = np.split(first_N, np.cumsum([batch.rows for batch in batches])[:-1])
     respelled = index_keys(np.concatenate([batch.respelled_M for batch in batches]))
-    settle = partial(_settle, mixed=mixed, respelled=respelled, workspace=workspace, folder=folder, run=run)
-    settled = list(in_order(lambda each: settle(*each), zip(batches, keeps, strict=True), TABLES_AT_ONCE))
-    return [part for part, _ in settled], sum((reasons for _, reasons in settled), Counter[str]())
+    finish = partial(_finish, settled=settled, respelled=respelled, workspace=workspace, folder=folder, run=run)
+    finished = list(in_order(lambda each: finish(*each), zip(batches, keeps, strict=True), TABLES_AT_ONCE))
+    return [part for part, _ in finished], sum((reasons for _, reasons in finished), Counter[str]())
 
 
-def _settle(
-    batch: StoredBatch, keep: NDArray[np.bool_], mixed: Sequence[str], respelled: KeyIndex, workspace: Workspace, folder: str, run: str
+def _finish(
+    batch: StoredBatch,
+    keep: NDArray[np.bool_],
+    settled: Mapping[str, pa.DataType],
+    respelled: KeyIndex,
+    workspace: Workspace,
+    folder: str,
+    run: str,
 ) -> tuple[SnapshotPart, Counter[str]]:
-    """A part without the products that came before, and with the columns as text that are of another type elsewhere."""
-    as_text = [name for name in mixed if name in batch.schema.names and batch.schema.field(name).type != pa.string()]
-    if keep.all() and not as_text:
+    """A part without the products that came before, and with columns that are of another type elsewhere in the type settled for them."""
+    if keep.all() and not unsettled(batch.schema, settled):
         return SnapshotPart(path=batch.path, rows=batch.rows), Counter()
-    table = columns_as_text(workspace.read_table(batch.path), as_text)
+    table = settle(workspace.read_table(batch.path), settled)
     later = table.filter(pa.array(~keep))
     otherwise_N = respelled.get(item_keys(later["item_id"])) >= 0
     rows = [_duplicate(row, otherwise) for row, otherwise in zip(later.to_pylist(), otherwise_N.tolist(), strict=True)]

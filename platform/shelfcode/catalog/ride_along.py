@@ -1,7 +1,7 @@
-"""Columns that ride along in a catalog have one type in all of its parts: text, where their files disagree."""
+"""Columns that ride along in a catalog have one type in all of its parts: where their files disagree, fractions or text."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -9,35 +9,40 @@ import pyarrow as pa
 from shelfcode.catalog.schema import CATALOG_COLUMNS
 
 
-def mixed_columns(schemas: Iterable[pa.Schema]) -> list[str]:
-    """Columns whose types in these parts have none in common: numbers here and text there, say, or lists of different things."""
+def settled_types(schemas: Iterable[pa.Schema]) -> dict[str, pa.DataType]:
+    """Columns whose types in these parts have none in common that readers would find, and the type that they get.
+
+    Whole numbers here and fractions there are fractions. Numbers and text, or lists of different things, are text.
+    """
     types: dict[str, set[pa.DataType]] = {}
     for schema in schemas:
         for column in schema:
             if column.name not in CATALOG_COLUMNS and not pa.types.is_null(column.type):
                 types.setdefault(column.name, set()).add(column.type)
-    return [name for name, found in types.items() if not _alike(found)]
+    return {name: kind for name, found in types.items() if (kind := _settled(found)) is not None}
 
 
-def columns_as_text(table: pa.Table, names: Iterable[str]) -> pa.Table:
-    """A table in which some columns, where it has them, are text: lists and structures as JSON."""
-    for name in names:
-        if name in table.column_names and table[name].type != pa.string():
-            table = table.set_column(table.column_names.index(name), name, _as_text(table[name]))
+def unsettled(schema: pa.Schema, settled: Mapping[str, pa.DataType]) -> list[str]:
+    """Columns of a part that have to be brought to the type settled for them."""
+    return [column.name for column in schema if settled.get(column.name, column.type) != column.type]
+
+
+def settle(table: pa.Table, settled: Mapping[str, pa.DataType]) -> pa.Table:
+    """A table in which columns have the types settled for them: as text, lists and structures are JSON."""
+    for name in unsettled(table.schema, settled):
+        values = table[name]
+        cast = _as_text(values) if settled[name] == pa.string() else values.cast(settled[name], safe=False)
+        table = table.set_column(table.column_names.index(name), name, cast)
     return table
 
 
-def _alike(types: set[pa.DataType]) -> bool:
-    """Whether readers can bring types together without losing anything."""
-    if len(types) == 1:
-        return True
-    if any(pa.types.is_nested(kind) for kind in types):
-        return False
-    return all(map(_is_text, types)) or all(map(_is_number, types))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
+def _settled(types: set[pa.DataType]) -> pa.DataType | None:
+    """The one type for values of these, or None where readers bring them together without losing anything."""
+    if len(types) == 1 or all(map(_is_text, types)) or all(map(pa.types.is_signed_integer, types)):
+        return None
+    if all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in types) and any(map(pa.types.is_floating, types)):
+        return pa.float64()
+    return pa.string()
 
 
 def _is_text(kind: pa.DataType) -> bool:
