@@ -67,6 +67,7 @@ def test_an_index_answers_as_a_dictionary_would(known: int) -> None:
     asked = np.concatenate([keys_N, rng.integers(0, 2**63, 500).astype(np.uint64), np.array([0, 2**64 - 1], np.uint64)])
     assert len(index) == len(expected)
     assert index.get(asked).tolist() == [expected.get(key, -1) for key in asked.tolist()]
+    assert [index.find(key) for key in asked.tolist()] == index.get(asked).tolist()
 
 
 def test_an_index_gives_the_value_of_the_first_of_equal_keys() -> None:

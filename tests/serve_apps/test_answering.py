@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from pydantic_core import to_json
 from released import Shop
 
 from serve_apps.answering import Answering
-from serve_apps.deployments import ItemIndexDeployment
+from serve_apps.deployments import FlavorDeployment, ItemIndexDeployment
 from shelfcode.serving.api.live_releases import Unavailable
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import ItemPage, Neighbours, Prepared
+from shelfcode.serving.api.questions import Encoded, ItemPage, Neighbours, Prepared, ProductInput
 from shelfcode.serving.api.requests import SimilarRequest
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import COLUMNS, SurfaceSettings
@@ -195,3 +195,30 @@ def test_a_release_that_is_not_on_this_node_is_asked_for(shop: Shop) -> None:
         assert len(index.answer.calls) == 1
 
     asked(shop, story)
+
+
+# What stands behind.
+
+
+def test_an_encoder_has_loaded_what_is_current_when_it_is_ready_and_one_product_that_makes_it_fail_fails_alone(shop: Shop) -> None:
+    settings = SurfaceSettings.model_validate({"surfaces": {"search": "precision"}, "auth": "none"})
+
+    async def story() -> None:
+        deployment = FlavorDeployment.__new__(FlavorDeployment)
+        await deployment.__init__(shop.workspace.url, "precision", settings)
+        assert list(deployment.encoder.releases) == ["precision@v0002"]
+        encode = deployment.encoder.encode
+
+        def choosy(release: str, products: Sequence[ProductInput]) -> list[Any]:
+            if any(product.title == "poison" for product in products):
+                raise RuntimeError("a fault that nobody foresaw")
+            return encode(release, products)
+
+        deployment.encoder.encode = choosy  # type: ignore[method-assign]
+        titles = ["oat drink", "poison", "rye bread"]
+        calls = [("precision@v0002", [ProductInput(title, None, None)]) for title in titles]
+        answers = [answer for (answer,) in await deployment.encode([*calls, ("precision@v0099", [ProductInput("oat drink", None, None)])])]
+        assert [isinstance(each, Encoded) for each in answers] == [True, False, True, False]
+        assert [each.kind for each in answers if isinstance(each, Problem)] == ["internal", "not-ready"]
+
+    asyncio.run(story())

@@ -72,12 +72,14 @@ def unknown_host(settings: SurfaceSettings, hosts: Iterable[str]) -> str | None:
     return next((host for host in hosts if (name := _name(host)) not in named and not (settings.auth == "none" and _is_local(name))), None)
 
 
+@lru_cache(maxsize=256)
 def _name(host: str) -> str:
     """A host's name or number, in lower case and without its port."""
     bracketed = re.fullmatch(r"\[([^\]]*)\](:\d*)?", host)
     return bracketed[1].lower() if bracketed else host.partition(":")[0].lower().removesuffix(".")
 
 
+@lru_cache(maxsize=256)
 def _is_local(name: str) -> bool:
     try:
         return name == LOCAL or ip_address(name).is_loopback
