@@ -10,6 +10,7 @@ from shelfcode.catalog.schema import Note
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
+from shelfcode.parallel import REQUESTS_AT_ONCE, TABLES_AT_ONCE
 from shelfcode.workspace import Workspace
 
 
@@ -68,8 +69,9 @@ def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
 
 
 def snapshot_batches(workspace: Workspace, snapshot: Snapshot, columns: list[str]) -> Iterator[pa.Table]:
-    """Some columns of all products, part by part, in their order."""
-    return workspace.read_tables((part.path for part in snapshot.parts), columns)
+    """Some columns of all products, part by part, in their order; those with texts fewer parts at once, since they take more memory."""
+    at_once = REQUESTS_AT_ONCE if set(columns) <= {"item_id", "category_path"} else TABLES_AT_ONCE
+    return workspace.read_tables((part.path for part in snapshot.parts), columns, at_once)
 
 
 def snapshot_taxonomy(workspace: Workspace, snapshot: Snapshot) -> Taxonomy:
