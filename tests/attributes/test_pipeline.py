@@ -276,13 +276,14 @@ def test_an_unchanged_second_run_asks_the_model_nothing(run: Run, untaught: Call
 def test_sharing_reads_each_part_of_the_table_about_once_however_many_there_are(
     workspace: Workspace, snap: Callable[..., Snapshot], tmp_path: Path
 ) -> None:
-    """Twice the parts, twice the reads: every product of one catalog comes back under two new item_ids, and each part is shared from."""
+    """Twice the parts, twice the reads, none of them in the driver: every product comes back under two new item_ids, so that all parts are
+    shared from."""
 
     class Counting(Workspace):
         def read_table(self, relative: str, columns: list[str] | None = None) -> pa.Table:
             if columns is None and relative.startswith("attributes/"):
                 with (tmp_path / "reads").open("a") as file:
-                    file.write(f"{relative}\n")
+                    file.write(f"{os.getpid()}\n")
             return super().read_table(relative, columns)
 
     reads = {}
@@ -295,7 +296,9 @@ def test_sharing_reads_each_part_of_the_table_about_once_however_many_there_are(
         (tmp_path / "reads").write_text("")
         found = extract_attributes(snap(counting, [*products, *again]), settings, counting, count_rows(lambda _: None))
         assert (found.extracted, found.shared, found.reused) == (0, 2 * size, size)
-        reads[size] = len((tmp_path / "reads").read_text().splitlines())
+        processes = (tmp_path / "reads").read_text().splitlines()
+        assert str(os.getpid()) not in processes, "the driver holds the attributes that are shared"
+        reads[size] = len(processes)
     assert reads == {6: 6, 12: 12}
 
 
