@@ -54,7 +54,8 @@ def start_ray(cpus: float = 0) -> None:
             ray.init(address=address, **options)
         except ConnectionError as error:
             raise ShelfcodeError(
-                f"RAY_ADDRESS={address}: no Ray answers there. Without RAY_ADDRESS the job starts one of its own"
+                f"RAY_ADDRESS={address}: no Ray answers there, or it wants a token, as one that `ray start` made does unless told "
+                "otherwise: then set RAY_AUTH_MODE=token. Without RAY_ADDRESS the job starts a Ray of its own"
             ) from error
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     context = ray.data.DataContext.get_current()
