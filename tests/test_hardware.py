@@ -3,7 +3,7 @@
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.hardware import reserved_device, torch_device, usual_precision
+from shelfcode.hardware import memory_to_reserve, reserved_device, torch_device, usual_precision
 
 
 def test_a_worker_computes_on_a_gpu_where_it_reserved_one_or_a_part_of_one() -> None:
@@ -21,3 +21,10 @@ def test_a_reserved_gpu_that_is_not_found_is_an_error_and_no_reason_to_go_on_wit
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ShelfcodeError, match=r"^training\.use_gpu reserves a GPU, and torch .* finds none in this process"):
         torch_device("cuda", "training.use_gpu")
+
+
+def test_a_task_asks_for_no_more_memory_than_a_node_has_that_runs_tasks() -> None:
+    head, worker = {"memory": 64 * 2**30, "CPU": 0}, {"memory": 16 * 2**30, "CPU": 8}
+    assert memory_to_reserve(2**30, [head, worker]) == 2**30
+    assert memory_to_reserve(40 * 2**30, [head, worker]) == 16 * 2**30
+    assert memory_to_reserve(1, [{"CPU": 2}]) == 0

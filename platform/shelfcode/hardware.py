@@ -4,6 +4,7 @@ Ray does not hide the GPUs of a node from workers that reserved none. A worker t
 to somebody else, and on a cluster with and without GPUs two workers of one job would give different numbers.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from shelfcode.errors import ShelfcodeError
@@ -23,6 +24,15 @@ def reserved_device(gpus: float) -> Device:
 def usual_precision(device: Device) -> Precision:
     """What a recipe's dtype `auto` stands for on a device."""
     return "bfloat16" if device == "cuda" else "float32"
+
+
+def memory_to_reserve(wanted: int, nodes: Sequence[Mapping[str, float]]) -> int:
+    """Bytes of memory to reserve for a task, so that Ray puts it on a node that has them: never more than the largest node has.
+
+    Args:
+        nodes: the resources of each node; one without a CPU runs no task.
+    """
+    return int(min(wanted, max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0)))
 
 
 def torch_device(device: Device, field: str) -> "torch.device":

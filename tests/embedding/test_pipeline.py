@@ -1,6 +1,7 @@
 """Every product is embedded once: a run that is repeated, changed or broken off does only the work that is left."""
 
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -348,3 +349,15 @@ def test_vectors_of_another_dimension_than_those_stored_are_refused(tmp_path: Pa
     with pytest.raises(ShelfcodeError, match=rf"gives {WORD_DIMENSIONS} dimensions, and the embeddings in .* have 48"):
         embed(snapshot, recipe, workspace)
     assert workspace.parts(embeddings_folder(recipe)) == [f"{embeddings_folder(recipe)}/part-other.parquet"]
+
+
+def test_an_actor_that_dies_at_every_try_ends_the_job_and_says_what_to_do(tmp_path: Path) -> None:
+    class Dying(WordEncoder):
+        def embed(self, texts: Sequence[str]) -> np.ndarray:  # noqa: ARG002
+            os._exit(1)  # as where the system kills a process for its memory
+
+    workspace, recipe = Workspace(str(tmp_path / "ws")), a_recipe()
+    recipe = recipe.model_copy(update={"encoder": WORDS.model_copy(update={"restarts_per_actor": 0})})
+    snapshot = snap(workspace, products(TITLES[:4]), tmp_path / "source")
+    with pytest.raises(ShelfcodeError, match=r"^an embedding actor died once.*lower encoder\.tokens_per_batch"):
+        embed(snapshot, recipe, workspace, load=lambda settings, _: Dying(settings))

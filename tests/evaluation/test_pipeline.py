@@ -3,7 +3,7 @@
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.evaluation.pipeline import BYTES_PER_PRODUCT, evaluate_draft, evaluation_memory
+from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.releases.release import publish
 
 
@@ -21,12 +21,3 @@ def test_a_task_evaluates_drafts_in_a_bucket_and_tells_of_a_damaged_one(local_ra
     shelf.workspace.write_table(last, shelf.workspace.read_table(last).slice(1))
     with pytest.raises(ShelfcodeError, match="holds 219 products in 2 parts"):
         shelf.evaluate(parent, by=evaluate_draft)
-
-
-def test_an_evaluation_asks_for_memory_by_its_products_and_no_more_than_a_node_has() -> None:
-    head, worker = {"memory": 64 * 2**30, "CPU": 0}, {"memory": 16 * 2**30, "CPU": 8}
-    small, large = (evaluation_memory(products, [head, worker]) for products in (1_000, 10_000_000))
-    assert 2**30 < small < 2 * 2**30
-    assert large == small + 9_999_000 * BYTES_PER_PRODUCT
-    assert evaluation_memory(1_000_000_000, [head, worker]) == 16 * 2**30
-    assert evaluation_memory(1, [{"CPU": 2}]) == 0

@@ -207,13 +207,24 @@ def _embed(texts: ray.data.Dataset, embedding: _Embedding, run: str | None) -> i
         compute=ray.data.ActorPoolStrategy(min_size=settings.actors_min, max_size=max(settings.actors_min, settings.actors_max)),
         num_cpus=settings.cpus_per_actor,
         num_gpus=settings.gpus_per_actor or None,
+        max_restarts=settings.restarts_per_actor,
     )
     rejected = 0
-    for row in done.iter_rows():
-        if row["problem"]:
-            raise ShelfcodeError(row["problem"])
-        rejected += int(row["rejected"])
-        embedding.progress(int(row["embedded"]) + (int(row["rejected"]) if run else 0))
+    try:
+        for row in done.iter_rows():
+            if row["problem"]:
+                raise ShelfcodeError(row["problem"])
+            rejected += int(row["rejected"])
+            embedding.progress(int(row["embedded"]) + (int(row["rejected"]) if run else 0))
+    except ray.exceptions.ActorDiedError as error:
+        if EmbeddingActor.__name__ not in str(error):  # an engine's, of the plan before
+            raise
+        times = f"{settings.restarts_per_actor + 1} times" if settings.restarts_per_actor else "once"
+        raise ShelfcodeError(
+            f"an embedding actor died {times}, and encoder.restarts_per_actor allows no more. Most often a "
+            "node has too little memory: lower encoder.tokens_per_batch, or reserve more CPUs for each (encoder.cpus_per_actor). What was "
+            f"embedded is kept: start the same command again, and the rest is embedded. Ray says: {str(error).strip().splitlines()[0]}"
+        ) from error
     return rejected
 
 

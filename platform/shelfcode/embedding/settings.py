@@ -66,6 +66,12 @@ class EncoderSettings(Settings):
     )
     actors_min: Positive = Field(1, description="embedding actors that are always kept", json_schema_extra=RUNS)
     actors_max: Positive = Field(8, description="the most embedding actors, as the cluster has room", json_schema_extra=RUNS)
+    restarts_per_actor: int = Field(
+        10,
+        ge=0,
+        description="how often an embedding or quantizing actor is started again after it died, before the job fails",
+        json_schema_extra=RUNS,
+    )
     cpus_per_actor: Positive = Field(2, description="CPU cores, and torch threads, per actor", json_schema_extra=RUNS)
     gpus_per_actor: float = Field(0, ge=0, description="GPUs per actor; a fraction shares one")
 

@@ -1,7 +1,8 @@
 """Evaluating a release on a worker of Ray: as a draft before it is published, or again at any time later."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import ray
 import torch
@@ -22,6 +23,7 @@ from shelfcode.evaluation.release_files import (
     write_evaluation,
 )
 from shelfcode.flavor import Recipe
+from shelfcode.hardware import memory_to_reserve
 from shelfcode.interactions.relations import Relations
 from shelfcode.releases.release import Manifest, release_recipe
 from shelfcode.workspace import Workspace, new_run
@@ -47,20 +49,19 @@ def evaluate_draft(
     model_from: str | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
     """`complete_draft` in a task: its memory grows with the catalog, and the driver may run on a small head node."""
-    memory = evaluation_memory(len(embedded.keys_N), [node["Resources"] for node in ray.nodes() if node["Alive"]])
-    task = ray.remote(num_cpus=recipe.training.cpus_per_worker, memory=memory)(_complete_draft)
-    lean = replace(embedded, extracted=None)
+    task, lean = _remote(_complete_draft, recipe, len(embedded.keys_N)), replace(embedded, extracted=None)
     return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
 
 
-def evaluation_memory(products: int, nodes: Sequence[Mapping[str, float]]) -> int:
-    """Bytes of memory to reserve for an evaluation, so that Ray puts it on a node that has them: never more than the largest has.
+def evaluation_bytes(products: int) -> int:
+    """Memory that an evaluation takes."""
+    return EVALUATION_BYTES + products * BYTES_PER_PRODUCT
 
-    Args:
-        nodes: the resources of each node; one without a CPU runs no task.
-    """
-    largest = max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0)
-    return int(min(EVALUATION_BYTES + products * BYTES_PER_PRODUCT, largest))
+
+def _remote(function: Callable[..., Any], recipe: Recipe, products: int) -> Any:
+    """An evaluation as a task, on a node with the memory for it."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return ray.remote(num_cpus=recipe.training.cpus_per_worker, memory=memory_to_reserve(evaluation_bytes(products), nodes))(function)
 
 
 def _complete_draft(
@@ -87,6 +88,15 @@ def evaluate_release(
     if snapshot is None:
         raise ShelfcodeError(f"{manifest.name} was trained on {manifest.catalog.snapshot}, which {workspace.url} no longer holds")
     embedded = embed_catalog(snapshot, recipe, workspace, new_run(f"evaluate-{manifest.flavor}"), lambda _: None)
+    task, lean = _remote(_evaluate_again, recipe, len(embedded.keys_N)), replace(embedded, extracted=None)
+    return ray.get(task.remote(workspace, snapshot, lean, manifest, recipe, seed, relations))
+
+
+def _evaluate_again(
+    workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, manifest: Manifest, recipe: Recipe, seed: int,
+    relations: Relations | None,
+) -> EvaluatedRelease:  # fmt: skip
+    torch.set_num_threads(recipe.training.cpus_per_worker)
     catalog = read_coded_catalog(workspace, snapshot, embedded, manifest.folder)
     evaluation = evaluate_catalog(catalog, recipe, seed)
     behavioural_alignment = measure_behavioural_alignment(catalog, relations, seed) if relations else None

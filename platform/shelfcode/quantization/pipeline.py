@@ -48,6 +48,7 @@ def encode_embeddings(
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=recipe.encoder.actors_max),
         num_cpus=1,
         num_gpus=recipe.encoder.gpus_per_actor or None,
+        max_restarts=recipe.encoder.restarts_per_actor,
     )
     coded = 0
     for row in done.iter_rows():

@@ -35,7 +35,7 @@ from shelfcode.embedding.relevance.tuning import (
 from shelfcode.embedding.settings import EncoderSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
-from shelfcode.hardware import torch_device
+from shelfcode.hardware import memory_to_reserve, torch_device
 from shelfcode.interactions.judgments import Judgments
 from shelfcode.keys import Keys
 from shelfcode.optimisation import Worker
@@ -79,7 +79,8 @@ def mine_catalog(
     row_of[embedded.positions_N] = np.arange(len(embedded.positions_N))
     read = products_to_read(_at(judgments, row_of), len(embedded.keys_N), settings.products_max, recipe.training.seed)
     query_QD = _on_a_node(recipe.encoder, _embed_queries).remote(recipe.encoder, workspace, judgments.queries)
-    memory = _mining_bytes(workspace, embedded.folder, len(read.positions_M))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    memory = memory_to_reserve(_mining_bytes(workspace, embedded.folder, len(read.positions_M)), nodes)
     task = ray.remote(num_cpus=recipe.encoder.cpus_per_actor, memory=memory, max_retries=3)(_mine)
     keys_M, leaf_M = embedded.keys_N[read.positions_M], leaf_N[embedded.positions_N[read.positions_M]]
     mined: HardNegatives = ray.get(task.remote(query_QD, recipe, workspace, embedded.folder, keys_M, leaf_M, read))
