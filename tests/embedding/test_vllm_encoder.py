@@ -50,5 +50,5 @@ def test_no_texts_are_no_rows(hosted: VllmEncoder) -> None:
 
 
 def test_a_model_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ShelfcodeError, match=r"encoder\.model '.*nowhere' cannot be hosted by vLLM"):
+    with pytest.raises(ShelfcodeError, match=r"encoder\.model '.*nowhere': .*nowhere is not there\. Give a folder"):
         VllmEncoder(SETTINGS.model_copy(update={"model": str(tmp_path / "nowhere")}))

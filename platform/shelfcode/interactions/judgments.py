@@ -218,7 +218,7 @@ def _check_columns(columns: list[str], url: str) -> None:
     for name in _COLUMNS:
         if name not in columns:
             raise ShelfcodeError(
-                f"{url} has no column {name!r}. Columns found: {', '.join(columns)}. "
+                f"{url} has no column {name!r}. Columns found: {', '.join(map(repr, columns))}. "
                 "Judgments have the columns query, item_id and label; name the files that have them, or rename the columns"
             )
 
