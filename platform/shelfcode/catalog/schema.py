@@ -7,9 +7,9 @@ from typing import Any, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shelfcode.catalog.category_paths import as_list, between_categories
-from shelfcode.catalog.cell_types import is_bytes, is_text, plain, plain_type, ride_along
-from shelfcode.catalog.cells import (
+from shelfcode.catalog.cells.arrow_types import is_bytes, is_text, plain, plain_type, ride_along
+from shelfcode.catalog.cells.category_paths import as_list, between_categories
+from shelfcode.catalog.cells.columns import (
     Findings,
     category_column,
     category_type_problem,

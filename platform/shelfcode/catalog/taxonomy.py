@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shelfcode.catalog.category_paths import name_key
+from shelfcode.catalog.cells.category_paths import name_key
 
 NO_LEAF = -1
 """Leaf of a product without a category path. Such a product takes part in no contrastive pair."""

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pyroaring import BitMap
 
-from shelfcode.catalog.item_ids import known_item_ids
+from shelfcode.catalog.cells.item_ids import known_item_ids
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.filters import bitmap
 from shelfcode.keys import KeyIndex, Keys, item_keys

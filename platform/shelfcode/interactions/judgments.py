@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from shelfcode.catalog.cell_types import plain
-from shelfcode.catalog.item_ids import item_id_texts, known_item_ids
+from shelfcode.catalog.cells.arrow_types import plain
+from shelfcode.catalog.cells.item_ids import item_id_texts, known_item_ids
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
 from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.source import list_source

@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from numpy.typing import NDArray
 
-from shelfcode.catalog.cell_types import plain
-from shelfcode.catalog.item_ids import known_item_ids
+from shelfcode.catalog.cells.arrow_types import plain
+from shelfcode.catalog.cells.item_ids import known_item_ids
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import KNOWN_LABELS, LABELS, ORDER_COLUMNS, label_places, order_values, trimmed
 from shelfcode.keys import Keys, item_keys

@@ -11,8 +11,8 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import from_json
 
-from shelfcode.catalog.item_ids import item_id_texts
-from shelfcode.catalog.markup import without_markup
+from shelfcode.catalog.cells.item_ids import item_id_texts
+from shelfcode.catalog.cells.markup import without_markup
 from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.request_limits import ItemId, Name, RetailerId, RoutingKey, Text, Value, Values

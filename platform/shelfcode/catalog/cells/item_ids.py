@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shelfcode.catalog.cell_types import is_bytes, is_text, plain
+from shelfcode.catalog.cells.arrow_types import is_bytes, is_text, plain
 from shelfcode.text import INVISIBLE, JOINERS
 
 EXACT_INTEGERS = {pa.float64(): 2**53, pa.float32(): 2**24, pa.float16(): 2**11}

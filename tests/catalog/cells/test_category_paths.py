@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from shelfcode.catalog.category_paths import between_categories, name_key, path_of
+from shelfcode.catalog.cells.category_paths import between_categories, name_key, path_of
 from shelfcode.catalog.settings import CatalogSettings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from shelfcode.catalog.markup import without_markup
+from shelfcode.catalog.cells.markup import without_markup
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.text import JOINERS, seen
 

@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shelfcode.catalog.category_paths import as_list, path_of
-from shelfcode.catalog.cell_types import is_bytes, is_text, plain_type
-from shelfcode.catalog.item_ids import item_id_texts
-from shelfcode.catalog.markup import LIKE_MARKUP, without_markup
-from shelfcode.catalog.prices import price_of
+from shelfcode.catalog.cells.arrow_types import is_bytes, is_text, plain_type
+from shelfcode.catalog.cells.category_paths import as_list, path_of
+from shelfcode.catalog.cells.item_ids import item_id_texts
+from shelfcode.catalog.cells.markup import LIKE_MARKUP, without_markup
+from shelfcode.catalog.cells.prices import price_of
 from shelfcode.catalog.settings import CatalogSettings
 from shelfcode.text import seen
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from shelfcode.catalog.markup import without_markup
+from shelfcode.catalog.cells.markup import without_markup
 
 
 @pytest.mark.parametrize(

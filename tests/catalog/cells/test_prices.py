@@ -2,7 +2,7 @@
 
 import pytest
 
-from shelfcode.catalog.prices import price_of
+from shelfcode.catalog.cells.prices import price_of
 
 
 @pytest.mark.parametrize(

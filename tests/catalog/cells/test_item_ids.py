@@ -6,7 +6,7 @@ import uuid
 import pyarrow as pa
 import pytest
 
-from shelfcode.catalog.item_ids import item_id_texts, known_item_ids
+from shelfcode.catalog.cells.item_ids import item_id_texts, known_item_ids
 
 UUIDS = [uuid.UUID(int=0), uuid.UUID(int=59), uuid.UUID("21636369-8b52-4b4a-97b7-50923ceb3ffd")]
 

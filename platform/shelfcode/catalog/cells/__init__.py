@@ -1,0 +1,1 @@
+"""What becomes of the cells of a source: ids, texts, category paths and prices, each as shops write them."""
