@@ -171,11 +171,13 @@ class ExtractorDeployment:
     """An LLM for products that come without attributes."""
 
     def __init__(self, workspace: str, settings: SurfaceSettings) -> None:
+        from shelfcode.attributes.published_extractor import on_this_machine
         from shelfcode.serving.api.online_extraction import OnlineExtractor
 
-        extractor = settings.online_extraction.extractor or _released_extractor(Workspace(workspace), settings.flavor_names)
+        opened = Workspace(workspace)
+        extractor = settings.online_extraction.extractor or _released_extractor(opened, settings.flavor_names)
         reserved = {"gpus_per_replica": settings.online_extraction.gpus}  # here, whatever it was for a whole catalog
-        self.extractor = OnlineExtractor(extractor.model_copy(update=reserved))
+        self.extractor = OnlineExtractor(on_this_machine(extractor, opened).model_copy(update=reserved))
 
     async def extract(self, products: list[ProductInput]) -> list[dict[str, Any] | None]:
         """Columns of an attributes table for each product; None where the model gave no usable answer."""

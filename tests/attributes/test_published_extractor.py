@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shelfcode.attributes.extractor import check_extractor, extractor_name
-from shelfcode.attributes.published_extractor import ExtractorCard, pin_extractor
+from shelfcode.attributes.published_extractor import ExtractorCard, on_this_machine, pin_extractor
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.embedding.pipeline import pin_models
 from shelfcode.errors import ShelfcodeError
@@ -58,6 +58,17 @@ def test_the_model_is_loaded_out_of_the_workspace(workspace: Workspace, publish:
     check_extractor(model, workspace)
     with pytest.raises(ShelfcodeError, match=r"extractor\.model 'workspace:extractors/shop@v0001': which workspace\?"):
         check_extractor(model)
+
+
+def test_an_engine_that_answers_requests_has_the_folder_of_the_version_that_is_current(
+    workspace: Workspace, publish: Callable[[], str]
+) -> None:
+    for _ in range(2):
+        publish()
+    folder = Path(on_this_machine(llm("workspace:extractors/shop"), workspace).model)
+    assert folder == Path(workspace.path("extractors/shop/v0002/model"))
+    assert (folder / "config.json").exists()
+    assert on_this_machine(llm("package:some-model"), workspace) == llm("package:some-model")
 
 
 def test_a_name_that_is_not_there_is_told_with_those_there_are(workspace: Workspace, publish: Callable[[], str]) -> None:

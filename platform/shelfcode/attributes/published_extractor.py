@@ -4,7 +4,8 @@
 from typing import Any, ClassVar
 
 from shelfcode.attributes.settings import ExtractorSettings
-from shelfcode.llm.model_files import EXTRACTORS
+from shelfcode.llm.model_files import EXTRACTORS, model_files
+from shelfcode.model_source import WORKSPACE
 from shelfcode.published_model import ModelCard, ModelKind, pinned
 from shelfcode.workspace import Workspace
 
@@ -37,3 +38,14 @@ def pin_extractor(settings: ExtractorSettings, workspace: Workspace) -> Extracto
         return settings
     model = pinned(EXTRACTORS, settings.model, workspace)
     return settings if model == settings.model else settings.model_copy(update={"model": model})
+
+
+def on_this_machine(settings: ExtractorSettings, workspace: Workspace) -> ExtractorSettings:
+    """The settings with the folder of a workspace's extractor, for an engine in this process; a model from elsewhere stays as it is.
+
+    Raises:
+        ShelfcodeError: as `pin_extractor`.
+    """
+    if not settings.model.startswith(WORKSPACE):
+        return settings
+    return settings.model_copy(update={"model": model_files(pin_extractor(settings, workspace), workspace)})
