@@ -82,7 +82,7 @@ def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: st
     if snapshot is None:
         raise ShelfcodeError(f"{workspace.address(snapshot_folder)}: the snapshot of the catalog is gone or incomplete")
     parts = workspace.parts(attributes_folder) if attributes_folder else []
-    catalog, content = (_digest(*of) for of in ((workspace.url, snapshot_folder), (LAYOUT, snapshot.model_dump_json(), parts)))
+    catalog, content = (file_digest(*of) for of in ((workspace.url, snapshot_folder), (LAYOUT, snapshot.model_dump_json(), parts)))
     path = scratch_folder() / f"items-{catalog}-{content}.arrow"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(scratch_folder() / f"items-{catalog}.lock"):
@@ -97,7 +97,8 @@ def open_store(workspace: Workspace, snapshot_folder: str, attributes_folder: st
         return ItemStore(path)  # still under the lock: otherwise a newer one could delete this file before it is mapped
 
 
-def _digest(*parts: object) -> str:
+def file_digest(*parts: object) -> str:
+    """What a file or folder on a node's disk is named by, of all that its content follows from."""
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 

@@ -3,7 +3,6 @@
 Its arrays are made once per node and kept on the node's disk, beside the item store; all processes that ask the release map the same files.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
@@ -24,7 +23,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.index.cards import Cards, build_cards
 from shelfcode.index.code_index import CodeIndex, build_index
 from shelfcode.index.filters import Filters, build_filters
-from shelfcode.index.item_store import ItemStore, open_store
+from shelfcode.index.item_store import ItemStore, file_digest, open_store
 from shelfcode.index.layout import map_layout, write_layout
 from shelfcode.index.prefix_labels import TitleWords, telling_words, title_words, without_words
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_key, item_keys
@@ -136,7 +135,10 @@ def load_release_index(workspace: Workspace, name: str, attributes_folder: str |
     """
     manifest = load_manifest(workspace, name)
     items = open_store(workspace, manifest.catalog.snapshot, attributes_folder)
-    flavor, content = _digest(workspace.url, manifest.flavor), _digest(LAYOUT, _hash_version(), manifest.model_dump_json(), items.name)
+    flavor, content = (
+        file_digest(workspace.url, manifest.flavor),
+        file_digest(LAYOUT, _hash_version(), manifest.model_dump_json(), items.name),
+    )
     folder = scratch_folder() / f"release-{flavor}-{content}"
     with FileLock(scratch_folder() / f"release-{flavor}.lock"):
         if not folder.exists():
@@ -203,10 +205,6 @@ def _forget_earlier(folders: Iterable[Path]) -> None:
     """Remove what was opened longest ago; a process that has it mapped keeps it until it ends."""
     for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime, reverse=True)[LAYOUTS_KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def _hash_version() -> int:
