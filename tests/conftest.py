@@ -55,7 +55,7 @@ os.environ.update({
 })  # fmt: skip
 
 
-LIVE = {"local_ray", "s3", "endpoint"}
+LIVE = {"local_ray", "s3", "endpoint", "postgres"}
 """Fixtures that make a test live."""
 
 LONGEST_FIRST = ("jobs", "ray", "endpoint")
@@ -82,11 +82,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _group(item: pytest.Item) -> str | None:
-    """Of a live test: those that share a Ray, an S3 server or the endpoint, or a file that starts something alone; None of any other."""
-    by_name = item.callspec.params.get("workspace_url") if hasattr(item, "callspec") else None
-    asked = LIVE.intersection((*item.fixturenames, by_name))  # type: ignore[attr-defined]
-    if "endpoint" in asked:
-        return "endpoint"
+    """Of a live test: those that share a Ray, a server or the endpoint, or a file that starts something alone; None of any other."""
+    by_name = item.callspec.params if hasattr(item, "callspec") else {}
+    asked = LIVE.intersection((*item.fixturenames, by_name.get("workspace_url"), by_name.get("store_url")))  # type: ignore[attr-defined]
+    for alone in ("endpoint", "postgres"):
+        if alone in asked:
+            return alone
     if asked:
         return "jobs" if item.path.parent.name == "jobs" else "ray"
     return item.path.name if item.get_closest_marker("live") else None
@@ -158,7 +159,7 @@ def s3() -> Iterator[str]:
     """A bucket on an S3 server in a process of its own, at the endpoint that the environment names."""
     import boto3
 
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(S3_PORT)]
+    command = [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(S3_PORT)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_until_it_answers(f"{S3_ENDPOINT}/moto-api/", server)
@@ -230,7 +231,8 @@ def endpoint(shop: "Shop", request: pytest.FixtureRequest, tmp_path_factory: pyt
     folder = tmp_path_factory.mktemp("served")
     stocked = shop.products["item_id"].to_pylist()[::3]
     pq.write_table(pa.table({"item_id": stocked, "retailer_id": [7] * len(stocked)}), folder / "availability.parquet")
-    surfaces = {**SURFACES, "availability": str(folder / "availability.parquet")}
+    beside = {"availability": str(folder / "availability.parquet"), "review": {"store": "review.sqlite"}}
+    surfaces = {**SURFACES, **beside}
     with contextlib.ExitStack() as serving:
         request.config.stash[SERVING] = serving
         yield serving.enter_context(serve_shop(shop, folder, surfaces, KEYS["all"]))

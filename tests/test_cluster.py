@@ -52,7 +52,7 @@ def containers(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 def in_shell(command: str, home: Path, path: str = "/usr/bin:/bin", **more: str) -> subprocess.CompletedProcess[str]:
     environment = {"HOME": str(home), "PATH": path, **more}
-    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 def largest_actors(recipe: str) -> list[tuple[float, float]]:
@@ -308,7 +308,7 @@ esac
     (tmp_path / "sleep").chmod(0o755)
     command, (script,) = pod["containers"][0]["command"], pod["containers"][0]["args"]
     done = subprocess.run(
-        [*command, script], env={"PATH": f"{tmp_path}:{os.defpath}"}, capture_output=True, text=True, check=False, timeout=30
+        [*command, script], env={"PATH": f"{tmp_path}:{os.defpath}"}, capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == code, done.stderr
     calls = (tmp_path / "calls").read_text()

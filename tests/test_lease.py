@@ -131,9 +131,9 @@ def test_whoever_waits_gets_the_lease_as_soon_as_it_is_given_back(workspace: Wor
     assert "first holds" in refused(workspace, "precision", wait=0.2)
     assert time.monotonic() - started > 0.2
     threading.Timer(0.2, end.set).start()
-    with hold_lease(workspace, "precision", "second", wait=30, timing=QUICK) as second:
+    with hold_lease(workspace, "precision", "second", wait=600, timing=QUICK) as second:
         assert end.is_set()
-        assert time.monotonic() - started < 25
+        assert time.monotonic() - started < 300
         second.check()
     first.join()
 
@@ -172,15 +172,15 @@ def test_a_lease_lasts_while_its_holder_shows_signs_of_life(workspace: Workspace
 
 
 def test_a_process_that_stands_still_loses_its_lease_and_learns_of_it(workspace: Workspace, holder) -> None:
-    process = holder(workspace.url, "precision", expires_after=1.5, beat=0.1)
-    timing = Timing(expires_after=1.5, retry=0.05)
+    process = holder(workspace.url, "precision", expires_after=3, beat=0.1)
+    timing = Timing(expires_after=3, retry=0.05)
     assert said(process) == "held"
     assert ask(process) == "mine"
     process.send_signal(signal.SIGSTOP)
     started = time.monotonic()
     assert "holder-of-precision holds" in refused(workspace, "precision", timing=timing)
-    with hold_lease(workspace, "precision", "second", wait=30, timing=timing) as second:
-        assert 1 < time.monotonic() - started < 15
+    with hold_lease(workspace, "precision", "second", wait=600, timing=timing) as second:
+        assert 1 < time.monotonic() - started < 300
         process.send_signal(signal.SIGCONT)
         assert "the lease on precision is lost: second took it over" in ask(process)
         second.check()

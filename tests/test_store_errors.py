@@ -95,14 +95,14 @@ def test_who_may_not_list_and_a_store_that_fails_now_and_then_go_on(answering: t
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "http://nowhere.invalid:9000"])
-def test_an_endpoint_that_is_not_there_is_told_within_seconds(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+def test_an_endpoint_that_is_not_there_is_told_within_a_minute(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     s3fs.S3FileSystem.clear_instance_cache()
     monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda *_: 0.5)  # the mean
     started = time.perf_counter()
     with pytest.raises(ShelfcodeError, match=f"set AWS_ENDPOINT_URL .*{endpoint}"):
         check_store("s3://shop/x")
-    assert time.perf_counter() - started < 15
+    assert time.perf_counter() - started < 60
 
 
 def test_without_credentials_it_says_which_to_set(answering: type[Answering], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,8 +62,9 @@ def test_a_run_that_breaks_down_goes_on_from_its_last_checkpoint_on_every_worker
     state = fit_in_ray(partial(count_up, told), Two(), workspace, folder)
     assert (state["step"], state["seen"].tolist()) == (4, [1, 2, 3, 4])
     assert has_checkpoint(workspace, folder)
-    starts = [f"{rank} of 2, 1 thread, from {start}" for rank in (0, 1) for start in ("2", "the start")]
-    assert sorted(path.name for path in told.iterdir()) == starts
+    # A worker may break down before what it reported last is taken; then both go on from the checkpoint before.
+    starts = [[f"{rank} of 2, 1 thread, from {start}" for rank in (0, 1) for start in (last, "the start")] for last in ("1", "2")]
+    assert sorted(path.name for path in told.iterdir()) in starts
 
 
 def test_a_run_is_named_after_all_that_decides_its_outcome() -> None:

@@ -193,7 +193,7 @@ def test_two_processes_at_once_get_one_whole_copy(bucket: Workspace, model: Path
     asking = [
         subprocess.Popen([sys.executable, "-c", ASK, bucket.url], env=dict(os.environ), stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    answers = [process.communicate(timeout=60)[0].strip() for process in asking]
+    answers = [process.communicate(timeout=300)[0].strip() for process in asking]
     assert [process.returncode for process in asking] == [0, 0]
     assert answers[0] == answers[1]
     assert files_of(Path(answers[0])) == files_of(model)

@@ -59,7 +59,7 @@ def run(folder: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], st
     """A job in a process of its own, and its log."""
     environment = {**os.environ, "SHELFCODE_SCRATCH": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", JOB, *flags], cwd=LIBRARY, env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", JOB, *flags], cwd=LIBRARY, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     return done, "".join(path.read_text() for path in (folder / "logs").glob("*.log"))
 

@@ -12,7 +12,7 @@ from shelfcode.workspace import Workspace
 
 def read_until(count: RetryCount, expected: int | None) -> int | None:
     """What is told travels for a while."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while (number := count.read()) != expected and time.monotonic() < until:
         time.sleep(0.05)
     return number

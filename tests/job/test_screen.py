@@ -144,7 +144,7 @@ def test_a_stage_that_has_nothing_to_count_yet_says_so_in_a_log(told: io.StringI
     monkeypatch.setattr(screen, "FIRST_REMARK_SECONDS", 0)
     monkeypatch.setattr(screen, "SILENT_SECONDS", 0.01)
     with stage("extracting", 10):
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while not told.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
     assert told.getvalue().startswith("extracting: 0 of 10 products\n")

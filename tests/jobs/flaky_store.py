@@ -28,6 +28,7 @@ class FlakyStore:
 
     Attributes:
         delay: seconds that each answer takes.
+        most_waiting: how many requests have waited for their answers at the same time, at the most.
         conditional_writes: kept; or ignored, or unknown, as by stores that have none.
     """
 
@@ -35,6 +36,7 @@ class FlakyStore:
         self.behind, self.kinds, self.share = behind, kinds, share
         self.requests, self.failures, self.served = 0, Counter[str](), 0
         self.delay, self.conditional_writes = 0.0, "kept"
+        self.waiting, self.most_waiting = 0, 0
         self._random, self._lock = random.Random(seed), threading.Lock()
         store = self
 
@@ -74,6 +76,15 @@ class FlakyStore:
             self.failures[kind] += 1
             return kind
 
+    def wait(self) -> None:
+        """The time that an answer takes."""
+        with self._lock:
+            self.waiting += 1
+            self.most_waiting = max(self.most_waiting, self.waiting)
+        time.sleep(self.delay)
+        with self._lock:
+            self.waiting -= 1
+
     def count_served(self, size: int) -> None:
         with self._lock:
             self.served += size
@@ -93,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         if failure == "unheard":
             self._cut()
             return
-        time.sleep(self.flaky.delay)
+        self.flaky.wait()
         if "If-None-Match" in self.headers and self.command == "PUT" and self.flaky.conditional_writes != "kept":
             if self.flaky.conditional_writes == "unknown":
                 self._fail(501, "NotImplemented", "A header you provided implies functionality that is not implemented")

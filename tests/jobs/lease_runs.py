@@ -53,7 +53,7 @@ def take_turns(url: str, names: list[str]) -> list[tuple[str, float, float]]:
 
 
 def _run(*arguments: str) -> Any:
-    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True, timeout=300)
     return json.loads(done.stdout)
 
 

@@ -85,7 +85,7 @@ def in_two_workers(tmp_path: Path) -> Callable[[Callable[[int, Path], Any]], tup
             subprocess.Popen([*command, str(rank), str(tmp_path)], stderr=subprocess.PIPE, text=True, cwd=TWO_WORKERS.parent)
             for rank in (0, 1)
         ]
-        errors = [worker.communicate(timeout=120)[1] for worker in workers]
+        errors = [worker.communicate(timeout=300)[1] for worker in workers]
         assert [worker.returncode for worker in workers] == [0, 0], "\n".join(errors)
         return tuple(torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
 

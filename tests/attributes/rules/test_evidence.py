@@ -159,4 +159,4 @@ def test_any_text_is_read_without_error_and_in_linear_time(text: str) -> None:
     for phrase in ("milk", "xanthan gum", "\u8c46\u8150\u4e73", text[:100]):
         supports_phrase(evidence, phrase)
     assert evidence.tags <= set(DIETARY_TAGS)
-    assert time.process_time() - started < 3.0
+    assert time.process_time() - started < 60  # thirty times what it takes; in quadratic time it took many minutes

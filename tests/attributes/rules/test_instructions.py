@@ -79,4 +79,4 @@ def test_false_alarms_on_real_catalogs(shelfcode_data: Path, catalog: str) -> No
 def test_time_is_linear_in_the_text(text: str) -> None:
     started = time.process_time()
     for_shoppers(text)
-    assert time.process_time() - started < 1.0
+    assert time.process_time() - started < 15  # a hundred times what it takes; in quadratic time it took a minute

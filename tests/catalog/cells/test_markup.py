@@ -44,5 +44,5 @@ def test_what_only_looks_like_html_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("piece", ["<p ", '<p "', "<p =", "&", "<!--", "<![CDATA["])
 def test_a_text_made_to_be_slow_is_not(piece: str) -> None:
     begin = time.process_time()
-    without_markup(piece * 5_000)
-    assert time.process_time() - begin < 2
+    without_markup(piece * 20_000)
+    assert time.process_time() - begin < 20  # a hundred times what it takes; in quadratic time it took minutes
