@@ -3,7 +3,7 @@
 import pytest
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.hardware import memory_to_reserve, reserved_device, torch_device, usual_precision
+from shelfcode.hardware import cpus_per_core, memory_to_reserve, reserved_device, torch_device, usual_precision
 
 
 def test_a_worker_computes_on_a_gpu_where_it_reserved_one_or_a_part_of_one() -> None:
@@ -28,3 +28,10 @@ def test_a_task_asks_for_no_more_memory_than_a_node_has_that_runs_tasks() -> Non
     assert memory_to_reserve(2**30, [head, worker]) == 2**30
     assert memory_to_reserve(40 * 2**30, [head, worker]) == 16 * 2**30
     assert memory_to_reserve(1, [{"CPU": 2}]) == 0
+
+
+def test_a_task_that_computes_takes_a_whole_core_of_a_machine_that_counts_more_cpus_than_it_has() -> None:
+    assert cpus_per_core([{"CPU": 4}], cores=2) == 2
+    assert cpus_per_core([{"CPU": 4}], cores=3) == 1
+    assert cpus_per_core([{"CPU": 2}], cores=8) == 1
+    assert cpus_per_core([{"CPU": 16}, {"CPU": 16}], cores=2) == 1

@@ -35,6 +35,18 @@ def memory_to_reserve(wanted: int, nodes: Sequence[Mapping[str, float]]) -> int:
     return int(min(wanted, max((node.get("memory", 0) for node in nodes if node.get("CPU", 0) >= 1), default=0)))
 
 
+def cpus_per_core(nodes: Sequence[Mapping[str, float]], cores: int) -> int:
+    """How many of Ray's CPUs stand for one core: what a task that computes all the time asks for, so that no more run than there are cores.
+
+    A Ray of one machine may count more CPUs than that has, so that what mostly waits finds room. In a cluster they are the same.
+
+    Args:
+        nodes: the resources of each node.
+        cores: of this machine.
+    """
+    return max(1, int(nodes[0].get("CPU", 1)) // max(1, cores)) if len(nodes) == 1 else 1
+
+
 def torch_device(device: Device, field: str) -> "torch.device":
     """The device for torch.
 
