@@ -1,0 +1,1 @@
+"""How likely each label is wrong: arrays in, arrays out."""
