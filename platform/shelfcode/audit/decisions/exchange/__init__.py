@@ -1,0 +1,1 @@
+"""Decisions as files: corrections for whoever keeps the catalog, findings for those who review elsewhere, and their answers back."""
