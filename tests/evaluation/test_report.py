@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from shelfcode.catalog.snapshot import AppliedLabels, DepartmentChanges, LabelMove
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
@@ -46,10 +47,11 @@ def render(
     facts=None,
     behaviour=None,
     churn=None,
+    labels=None,
 ):
     needed = positions_needed(evaluation, codes_NL)
     examples = ReportExamples.from_columns(needed, [words.format(position) for position in needed], [leaf] * len(needed))
-    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour, churn)
+    return report_html(evaluation, codes_NL, examples, title, recipe, facts or {}, behaviour, churn, labels)
 
 
 def test_the_page_says_among_how_many_products_pairs_were_drawn_where_not_among_all(clustered, evaluation):
@@ -180,3 +182,18 @@ def test_only_needed_titles_are_asked_for(clustered, evaluation):
     assert examples.leaves == {}
     with pytest.raises(KeyError, match=str(needed[0])):
         report_html(evaluation, clustered.codes_NL, examples, "title", "", {})
+
+
+def test_the_page_says_what_decided_labels_changed_and_what_was_passed_over(clustered, evaluation):
+    labels = AppliedLabels(
+        source="labels/week 12.csv", digest="d", rows=1204, changed=1001, already=2, kept=100, excluded=1,
+        passed_over={"no such product in the catalog": 100},
+        departments=(DepartmentChanges(name=HOSTILE, within=600, out=401, into=0), DepartmentChanges(name=None, within=0, out=0, into=401)),
+        moves=(LabelMove(before=("Snacks", "Candy"), after=None, products=9),),
+    )  # fmt: skip
+    page = Page(render(evaluation, clustered.codes_NL, labels=labels))
+    assert "1,204 decisions from labels/week 12.csv" in page.text
+    assert f"{HOSTILE} 600 401 0 (without a path) 0 0 401" in page.text
+    assert "Snacks > Candy (none) 9" in page.text
+    assert "Passed over: 100 x no such product in the catalog." in page.text
+    assert "Decided labels" not in Page(render(evaluation, clustered.codes_NL)).text

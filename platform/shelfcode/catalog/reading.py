@@ -3,7 +3,6 @@
 To find these, the caller holds 64 bits per product. It never holds the catalog. Without Ray; pipeline.py reads many files at once.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,12 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shelfcode.catalog.formats.text_stream import encoding_hint
-from shelfcode.catalog.rejected import RejectedRow, count_reasons, row_json, write_rejected
+from shelfcode.catalog.rejected import RejectedRow, count_reasons, write_rejected
 from shelfcode.catalog.ride_along import settle, settled_types, unsettled
 from shelfcode.catalog.rows import first_rows, read_file
-from shelfcode.catalog.schema import CATALOG_COLUMNS, CONVERSION, ORIGINAL, Note, check_columns, normalise, resolved
+from shelfcode.catalog.schema import CONVERSION, ORIGINAL, Note, check_columns, normalise, resolved
 from shelfcode.catalog.settings import CatalogSettings
-from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, load_snapshot
+from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, content_of, load_snapshot
 from shelfcode.catalog.source import list_source, source_digest
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
@@ -154,7 +153,7 @@ def store_file(file: SourceFile, number: int, draft: SnapshotDraft) -> Iterator[
         if len(table) + len(rejected) != len(batch.table) + len(batch.unreadable):
             broken = f"{len(batch.table)} rows up to {_place(file, batch, -1)} became {len(table)} and {len(rejected)} rejected ones"
         yield StoredBatch(
-            path=path, rows=len(table), rejected=len(rejected), content=_content(table), reasons=dict(count_reasons(rejected)),
+            path=path, rows=len(table), rejected=len(rejected), content=content_of(table), reasons=dict(count_reasons(rejected)),
             notes={**_notes(file, batch), **converted.notes},
             item_keys_N=keys_N, respelled_M=item_keys(converted.respelled), schema=table.schema, broken=broken,
         )  # fmt: skip
@@ -177,13 +176,6 @@ def _with_hint(rejected: list[RejectedRow], file: SourceFile, batch: RowBatch, s
     texts = [column for column in batch.table.columns if pa.types.is_binary(column.type)]
     hint = encoding_hint([cell for column in texts for cell in column.to_pylist() if cell and not cell.isascii()])
     return [replace(row, reason=row.reason.replace(problem, problem + hint, 1)) for row in rejected]
-
-
-def _content(table: pa.Table) -> int:
-    """Sum of the products' 128-bit hashes."""
-    rows = table.select([name for name in CATALOG_COLUMNS if name in table.column_names]).to_pylist()
-    hashes = (hashlib.blake2b(row_json(row).encode(), digest_size=16).digest() for row in rows)
-    return sum(int.from_bytes(digest, "big") for digest in hashes) % 2**128
 
 
 def _together(batches: list[StoredBatch]) -> dict[str, Note]:

@@ -140,7 +140,8 @@ def write_evaluation(
     """
     examples = _examples(catalog, positions_needed(evaluation, catalog.codes_NL))
     recipe_yaml = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, behavioural_alignment, churn)
+    labels = catalog.snapshot.labels
+    page = report_html(evaluation, catalog.codes_NL, examples, title, recipe_yaml, facts, behavioural_alignment, churn, labels)
     catalog.workspace.write_json(f"{folder}/{EVALUATION_FILE}", evaluation.model_dump(mode="json"))
     if behavioural_alignment is not None:
         catalog.workspace.write_json(f"{folder}/{BEHAVIOURAL_ALIGNMENT_FILE}", behavioural_alignment.model_dump(mode="json"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfcode.catalog.snapshot import AppliedLabels
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment
 from shelfcode.evaluation.behaviour.behavioural_report import behavioural_notes, lift_plot, lift_rows
 from shelfcode.evaluation.quality.codebook_health import codeword_counts
@@ -71,6 +72,7 @@ def report_html(
     facts: Mapping[str, object],
     behaviour: BehaviouralAlignment | None = None,
     churn: Churn | None = None,
+    labels: AppliedLabels | None = None,
 ) -> str:
     """The whole page as text; the caller writes it.
 
@@ -85,6 +87,7 @@ def report_html(
         facts: what else there is to know about the release: catalog, parent release, versions; nested values are shown as JSON.
         behaviour: behavioural alignment of these codes, where relations are known.
         churn: against the previous release, where there is one.
+        labels: decided labels that were laid over the catalog, where there are any.
 
     Raises:
         KeyError: `examples` lacks a title that is needed.
@@ -117,6 +120,7 @@ def report_html(
         ],
         recipe_yaml=recipe_yaml,
         facts={name: value if isinstance(value, str) else json.dumps(value, default=str, indent=1) for name, value in facts.items()},
+        labels=labels,
         **stability_section(churn),
     )
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.schema import ORIGINAL
-from shelfcode.catalog.snapshot import Snapshot, load_snapshot
+from shelfcode.catalog.snapshot import DECIDED, Snapshot, load_snapshot
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import KeyIndex, Keys, index_keys, item_keys, row_keys
 from shelfcode.parallel import TABLES_AT_ONCE, in_order
@@ -23,7 +23,7 @@ from shelfcode.scratch import scratch_folder
 from shelfcode.workspace import Workspace
 
 ROWS_PER_BATCH = 2**16
-NOT_STORED = ("description", ORIGINAL)
+NOT_STORED = ("description", ORIGINAL, DECIDED)
 """Columns of a catalog that stay out: they are long, and nobody looks them up."""
 NOT_ATTRIBUTES = ("item_id", "text_hash", "extractor", "failure", "truncated", "unsupported")
 """Columns of an attributes table that are no attributes."""

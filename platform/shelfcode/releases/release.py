@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from shelfcode.attributes.extractor import extractor_name
-from shelfcode.catalog.snapshot import Snapshot
+from shelfcode.catalog.snapshot import AppliedLabels, Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.embedding.encoder import embeddings_folder, encoder_name, name_before_pinning
 from shelfcode.errors import ShelfcodeError
@@ -19,13 +19,14 @@ from shelfcode.workspace import Workspace
 
 
 class CatalogRecord(BaseModel):
-    """Which catalog a release was trained on."""
+    """Which catalog a release was trained on, and which decided labels were laid over it; None without any."""
 
     model_config = ConfigDict(frozen=True)
 
     snapshot: str
     source: str
     fingerprint: str
+    labels: AppliedLabels | None = None
 
 
 class RowCounts(BaseModel):
@@ -73,8 +74,9 @@ class Manifest(BaseModel):
         return release_folder(self.flavor, self.version)
 
     def facts(self) -> dict[str, object]:
-        """What a report tells of a release besides its recipe and its figures."""
-        return self.model_dump(mode="json", include={"catalog", "parent", "model_from", "embeddings", "rows", "libraries"})
+        """What a report tells of a release besides its recipe and its figures; decided labels have a section of their own there."""
+        facts = self.model_dump(mode="json", include={"catalog", "parent", "model_from", "embeddings", "rows", "libraries"})
+        return {**facts, "catalog": {name: value for name, value in facts["catalog"].items() if name != "labels"}}
 
 
 def release_folder(flavor: str, version: str) -> str:
@@ -163,7 +165,9 @@ def draft_manifest(
     coded = len(embedded.keys_N)
     return Manifest(
         flavor=recipe.name, version="", created="", recipe=recipe.model_dump(mode="json"),
-        catalog=CatalogRecord(snapshot=snapshot.folder, source=snapshot.source, fingerprint=snapshot.fingerprint),
+        catalog=CatalogRecord(
+            snapshot=snapshot.folder, source=snapshot.source, fingerprint=snapshot.fingerprint, labels=snapshot.labels
+        ),
         parent=parent, embeddings=embedded.folder, rows=RowCounts(read=snapshot.read, coded=coded, rejected=snapshot.read - coded),
         metrics=metrics, libraries=library_versions(), model_from=model_from, churn=churn and churn.model_dump(mode="json"),
     )  # fmt: skip

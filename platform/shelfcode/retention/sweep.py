@@ -1,7 +1,7 @@
 """What nothing refers to any more: first a plan that lists it, then its deletion. No file is deleted that the plan does not list.
 
-Never touched: encoders/, extractors/, encoded/, leases/, CURRENT and its history, layout.json, and everything that is not known to belong
-to a workspace.
+Never touched: audits/, encoders/, extractors/, encoded/, leases/, CURRENT and its history, layout.json, and everything that is not known
+to belong to a workspace.
 """
 
 import re
