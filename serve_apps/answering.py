@@ -63,7 +63,7 @@ class Answering:
         why_blocked: Callable[[Collection[str]], str | None],
         blocked_seconds: float = BLOCKED_SECONDS,
     ) -> None:
-        self.why_blocked, self.blocked_seconds = why_blocked, blocked_seconds
+        self.workspace, self.why_blocked, self.blocked_seconds = workspace, why_blocked, blocked_seconds
         self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
         self.mapped = item_index(workspace, settings)

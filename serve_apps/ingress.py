@@ -27,7 +27,7 @@ from shelfcode.serving.api.http_wire import RequestLog, bearer_key, json_respons
 from shelfcode.serving.api.problems import Problem, ProblemDetails
 from shelfcode.serving.api.questions import ItemPage, PrefixPage
 from shelfcode.serving.api.request_ids import LeftToServe
-from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, catalog_id, read_encode_request, read_similar_request
+from shelfcode.serving.api.requests import EncodeRequest, SimilarRequest, body_of, catalog_id, read_encode_request, read_similar_request
 from shelfcode.serving.api.responses import (
     EncodeResponse,
     HealthResponse,
@@ -42,6 +42,8 @@ from shelfcode.serving.api.responses import (
 from shelfcode.serving.api.sessions import visitor
 from shelfcode.serving.pages.api_page import with_shared_schemas
 from shelfcode.serving.pages.site import Site
+from shelfcode.serving.review.room import ReviewRoom
+from shelfcode.serving.review.routes import router as review
 from shelfcode.serving.routing import RELEASE_NAME, RouteView, route_of, route_view
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings, written_out
 
@@ -58,6 +60,8 @@ api = FastAPI(
     title="Shelfcode", version="1", description="Semantic IDs of products, for surfaces.", responses=ERRORS, docs_url=None, redoc_url=None,
     openapi_url=None, redirect_slashes=False,
 )  # fmt: skip
+api.include_router(review)
+api.state.review = lambda: serve.get_replica_context().servable_object.review
 api.add_middleware(RequestLog)
 api.add_middleware(LeftToServe)
 api.add_middleware(Front, settings=lambda: serve.get_replica_context().servable_object.settings)  # added last, it stands in front
@@ -66,11 +70,6 @@ Limit = Annotated[int, Query(ge=1, le=most.POSITION, description="of a page")]
 From = Annotated[int, Query(ge=0, le=most.POSITION, alias="from", description="where the page begins")]
 Release = Annotated[str, Query(max_length=most.NAME_CHARACTERS, description="such as precision@v0001; the current one where left out")]
 Named = Annotated[str, StringConstraints(max_length=most.PATH_CHARACTERS)]
-
-
-def body_of(model: type[EncodeRequest] | type[SimilarRequest]) -> dict[str, Any]:
-    """What OpenAPI shows of a body. Bodies are not read by FastAPI: they have a limit in size, and errors per product."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
 def allowed_methods(request: Request) -> list[str]:
@@ -145,6 +144,7 @@ class Surfaces:
         """Take requests to what answers them."""
         self.settings, self.answering, self.gate, self.releases = answering.settings, answering, answering.gate, answering.releases
         self.pages = Site(answering, lambda request: self._enter(request, page=True), DOWN)
+        self.review = ReviewRoom(answering.workspace, answering.settings, answering.gate, lambda request: self._enter(request, page=True))
 
     # What surfaces call.
 

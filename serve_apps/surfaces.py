@@ -17,6 +17,7 @@ from ray.serve.config import AutoscalingConfig
 from serve_apps.deployments import ExtractorDeployment, FlavorDeployment, ItemIndexDeployment
 from serve_apps.ingress import Surfaces, api
 from shelfcode.serving.resources import EXTRACTOR, INDEX, INGRESS, DeploymentResources, deployment_resources, flavor_deployment, shortage
+from shelfcode.serving.review.store_address import check_review_store, with_review_store
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings, load_surfaces
 from shelfcode.workspace import Workspace
 
@@ -28,6 +29,7 @@ class Arguments(BaseModel):
 
     workspace: str
     surfaces: str = "serve_apps/surfaces.yaml"
+    review_store: str | None = None
 
 
 log = logging.getLogger("ray.serve")
@@ -41,11 +43,14 @@ def app(arguments: Arguments) -> Application:
     What the cluster lacks is only logged: it may still grow. `/v1/ready` says which deployments wait.
 
     Raises:
-        ShelfcodeError: surfaces.yaml cannot be read, or a field of it is wrong.
+        ShelfcodeError: surfaces.yaml cannot be read, or a field of it is wrong; or the review store is a file, and there are several nodes.
     """
-    settings, workspace = load_surfaces(_existing(arguments.surfaces)), Workspace(arguments.workspace).url
-    if ray.is_initialized() and (lacking := shortage(settings, ray.cluster_resources())):
-        log.warning("%s", lacking)
+    path, workspace = _existing(arguments.surfaces), Workspace(arguments.workspace).url
+    settings = with_review_store(load_surfaces(path), arguments.review_store, Path(path).parent)
+    if ray.is_initialized():
+        check_review_store(settings, sum(node["Alive"] for node in ray.nodes()))
+        if lacking := shortage(settings, ray.cluster_resources()):
+            log.warning("%s", lacking)
     resources = {each.deployment: each for each in deployment_resources(settings)}
     index = _deployed(ItemIndexDeployment, resources[INDEX]).bind(workspace, settings)
     flavors = {flavor: _flavor(workspace, flavor, settings, resources[flavor_deployment(flavor)]) for flavor in settings.flavor_names}

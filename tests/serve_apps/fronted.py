@@ -1,11 +1,14 @@
 """The endpoint's HTTP over canned answers: the application that Ray Serve runs, with Serve's own middleware, and no Ray behind it."""
 
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import uvicorn
 from canned import Canned
 from ray.serve import context
 from ray.serve._private.http_util import RequestIdMiddleware
@@ -32,3 +35,18 @@ def fronted(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> ASGIApp:
     surfaces.metrics = Uncounted()  # type: ignore[assignment]
     monkeypatch.setattr(context, "_INTERNAL_REPLICA_CONTEXT", SimpleNamespace(servable_object=surfaces))
     return PlainRequestIds(RequestIdMiddleware(api))
+
+
+@contextlib.contextmanager
+def listening(app: ASGIApp) -> Iterator[int]:
+    """An application on a port of its own, by the server that Ray Serve uses."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="off"))  # type: ignore[arg-type]
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.005)
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join()

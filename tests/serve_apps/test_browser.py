@@ -1,56 +1,14 @@
 """The pages in a browser, on a running endpoint, as somebody with a key sees them."""
 
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from browsing import Watched
 from released import BOLD_TITLE, ITEM_IDS
 from served import Endpoint
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """A browser of this machine."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip("there is no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@dataclass
-class Watched:
-    """A browser's page, and whatever it should not have done."""
-
-    page: Any
-    url: str
-    strangers: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def follow(self) -> None:
-        self.page.on("dialog", lambda dialog: (self.complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        self.page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.strangers.append(request.url) if self._is_strange(request.url) else None)
-
-    def _is_strange(self, url: str) -> bool:
-        return not url.startswith((self.url, "data:"))
-
-    def open(self, path: str, status: int = 200) -> None:
-        answer = self.page.goto(f"{self.url}{path}")
-        assert answer.status == status
-        if status >= 400:  # Chromium complains of such an answer itself
-            self.complaints[:] = [said for said in self.complaints if str(status) not in said]
 
 
 @pytest.fixture(scope="module")

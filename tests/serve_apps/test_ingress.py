@@ -14,6 +14,7 @@ from urllib.parse import quote
 from urllib.request import urlopen
 
 import pytest
+from planted_audit import plant_audit
 from released import BOLD_TITLE, ITEM_IDS, Shop
 from served import KEYS, Endpoint
 
@@ -317,7 +318,7 @@ ENCODE, SIMILAR = {"products": [OAT]}, {"item_id": "SKU-0000011"}
 ROUTES: list[tuple[str, Any]] = [
     ("/v1/surfaces", None), ("/v1/surfaces/search/encode", ENCODE), ("/v1/surfaces/search/similar", SIMILAR),
     ("/v1/items/SKU-0000011", None), ("/v1/flavors/precision/prefixes", None), ("/v1/flavors/precision/prefixes/0", None),
-    ("/explore", None), ("/docs", None), ("/openapi.json", None),
+    ("/explore", None), ("/docs", None), ("/openapi.json", None), ("/v1/audits", None),
 ]  # fmt: skip
 
 
@@ -372,6 +373,15 @@ def test_who_asks_too_often_is_told_when_to_come_back(endpoint: Endpoint) -> Non
     assert endpoint.ask("/v1/surfaces", key=KEYS["all"]).status == 200
 
 
+def test_a_reviewer_is_handed_a_finding_and_decides_it(endpoint: Endpoint, shop: Shop) -> None:
+    planted = plant_audit(shop.workspace, 8)
+    (card,) = endpoint.ask("/v1/audits/latest/queue/next", {}).json["cards"]
+    said = {name: card[name] for name in ("finding_id", "version")} | {"verdict": "keep", "idempotency_key": "once"}
+    answers = [endpoint.ask(f"/v1/audits/{planted.manifest.audit}/decisions", said) for _ in range(2)]
+    assert [(answer.status, answer.json["state"]) for answer in answers] == [(200, "decided")] * 2
+    assert endpoint.ask("/v1/audits/latest/queue/next", {}, key=KEYS["search"]).status == 403
+
+
 def test_openapi_describes_what_there_is(endpoint: Endpoint) -> None:
     told = endpoint.ask("/openapi.json").json
     assert told["info"]["version"] == "1"
@@ -392,7 +402,7 @@ def test_metrics_tell_requests_latency_and_batches_by_surface_and_flavor(endpoin
             return str(answer.read().decode())
 
     wanted = ("shelfcode_requests", "shelfcode_products", "shelfcode_latency_ms", "shelfcode_batch_products")
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not all(name in (told := metrics()) for name in wanted):
         assert time.monotonic() < end, told[-2000:]
         time.sleep(0.1)

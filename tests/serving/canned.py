@@ -43,6 +43,7 @@ class Canned:
         keys = KEYS if auth == "keys" else []
         self.settings = SurfaceSettings.model_validate({"surfaces": ROUTES, "auth": auth, "keys": keys, "limits": limits, **(more or {})})
         self.gate, self.releases, self.asked = Gate.of(self.settings), Releases(), list[Question]()
+        self.workspace = "nowhere"
         self.similar: list[SimilarRequest] = []
         self.shown: list[tuple[str, ...]] = []
         self.failure: Exception | None = None

@@ -32,7 +32,7 @@ SURFACES = {
     },
     "auth": "keys",
     "keys": [
-        {"name": "all", "sha256": key_hash(KEYS["all"])},
+        {"name": "all", "sha256": key_hash(KEYS["all"]), "review": "reviewer"},
         {"name": "search", "sha256": key_hash(KEYS["search"]), "surfaces": ["search"]},
         {"name": "gone", "sha256": key_hash(KEYS["gone"]), "disabled": True},
         {"name": "slow", "sha256": key_hash(KEYS["slow"]), "requests_per_second": 2},
@@ -71,14 +71,14 @@ class Endpoint:
         sent = {**headers, **({"Authorization": f"Bearer {key}"} if key else {})}
         request = urllib.request.Request(self.url + path, data, sent, method=method)
         try:
-            with urllib.request.build_opener(_Direct).open(request, timeout=60) as answer:
+            with urllib.request.build_opener(_Direct).open(request, timeout=120) as answer:
                 return Answered(answer.status, answer.headers, answer.read().decode())
         except urllib.error.HTTPError as error:
             return Answered(error.code, error.headers, error.read().decode())
         except (OSError, http.client.HTTPException) as error:
             return Answered(0, Message(), repr(error))
 
-    def until(self, path: str, holds: Any, seconds: float = 60) -> Any:
+    def until(self, path: str, holds: Any, seconds: float = 300) -> Any:
         """Ask until the answer is as wanted."""
         end = time.monotonic() + seconds
         while not holds(answered := self.ask(path).json):

@@ -26,6 +26,9 @@ ATTRIBUTES = "attributes"
 """Stands for all attributes of a product in a list of columns."""
 COLUMNS = ("title", "brand", "category_path", "price", ATTRIBUTES)
 
+ReviewRole = Literal["none", "reviewer", "lead"]
+"""What a key permits in the review of audits. A lead may do whatever a reviewer may."""
+
 Share = Annotated[float, Field(gt=0)]
 
 
@@ -74,6 +77,9 @@ class KeySettings(Settings):
     surfaces: list[str] | None = Field(None, description="the surfaces that the key is good for; all where it is left out")
     columns: list[str] | None = Field(None, description="what the key may read and filter by, instead of the endpoint's `columns`")
     requests_per_second: Positive | None = Field(None, description="of this key, instead of limits.requests_per_second")
+    review: ReviewRole = Field(
+        "none", description="whether the key is good for the review of audits; a lead also settles conflicts, exports and changes settings"
+    )
     disabled: bool = Field(False, description="the key is known, and refused")
 
 
@@ -158,6 +164,19 @@ class SessionSettings(Settings):
     )
 
 
+class ReviewStoreSettings(Settings):
+    """Where the decisions of reviewers are kept. Without a store there is no review, and everything else is served as usual."""
+
+    store: Annotated[str, Field(min_length=1)] | None = Field(
+        None,
+        repr=False,
+        description="postgresql+psycopg://HOST/DATABASE, or the path of an SQLite file, from the folder of surfaces.yaml; it is made where "
+        "it is missing. A file is for one node: on several, use PostgreSQL",
+    )
+    threads: Annotated[int, Field(ge=1, le=64)] = Field(8, description="calls to the store at once, for each replica of the ingress")
+    waiting: Positive = Field(512, description="calls that may wait for one of these threads; more are told to come back in a second")
+
+
 class OnlineExtractionSettings(Settings):
     """Where a product without attributes gets them, in a flavor that reads attributes."""
 
@@ -194,6 +213,7 @@ class SurfaceSettings(Settings):
     flavors: dict[str, FlavorServingSettings] = Field({}, description="flavor: how it runs, where the defaults do not suit")
     index: IndexSettings = IndexSettings()
     ingress: IngressSettings = IngressSettings()
+    review: ReviewStoreSettings = ReviewStoreSettings()
     online_extraction: OnlineExtractionSettings = OnlineExtractionSettings()
     availability: str | None = Field(
         None, description="Parquet file or folder of item_id and retailer_id, local or s3://, for filters by retailer_id"

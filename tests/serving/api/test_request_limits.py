@@ -4,11 +4,14 @@ import pytest
 from boundless import boundless
 from pydantic import BaseModel
 
-from shelfcode.serving.api.requests import EncodeRequest, Product, SimilarRequest
+from shelfcode.serving.api.requests import Body, EncodeRequest, Product, SimilarRequest
 from shelfcode.serving.pages.page_query import PageQuery
+from shelfcode.serving.review import requests as review
+
+REVIEW = [each for each in vars(review).values() if isinstance(each, type) and issubclass(each, Body) and each is not Body]
 
 
-@pytest.mark.parametrize("request_model", [EncodeRequest, SimilarRequest, Product, PageQuery])
+@pytest.mark.parametrize("request_model", [EncodeRequest, SimilarRequest, Product, PageQuery, *REVIEW])
 def test_every_text_list_and_mapping_of_a_request_has_a_limit(request_model: type[BaseModel]) -> None:
     assert list(boundless(request_model.model_json_schema(), request_model.__name__)) == []
 

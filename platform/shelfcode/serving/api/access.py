@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from shelfcode.errors import ShelfcodeError
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.routing import route_of
-from shelfcode.serving.surface_settings import KeySettings, SurfaceSettings
+from shelfcode.serving.surface_settings import KeySettings, ReviewRole, SurfaceSettings
 
 PREFIX = "shelf_"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-ANYBODY = KeySettings(name="anybody", sha256="0" * 64)
+ANYBODY = KeySettings(name="anybody", sha256="0" * 64, review="lead")
 """The caller where `auth` is none."""
 
 
@@ -107,6 +107,17 @@ class Gate:
         """
         if caller.surfaces is not None and surface not in caller.surfaces:
             raise Problem("key-not-permitted", f"the key of {caller.name} is for {', '.join(caller.surfaces) or 'no surface'}")
+
+    def permit_review(self, caller: KeySettings, role: ReviewRole = "reviewer") -> None:
+        """Refuse whoever may not review, or may not do what a lead does.
+
+        Raises:
+            Problem: the key is for less.
+        """
+        if caller.review == "none":
+            raise Problem("key-not-permitted", f"the key of {caller.name} may not review; jobs/make_key.py --review makes one that may")
+        if role == "lead" and caller.review != "lead":
+            raise Problem("key-not-permitted", f"this is for a lead, and the key of {caller.name} is a reviewer's")
 
     def permit_flavor(self, caller: KeySettings, flavor: str) -> None:
         """Refuse a flavor that none of the caller's surfaces goes to. A limited key is not told whether there is such a flavor.

@@ -11,11 +11,19 @@ from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.workspace import Workspace
 
 ENCODE, SIMILAR, PREFIXES = "/v1/surfaces/{surface}/encode", "/v1/surfaces/{surface}/similar", "/v1/flavors/{flavor}/prefixes"
+AUDIT = "/v1/audits/{audit}"
 BODIES: Mapping[str, Any] = {
     ENCODE: {"products": [{"title": "Oat Drink, 1 l"}, {"title": "Penne Rigate 500 g"}]},
     SIMILAR: {"product": {"title": "Oat Drink, 1 l"}, "k": 5},
+    f"{AUDIT}/queue/next": {"count": 1},
+    f"{AUDIT}/queue/skip": {"finding_id": "FINDING_ID"},
+    f"{AUDIT}/decisions": {"finding_id": "FINDING_ID", "verdict": "keep", "version": 0, "idempotency_key": "MADE_UP"},
+    f"{AUDIT}/decisions/bulk": {"pattern_id": "PATTERN_ID", "verdict": "accept", "idempotency_key": "MADE_UP"},
+    f"{AUDIT}/adjudications": {"finding_id": "FINDING_ID", "verdict": "keep", "version": 2, "idempotency_key": "MADE_UP"},
+    f"{AUDIT}/marks": {"kind": "applied", "finding_ids": ["FINDING_ID"]},
+    f"{AUDIT}/settings": {"second_review_share": 0.1},
 }
-PLACEHOLDERS = {"item_id": "ITEM_ID", "prefix": "0"}
+PLACEHOLDERS = {"item_id": "ITEM_ID", "prefix": "0", "audit": "latest", "finding_id": "FINDING_ID", "pattern_id": "PATTERN_ID"}
 
 
 def example_requests(workspace_url: str, settings: SurfaceSettings, url: str) -> list[str]:

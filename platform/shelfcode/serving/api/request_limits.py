@@ -27,6 +27,18 @@ POSITION = 10**9
 SIGN_IN_BYTES = 4096
 FORM_BYTES = 2**20
 FORM_FIELDS = 20
+REVIEWER_CHARACTERS = 100
+KEY_CHARACTERS = 128
+"""Of an idempotency key."""
+NOTE_CHARACTERS = 2000
+PATH_NAMES = 32
+"""Names of a category path."""
+CARDS = 100
+"""Findings that a reviewer may hold at once."""
+MARKED = 3000
+"""Findings that one request says of what became of them."""
+REVIEW_BYTES = 2**17
+"""Of a request to the review; one decision, or the names of MARKED findings."""
 ERRORS_TOLD = 20
 
 
@@ -53,4 +65,5 @@ RoutingKey = Annotated[str, Field(max_length=ID_CHARACTERS), _Whole]
 Name = Annotated[str, Field(max_length=NAME_CHARACTERS), _Whole]
 Value = Annotated[str, Field(max_length=VALUE_CHARACTERS), _Whole]
 Text = Annotated[str, Field(max_length=TEXT_CHARACTERS), _Whole]
+CategoryPath = Annotated[list[Annotated[Value, Field(min_length=1)]], Field(min_length=1, max_length=PATH_NAMES)]
 Values = Annotated[list[Value], Field(max_length=ATTRIBUTE_VALUES)]

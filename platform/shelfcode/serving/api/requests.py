@@ -103,6 +103,11 @@ class SimilarRequest(Body):
         return self
 
 
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """What OpenAPI shows of a body. Bodies are not read by FastAPI: they have a limit in size, and errors per product."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+
+
 _PRODUCT = TypeAdapter(Product)
 _ITEM_ID: TypeAdapter[str] = TypeAdapter(ItemId)
 _ENCODE, _SIMILAR = TypeAdapter(EncodeRequest), TypeAdapter(SimilarRequest)
@@ -114,7 +119,7 @@ def read_encode_request(body: bytes, limits: LimitSettings) -> EncodeRequest:
     Raises:
         Problem: not JSON, not an encode request, or too many products.
     """
-    value = _json(body)
+    value = json_value(body)
     products = value.get("products") if isinstance(value, dict) else None
     if isinstance(products, list) and len(products) > limits.products:
         raise Problem("too-many-products", f"{len(products)} products; send {limits.products} or fewer per request", limit=limits.products)
@@ -128,7 +133,7 @@ def read_similar_request(body: bytes, limits: LimitSettings) -> SimilarRequest:
     Raises:
         Problem: not JSON, not a similar request, or k is too large.
     """
-    request: SimilarRequest = _valid(_SIMILAR, _json(body))
+    request: SimilarRequest = _valid(_SIMILAR, json_value(body))
     if request.k > limits.neighbours:
         raise Problem("invalid-request", f"k is {request.k}; ask for {limits.neighbours} or fewer", limit=limits.neighbours)
     return request
@@ -207,7 +212,7 @@ def _texts_of(attributes: Mapping[str, str | list[str]]) -> Iterator[str]:
         yield from [value] if isinstance(value, str) else value
 
 
-def _json(body: bytes) -> Any:
+def json_value(body: bytes) -> Any:
     """A body's value. JSON is UTF-8, with a byte order mark in front of it or without.
 
     Raises:

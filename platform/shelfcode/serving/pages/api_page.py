@@ -88,7 +88,7 @@ def product_fields() -> list[FieldRow]:
 
 def command(url: str, path: str, method: str, names: Mapping[str, str], with_keys: bool) -> str:
     """A command that tries an operation."""
-    body = BODIES.get(path)
+    body = BODIES.get(path) if method == "post" else None
     implied = "post" if body else "get"  # by curl, from the presence of a body
     return curl(url + filled(path, names), with_keys, body, None if method == implied else method.upper())
 

@@ -17,17 +17,24 @@ from shelfcode.text import cut
 
 TITLE_CHARACTERS = 110
 POLICY = (
-    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src data:; connect-src 'self'; form-action 'self'; "
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src {images}; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 
 
-def page(request: Request, template: str, status: int = 200, **values: object) -> Response:
-    """A template as an answer. Whatever `values` hold is shown as text."""
+def page(
+    request: Request, template: str, status: int = 200, images: str = "data:", templates: Environment | None = None, **values: object
+) -> Response:
+    """A template as an answer. Whatever `values` hold is shown as text.
+
+    Args:
+        images: where pictures may come from, as Content-Security-Policy writes it.
+        templates: of another room; those of this one where it is None.
+    """
     nonce, root = secrets.token_urlsafe(16), root_of(request)
-    html = _environment().get_template(template).render(nonce=nonce, root=root, link=partial(address, root), **values)
+    html = (templates or environment()).get_template(template).render(nonce=nonce, root=root, link=partial(address, root), **values)
     headers = {
-        "Content-Security-Policy": POLICY.format(nonce=nonce),
+        "Content-Security-Policy": POLICY.format(nonce=nonce, images=images),
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "same-origin",
         "Cache-Control": "no-store",
@@ -49,7 +56,8 @@ def address(root: str, **fields: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates of this room, among them the frame around all pages."""
     environment = Environment(
         loader=PackageLoader("shelfcode.serving.pages", "templates"),
         autoescape=True,

@@ -1,7 +1,7 @@
 """The pages that people look at: /explore, /docs, and the form that takes their key."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -68,7 +68,7 @@ class Site:
         try:
             caller = self.enter(request)
         except Problem as problem:
-            return _turned_away(request, problem)
+            return turned_away(request, problem)
         try:
             return await answer(caller)
         except Problem as problem:
@@ -86,7 +86,7 @@ class Site:
             return await self._tree(request, caller, query)
         if query.product or query.item_id:
             return await self._product(request, caller, query)
-        shown = {"roots": await roots(self.endpoint, caller), "routes": self._routes(caller)}
+        shown: dict[str, Any] = {"roots": await roots(self.endpoint, caller), "routes": self._routes(caller)}
         return page(request, "home.html", 200, **self._frame(caller), **shown)
 
     async def _product(self, request: Request, caller: KeySettings, query: PageQuery) -> Response:
@@ -114,23 +114,23 @@ class Site:
         return page(request, "docs.html", 200, **self._frame(caller), operations=shown, product=product_fields())
 
     async def _form(self, request: Request, caller: KeySettings) -> Response:
-        form = await _read_form(request, most.FORM_BYTES, self.endpoint.settings.limits.body_seconds)
+        form = await read_form(request, most.FORM_BYTES, self.endpoint.settings.limits.body_seconds)
         if "sign_out" in form:
             return self._sign_out(request)
         if "key" in form and self.endpoint.settings.auth == "keys":
-            return self._sign_in(request, form["key"].strip())
+            return self._sign_in(request, form)
         return await self._explore(request, caller, form)
 
     async def _form_without_key(self, request: Request) -> Response:
         """A form from somebody without a good key: only a key is read from it, and only if it says beforehand that it is no longer."""
         if not 0 < (declared_bytes(request) or 0) <= most.SIGN_IN_BYTES:
-            return _turned_away(request, Problem("no-key", "sign in first: what was sent is not a key"))
+            return turned_away(request, Problem("no-key", "sign in first: what was sent is not a key"))
         try:
             limit = min(SIGN_IN_SECONDS, self.endpoint.settings.limits.body_seconds)
-            form = await _read_form(request, most.SIGN_IN_BYTES, limit)
+            form = await read_form(request, most.SIGN_IN_BYTES, limit)
         except Problem as problem:
-            return _turned_away(request, problem)
-        return self._sign_out(request) if "sign_out" in form else self._sign_in(request, form.get("key", "").strip())
+            return turned_away(request, problem)
+        return self._sign_out(request) if "sign_out" in form else self._sign_in(request, form)
 
     async def _refused(self, request: Request, caller: KeySettings, problem: Problem) -> Response:
         return page(request, "problem.html", problem.status, **self._frame(caller), problem=problem.body(request_id(request)))
@@ -142,6 +142,7 @@ class Site:
             "live": {flavor: releases.live.get(flavor) for flavor in flavors},
             "problems": {name: why for name, why in releases.problems.items() if name.partition("@")[0] in flavors},
             "surfaces": self.endpoint.gate.surfaces(caller),
+            "reviews": self.endpoint.settings.review.store is not None and caller.review != "none",
             "caller": caller.name if self.endpoint.settings.auth == "keys" else None,
         }
 
@@ -157,40 +158,48 @@ class Site:
             return False
         return True
 
-    def _sign_in(self, request: Request, key: str) -> Response:
+    def _sign_in(self, request: Request, form: Mapping[str, str]) -> Response:
+        wanted = _own_page(request, form.get("to", ""))
         try:
-            caller = self.endpoint.gate.caller(key)
+            caller = self.endpoint.gate.caller(form.get("key", "").strip())
             self.endpoint.gate.admit(caller)
         except Problem as problem:
-            return _turned_away(request, problem)
+            return turned_away(request, problem, wanted)
         request.scope["shelfcode.caller"] = caller.name
-        answer = RedirectResponse(f"{root_of(request)}/explore", 303)
+        answer = RedirectResponse(wanted, 303)
         sessions = self.endpoint.settings.sessions
         answer.set_cookie(
             COOKIE, new_session(sessions, caller), max_age=seconds(sessions), path=root_of(request) or "/",
-            secure=_is_https(request), httponly=True, samesite="strict",
+            secure=is_https(request), httponly=True, samesite="strict",
         )  # fmt: skip
         return answer
 
     def _sign_out(self, request: Request) -> Response:
         answer = RedirectResponse(f"{root_of(request)}/explore", 303)
-        answer.delete_cookie(COOKIE, path=root_of(request) or "/", secure=_is_https(request), httponly=True, samesite="strict")
+        answer.delete_cookie(COOKIE, path=root_of(request) or "/", secure=is_https(request), httponly=True, samesite="strict")
         return answer
 
 
-def _turned_away(request: Request, problem: Problem) -> Response:
-    """The page that refuses a caller; it asks for a key where another key would help."""
+def turned_away(request: Request, problem: Problem, wanted: str = "") -> Response:
+    """The page that refuses a caller; it asks for a key where another key would help, and leads to the page that was wanted."""
     first_time = problem.kind == "no-key" and not bearer_key(request) and COOKIE not in request.cookies and request.method == "GET"
     form = problem.kind in ("no-key", "key-not-permitted")
-    return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time)
+    return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time, wanted=wanted)
 
 
-def _is_https(request: Request) -> bool:
+def _own_page(request: Request, wanted: str) -> str:
+    """Where to go after signing in: a page of the review if that was wanted, else the first page; never another server's."""
+    root = root_of(request)
+    in_review = wanted == f"{root}/review" or wanted.startswith(f"{root}/review/")
+    return wanted if in_review and wanted.isascii() and wanted.isprintable() else f"{root}/explore"
+
+
+def is_https(request: Request) -> bool:
     """Whether the browser speaks TLS, to this server or to a proxy in front of it."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower())
 
 
-async def _read_form(request: Request, size: int, seconds: float) -> dict[str, str]:
+async def read_form(request: Request, size: int, seconds: float) -> dict[str, str]:
     """The fields of a form.
 
     Raises:
