@@ -10,16 +10,16 @@ export HF_HUB_OFFLINE ?= 1
 export RAY_USAGE_STATS_ENABLED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: demo serve test check lint benchmarks docs clean
+.PHONY: demo serve review test check lint benchmarks docs clean
 
-# Catalog to two releases on this machine; a small language model in a real vLLM engine extracts the attributes.
+# Catalog to two releases and an audit on this machine; a small language model in a real vLLM engine extracts the attributes.
 demo: $(INSTALLED)
 	$(BIN)/python jobs/demo.py --out demo
 
-# The endpoint on 127.0.0.1:8000, over what `make demo` made.
-serve: $(INSTALLED)
+# The endpoint on 127.0.0.1:8000, over what `make demo` made; /review is its queue of suspicions, whose decisions are in demo/review.sqlite.
+serve review: $(INSTALLED)
 	@test -d demo/workspace || { echo "there is no demo/workspace yet: run make demo first"; exit 1; }
-	$(BIN)/python jobs/serve_surfaces.py --workspace demo/workspace
+	$(BIN)/python jobs/serve_surfaces.py --workspace demo/workspace --review-store demo/review.sqlite
 
 # Everything.
 test: $(INSTALLED) lint

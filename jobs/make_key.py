@@ -1,9 +1,9 @@
 """Make a key for a caller of the endpoint. The key is shown once; surfaces.yaml gets only its hash.
 
-python jobs/make_key.py --name search-team [--surface search] [--surface reordering] [--column title]
+python jobs/make_key.py --name search-team [--surface search] [--surface reordering] [--column title] [--review reviewer]
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -18,12 +18,15 @@ SurfaceFlag = Annotated[list[str] | None, typer.Option("--surface", help="What t
 ColumnFlag = Annotated[
     list[str] | None, typer.Option("--column", help="What it may read and filter by, several times; the endpoint's own when left out.")
 ]
+ReviewFlag = Annotated[
+    Literal["none", "reviewer", "lead"], typer.Option("--review", help="Whether it may review audits; a lead settles conflicts.")
+]
 
 
-def main(name: NameFlag, surface: SurfaceFlag = None, column: ColumnFlag = None) -> dict[str, Any]:
+def main(name: NameFlag, surface: SurfaceFlag = None, column: ColumnFlag = None, review: ReviewFlag = "none") -> dict[str, Any]:
     """Print a new key, and the lines for surfaces.yaml."""
     key = new_key()
-    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None, columns=column or None)
+    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None, columns=column or None, review=review)
     say("add to surfaces.yaml, beside auth: keys:\n")
     say(yaml.safe_dump({"keys": [entry.model_dump(mode="json", exclude_defaults=True)]}, sort_keys=False))
     say("and give the caller the key below, which is kept nowhere; they send it as: Authorization: Bearer KEY")

@@ -75,13 +75,16 @@ def list_releases(workspace: Workspace, manifests: list[Manifest]) -> dict[str, 
 def show_release(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:
     history = [asdict(move) for move in release_history(workspace, manifest.flavor)]
     rows = {f"rows {name}": f"{count:,}" for name, count in manifest.rows.model_dump().items()}
-    facts = {"created": manifest.created, "parent": manifest.parent, **manifest.catalog.model_dump(), **rows}
+    labels = manifest.catalog.labels and manifest.catalog.labels.source
+    catalog = {**manifest.catalog.model_dump(exclude={"labels"}), "labels": labels}
+    facts = {"created": manifest.created, "parent": manifest.parent, **catalog, **rows}
     show_figures(manifest.name, {"": {**facts, **manifest.metrics}}, row="fact")
     show_figures(
         f"moves of {manifest.flavor}", {name: {move["at"]: move[name] for move in history} for name in ("why", "version")}, row="at"
     )
     current = manifest.name == current_name(workspace, manifest.flavor)
-    return account(workspace, manifest) | {"current": current, **manifest.facts(), "history": history}
+    whole = manifest.model_dump(mode="json", include={"catalog"})
+    return account(workspace, manifest) | {"current": current, **manifest.facts(), **whole, "history": history}
 
 
 def tell_current(workspace: Workspace, manifest: Manifest) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Bring a flavor's semantic IDs up to date with a catalog: only what changed is extracted, embedded, and coded by the release's model.
 
-python jobs/reembed_catalog.py --flavor precision --catalog CATALOG --workspace WS [--allow-removals] [--hold] [--wait SECONDS]
+python jobs/reembed_catalog.py --flavor precision --catalog CATALOG --workspace WS [--labels FILE] [--allow-removals]
+    [--hold] [--wait SECONDS]
 """
 
 from typing import Annotated, Any
@@ -8,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from shelfcode.catalog.changes import check_removals, compare_products
+from shelfcode.catalog.decided_labels import DecidedLabels, read_decided_labels
+from shelfcode.catalog.label_overlay import overlay_labels
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.snapshot import snapshot_item_keys
@@ -17,9 +20,9 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
-from shelfcode.job.flags import CatalogFlag, HoldFlag, SetFlag, WaitFlag, WorkspaceFlag
+from shelfcode.job.flags import CatalogFlag, HoldFlag, LabelsFlag, SetFlag, WaitFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, say_language, show_figures, show_rejected, show_release, stage
+from shelfcode.job.screen import say, say_embedded, say_labels, say_language, show_figures, show_rejected, show_release, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.model_file import copy_model
 from shelfcode.quantization.pipeline import recode
@@ -39,8 +42,10 @@ def main(
     allow_removals: RemovalsFlag = False,
     hold: HoldFlag = False,
     wait: WaitFlag = 0,
+    labels: LabelsFlag = None,
 ) -> dict[str, Any]:
     """Publish a release with the current one's model and the catalog's products. --set reaches catalog.* and how the models run."""
+    decided = read_decided_labels(labels) if labels else None
     # A slip of the pen need not wait for a Ray.
     check_catalog(catalog, release_recipe(load_manifest(Workspace(workspace), f"{flavor}@current"), set_ or []).catalog)
     start_ray()
@@ -50,14 +55,20 @@ def main(
         recipe = pin_models(release_recipe(parent, set_ or []), opened)
         recipe = keep_models(fit_to_cluster(recipe, coding_stages(recipe)), opened)
         check_encoder(parent, recipe)
-        return reembed(parent, recipe, catalog, opened, lease, run, allow_removals, hold)
+        return reembed(parent, recipe, catalog, opened, lease, run, allow_removals, hold, decided)
 
 
 def reembed(
-    parent: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, allow_removals: bool, hold: bool
-) -> dict[str, Any]:
+    parent: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, allow_removals: bool, hold: bool,
+    decided: DecidedLabels | None = None,
+) -> dict[str, Any]:  # fmt: skip
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    if decided:
+        snapshot = overlay_labels(workspace, snapshot, decided)
+        say_labels(workspace, snapshot)
+    elif parent.catalog.labels:
+        say(f"{parent.name} has the decided labels of {parent.catalog.labels.source}; without --labels this one is evaluated without")
     item_keys_N = snapshot_item_keys(workspace, snapshot)
     coded_K = read_item_keys(workspace, f"{parent.folder}/semantic_ids")
     check_removals(coded_K, item_keys_N, allow_removals)

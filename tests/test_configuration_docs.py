@@ -6,6 +6,7 @@ from types import ModuleType
 
 import pytest
 
+from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe
 from shelfcode.serving.surface_settings import SurfaceSettings
@@ -25,7 +26,7 @@ def configuration() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md", "surfaces-configuration.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md", "audit-configuration.md", "surfaces-configuration.md"])
 def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
     assert (DOCS / name).read_text() == configuration.documents()[name], f"docs/{name} is out of date: run make docs"
     assert configuration.main(["--check"]) == 0
@@ -33,7 +34,12 @@ def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "recipe"),
-    [("configuration.md", Recipe), ("encoder-configuration.md", RelevanceRecipe), ("surfaces-configuration.md", SurfaceSettings)],
+    [
+        ("configuration.md", Recipe),
+        ("encoder-configuration.md", RelevanceRecipe),
+        ("audit-configuration.md", AuditSettings),
+        ("surfaces-configuration.md", SurfaceSettings),
+    ],
 )
 def test_every_field_has_a_row_or_a_section_of_its_own(configuration: ModuleType, name: str, recipe: type[Settings]) -> None:
     lines = configuration.documents()[name].splitlines()

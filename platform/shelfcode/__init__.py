@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from shelfcode.library_version import LIBRARY_VERSION
 
 if TYPE_CHECKING:
-    from shelfcode.job.notebook import Release, encode, load_release, train_flavor
+    from shelfcode.job.notebook import Audit, Release, audit_release, encode, load_audit, load_release, train_flavor
 
 __version__ = LIBRARY_VERSION
-__all__ = ["Release", "encode", "load_release", "train_flavor"]
+__all__ = ["Audit", "Release", "audit_release", "encode", "load_audit", "load_release", "train_flavor"]
 
 if importlib.util.find_spec("pyarrow") is None:
     # A bare "No module named pyarrow" would not say which python it is: under `ray job submit` the first on the PATH of the head.

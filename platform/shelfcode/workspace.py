@@ -9,8 +9,9 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/extractors/<name>/        the same
     <workspace>/models/int8/<digest>/     an encoder in int8: model.xml, model.bin, manifest.json
     <workspace>/rejected/<run>/           part-*.parquet
-    <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release
+    <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release or an audit
     <workspace>/releases/<flavor>/        one folder per version, CURRENT and history/
+    <workspace>/audits/<audit>/           findings/part-*.parquet, patterns.parquet, categories.parquet, report.html, manifest.json
     <workspace>/leases/<name>/            which run may write now
     <workspace>/layout.json               version of this layout (workspace_layout.py)
 """

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from running import ROOT, SMALL, Done, Trained, job_command
 
@@ -74,12 +77,19 @@ def trained(sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def warm(trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A copy of the workspace in which two workers trained precision@v0002 from precision@v0001; it is held."""
+    """A copy of the workspace in which two workers trained precision@v0002 from precision@v0001, with decided labels; it is held."""
     workspace = tmp_path_factory.mktemp("warm")
+    labels = workspace / "labels.parquet"
+    rows = ds.dataset(sample).to_table(columns=["item_id", "category_path"]).slice(0, 3).to_pylist()
+    decided = [
+        {"item_id": row["item_id"], "from_path": row["category_path"], "to_path": ["Decided", "By hand"], "verdict": verdict}
+        for row, verdict in zip(rows, ("relabel", "exclude", "keep"), strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(decided), labels)
     for folder in ("catalog", "embeddings", "releases"):
         shutil.copytree(trained.workspace / folder, workspace / folder)
     settings = (*SMALL, "stability=warm", "training.seed=7", "training.workers=2")
-    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), "--hold")
+    flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), "--hold", "--labels", str(labels))
     job = run_job("train_flavor", *flags, settings=settings)
     assert job.code == 0, job.told
     return Trained(workspace, job)

@@ -10,11 +10,11 @@ from shelfcode.serving.surface_settings import SurfaceSettings
 
 
 def test_the_lines_that_it_prints_let_the_key_in(run_job: Callable[..., Done]) -> None:
-    done = run_job("make_key", "--name", "search-team", "--surface", "search", "--column", "title")
+    done = run_job("make_key", "--name", "search-team", "--surface", "search", "--column", "title", "--review", "lead")
     lines = yaml.safe_load(done.told[done.told.index("keys:") : done.told.index("and give the caller")])
     settings = SurfaceSettings.model_validate({"surfaces": {"search": "precision", "homepage": "discovery"}, "auth": "keys", **lines})
     caller = Gate.of(settings).caller(done.result["key"])
-    assert (caller.name, caller.surfaces, caller.columns) == ("search-team", ["search"], ["title"])
+    assert (caller.name, caller.surfaces, caller.columns, caller.review) == ("search-team", ["search"], ["title"], "lead")
     assert done.result["key"] not in done.told
 
 

@@ -162,7 +162,7 @@ def test_no_ray_is_needed(workspace: Path) -> None:
     without_ray = "import ray, runpy; ray.init = None; runpy.run_path('jobs/promote_release.py', run_name='__main__')"
     flags = ("promote", "--release", "precision@v0003", "--workspace", str(workspace))
     done = subprocess.run(
-        [sys.executable, "-c", without_ray, *flags], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", without_ray, *flags], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["release"] == "precision@v0003"

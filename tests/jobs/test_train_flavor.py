@@ -67,6 +67,19 @@ def test_trained_warm_most_products_keep_their_code_and_the_release_says_which_d
     assert "Stability" in (second / "report.html").read_text()
 
 
+def test_a_release_is_trained_and_evaluated_with_decided_labels_and_says_which(warm: Trained) -> None:
+    second = warm.workspace / "releases/precision/v0002"
+    assert warm.job.result["labels"] == {"rows": 3, "changed": 1, "already": 0, "kept": 1, "excluded": 1, "passed_over": 0}
+    record = json.loads((second / "manifest.json").read_text())["catalog"]
+    assert record["labels"]["source"] == str(warm.workspace / "labels.parquet")
+    paths = ds.dataset(warm.workspace / record["snapshot"] / "part-000000-000000.parquet").to_table()["category_path"].to_pylist()
+    assert ["Decided", "By hand"] in paths
+    assert "Decided labels" in (second / "report.html").read_text()
+    leaves = [json.loads((release / "evaluation.json").read_text())["taxonomy_alignment"]["leaves"] for release in (warm.release, second)]
+    assert leaves[1] == leaves[0] + 1, "measured against the labels that were decided"
+    assert "3 decided labels: 1 changed" in warm.job.told
+
+
 def test_a_release_that_is_held_is_published_and_not_current(warm: Trained, run_job: Callable[..., Done]) -> None:
     current = warm.workspace / "releases/precision/CURRENT"
     assert warm.job.result["release"] == "precision@v0002"
@@ -143,7 +156,8 @@ def test_submitted_to_a_cluster_of_its_own_with_all_in_a_bucket_whose_store_fail
     assert told, done.stdout
     failures = sum(store.failures.values())
     assert failures > 10
-    assert 0.5 * failures <= int(told[1].replace(",", "")) <= failures, "not counted, or counted twice"
+    # Reads that Arrow tries again by itself are not told, and a run has few of them or many.
+    assert 0.2 * failures <= int(told[1].replace(",", "")) <= failures, "not counted, or counted twice"
     names = {entry["Key"] for entry in client.list_objects_v2(Bucket="shelf", Prefix="workspace/releases/precision/")["Contents"]}
     for name in ("CURRENT", "v0001/manifest.json", "v0001/model.safetensors", "v0001/evaluation.json", "v0001/report.html"):
         assert f"workspace/releases/precision/{name}" in names

@@ -15,5 +15,11 @@ RecipeFlag = Annotated[str, typer.Option("--recipe", help="Of an encoder: name u
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name under jobs/flavors/, or the path of a YAML file.")]
 SetFlag = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value: any recipe field; may be given several times.")]
 
+LabelsFlag = Annotated[
+    str | None,
+    typer.Option("--labels", help="Decided labels to lay over the catalog: file or folder that export_corrections wrote; local or s3://."),
+]
+StoreFlag = Annotated[str, typer.Option("--store", help="Where decisions are kept: an SQLite file, or the URL of a PostgreSQL database.")]
+AuditFlag = Annotated[str, typer.Option("--audit", help="Name of an audit, such as precision-v0001-001.")]
 HoldFlag = Annotated[bool, typer.Option("--hold", help="Publish the release and leave CURRENT where it is; promote_release moves it.")]
 WaitFlag = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for another run that writes the same.")]

@@ -1,4 +1,4 @@
-"""The three calls that a notebook needs. What is heavy is imported when it is called; only training starts a Ray."""
+"""The calls that a notebook needs. What is heavy is imported when it is called; only training and auditing start a Ray."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +40,29 @@ class Release:
     model: "RQVAE"
 
 
-def train_flavor(flavor: str, catalog: str, workspace: str, settings: Sequence[str] = (), hold: bool = False, wait: float = 0) -> Release:
+@dataclass(frozen=True)
+class Audit:
+    """A published audit as plain data.
+
+    Attributes:
+        name: such as precision-v0001-001.
+        workspace, path: where it is kept, and the folder of its files there.
+        release: that was audited.
+        wrong: how many labels are wrong: estimate, low and high.
+        findings: a table, the first of the queue first; its columns are described in docs/workspace.md.
+    """
+
+    name: str
+    workspace: str
+    path: str
+    release: str
+    wrong: dict[str, float]
+    findings: "pa.Table"
+
+
+def train_flavor(
+    flavor: str, catalog: str, workspace: str, settings: Sequence[str] = (), hold: bool = False, wait: float = 0, labels: str | None = None
+) -> Release:
     """Train a flavor on a catalog and publish the release: what jobs/train_flavor.py does.
 
     Args:
@@ -48,13 +70,14 @@ def train_flavor(flavor: str, catalog: str, workspace: str, settings: Sequence[s
         settings: `key.sub=value` of any recipe field, as after --set.
         hold: leave the release that is current where it is.
         wait: seconds to wait for another run that writes the same flavor.
+        labels: decided labels to lay over the catalog, as jobs/export_corrections.py writes them.
 
     Raises:
         ShelfcodeError: whatever you can mend.
     """
     from shelfcode.job.training import train_flavor as train
 
-    trained = train(flavor, FLAVORS, catalog, workspace, settings, hold, wait)
+    trained = train(flavor, FLAVORS, catalog, workspace, settings, hold, wait, labels)
     return load_release(workspace, trained.release.name)
 
 
@@ -77,6 +100,43 @@ def load_release(workspace: str, name: str) -> Release:
         name=manifest.name, workspace=opened.url, path=opened.address(manifest.folder), rows=manifest.rows.model_dump(),
         figures=manifest.metrics, semantic_ids=pa.concat_tables(parts),
         model=load_model(opened, manifest.folder, release_recipe(manifest)),
+    )  # fmt: skip
+
+
+def audit_release(
+    release: str, workspace: str, beside: Sequence[str] = (), settings: Sequence[str] = (), labels: str | None = None
+) -> Audit:
+    """Audit the labels of a release's catalog and publish what was found: what jobs/audit_catalog.py does.
+
+    Args:
+        release: precision@v0001, or precision@current.
+        beside: releases of other flavors whose codes are heard, too.
+        settings: `key=value` of any setting of the audit, as after --set.
+        labels: decided labels to lay over the catalog, as jobs/export_corrections.py writes them.
+
+    Raises:
+        ShelfcodeError: whatever you can mend.
+    """
+    from shelfcode.job.auditing import audit_release as audit
+
+    return load_audit(workspace, audit(release, workspace, beside, settings, labels).manifest.audit)
+
+
+def load_audit(workspace: str, name: str) -> Audit:
+    """An audit by its name.
+
+    Raises:
+        ShelfcodeError: there is none of this name.
+    """
+    from shelfcode.audit.published_audit import load_audit as load
+    from shelfcode.audit.published_audit import read_findings
+    from shelfcode.workspace import Workspace
+
+    opened = Workspace(workspace)
+    manifest = load(opened, name)
+    return Audit(
+        name=manifest.audit, workspace=opened.url, path=opened.address(manifest.folder), release=manifest.release,
+        wrong=manifest.wrong.model_dump(), findings=read_findings(opened, manifest),
     )  # fmt: skip
 
 

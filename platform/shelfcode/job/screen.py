@@ -17,6 +17,7 @@ from rich.table import Table
 from shelfcode.attributes.other_languages import language_warning
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.attributes.table import ExtractedCatalog
+from shelfcode.catalog.label_overlay import PASSED_OVER_FILE
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.evaluation.quality.figure_guide import judged_figures
@@ -246,6 +247,19 @@ def show_attributes(workspace: Workspace, extracted: ExtractedCatalog) -> None:
     for row in shown.to_pylist():
         table.add_row(*(escape(value if isinstance(value, str) else ", ".join(value or ())) for value in row.values()))
     console.print(table)
+
+
+def say_labels(workspace: Workspace, snapshot: Snapshot) -> None:
+    """What decided labels changed in the catalog, and which of them decided nothing."""
+    if labels := snapshot.labels:
+        say(
+            f"{labels.rows:,} decided labels: {labels.changed:,} changed, {labels.already:,} the catalog's own by now, "
+            f"{labels.kept:,} kept, {labels.excluded:,} excluded, {sum(labels.passed_over.values()):,} passed over"
+        )
+        for reason, count in labels.passed_over.items():
+            console.print(f"[bold yellow]passed over[/] {count:,} x {escape(reason)}", soft_wrap=True)
+        if labels.passed_over:
+            say(f"passed over: {workspace.address(snapshot.folder)}/{PASSED_OVER_FILE}")
 
 
 def say_language(workspace: Workspace, snapshot: Snapshot, extractor: ExtractorSettings) -> None:

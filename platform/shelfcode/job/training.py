@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shelfcode.catalog.decided_labels import DecidedLabels, read_decided_labels
+from shelfcode.catalog.label_overlay import overlay_labels
 from shelfcode.catalog.pipeline import take_snapshot
 from shelfcode.catalog.reading import check_catalog
 from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys, snapshot_taxonomy
@@ -17,7 +19,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import flavor_stages
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
 from shelfcode.job.leased_workspace import open_workspace
-from shelfcode.job.screen import say, say_embedded, say_language, stage
+from shelfcode.job.screen import say, say_embedded, say_labels, say_language, stage
 from shelfcode.lease import Lease
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
@@ -58,13 +60,15 @@ class TrainedFlavor:
         return {
             "release": release.name, "path": self.workspace.address(release.folder), "rows": release.rows.model_dump(),
             "metrics": release.metrics, "churn": churn and {"against": churn["against"], "changed": churn["changed"]},
+            **({"labels": release.catalog.labels.counts()} if release.catalog.labels else {}),
             **({} if self.extraction is None else {"extraction": self.extraction}),
         }  # fmt: skip
 
 
 def train_flavor(
-    flavor: str, flavors: Path, catalog: str, workspace: str, overrides: Sequence[str] = (), hold: bool = False, wait: float = 0
-) -> TrainedFlavor:
+    flavor: str, flavors: Path, catalog: str, workspace: str, overrides: Sequence[str] = (), hold: bool = False, wait: float = 0,
+    labels: str | None = None,
+) -> TrainedFlavor:  # fmt: skip
     """Train a flavor on a catalog and publish the release. What is wrong with the flags is said before a Ray is started.
 
     Args:
@@ -72,10 +76,12 @@ def train_flavor(
         overrides: `key.sub=value` of any recipe field.
         hold: leave the release that is current where it is.
         wait: seconds to wait for another run that writes the same flavor.
+        labels: decided labels (catalog/decided_labels.py) to lay over the catalog.
 
     Raises:
         ShelfcodeError: whatever the user can mend.
     """
+    decided = read_decided_labels(labels) if labels else None
     recipe = check_flavor(flavor, flavors, overrides, lambda recipe: check_named_model(recipe.encoder))
     check_catalog(catalog, recipe.catalog)
     start_ray()
@@ -86,7 +92,7 @@ def train_flavor(
         recipe = pin_models(recipe, opened)
         if found:
             check_hardware(recipe, current_release(opened, recipe.name))
-        return _train(recipe, catalog, opened, lease, run, hold)
+        return _train(recipe, catalog, opened, lease, run, hold, decided)
 
 
 def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Callable[[Recipe], None] = lambda _: None) -> Recipe:
@@ -113,7 +119,9 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Ca
             raise error from None
 
 
-def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool) -> TrainedFlavor:
+def _train(
+    recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool, decided: DecidedLabels | None
+) -> TrainedFlavor:
     with stage("preparing the encoder"):
         recipe = keep_models(recipe, workspace)
     parent = current_release(workspace, recipe.name)
@@ -123,6 +131,9 @@ def _train(recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run
 
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    if decided:
+        snapshot = overlay_labels(workspace, snapshot, decided)
+        say_labels(workspace, snapshot)
     check_size(recipe, snapshot.products)
     if recipe.text_view.kind == "attributes":
         say_language(workspace, snapshot, recipe.extractor)
