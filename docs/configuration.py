@@ -1,4 +1,4 @@
-"""Write docs/configuration.md, docs/encoder-configuration.md and docs/surfaces-configuration.md from the models of what is configured.
+"""Write the pages of docs/ that list settings, such as docs/configuration.md, from the models of what is configured.
 
 python docs/configuration.py [--check]      --check writes nothing and exits with 1 when the file is out of date
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
@@ -42,6 +43,14 @@ unknown field is an error. A surface is either the name of a flavor or a route w
 
 This file is written by `make docs` from the models in `platform/shelfcode/serving/surface_settings.py`; change them, not it."""
 
+AUDIT_INTRODUCTION = """# Configuration of an audit
+
+`jobs/audit_catalog.py` takes the fields below as `--set field=value` or `--set section.field=value`; a field left out takes its default, an
+unknown field is an error.
+
+This file is written by `make docs` from the models in `settings.py` of `platform/shelfcode/audit/` and of `audit/scoring/`; change
+them, not it."""
+
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 LINKS = {
     "RouteSettings": "[a route](#surfacesname)", "KeySettings": "[a key](#keys)",
@@ -65,6 +74,7 @@ def documents() -> dict[str, str]:
     files: dict[str, tuple[str, dict[str, type[Settings]]]] = {
         "configuration.md": (INTRODUCTION, {"": Recipe}),
         "encoder-configuration.md": (ENCODER_INTRODUCTION, {"": RelevanceRecipe}),
+        "audit-configuration.md": (AUDIT_INTRODUCTION, {"": AuditSettings}),
         "surfaces-configuration.md": (SURFACES_INTRODUCTION, {"": SurfaceSettings, "surfaces.NAME": RouteSettings, "keys": KeySettings}),
     }
     return {
