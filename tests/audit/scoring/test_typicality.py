@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from shelfcode.audit.scoring.typicality import MEMBERS, draw_members, fit_typicality, high_cosine, prefix_shares
+from shelfcode.audit.scoring.kinship import fit_kinship, likely_leaves
+from shelfcode.audit.scoring.typicality import MEMBERS, Typicality, draw_members, high_cosine, prefix_shares, typical_weight
 from shelfcode.audit.scoring.views.batch import Batch
 from shelfcode.audit.scoring.views.prefixes import fit_prefixes
 
@@ -52,14 +53,21 @@ def test_shares_are_those_of_other_folds_drawn_towards_the_catalogs() -> None:
     assert prefix_shares(unknown, np.array([0]), view)[0].tolist() == [0]
 
 
-@pytest.mark.parametrize(("products", "found", "asked"), [(40, False, True), (40, True, False), (4000, False, False)])
-def test_it_counts_where_labels_have_few_products_and_are_not_the_likeliest(products: int, found: bool, asked: bool) -> None:
-    label, fold = np.arange(products, dtype=np.int32) % 4, (np.arange(products) // 4 % 2).astype(np.int8)
+@pytest.mark.parametrize(("products", "found", "counts"), [(40, False, True), (40, True, False), (4000, False, False)])
+def test_it_counts_where_labels_have_few_products_and_are_not_the_likeliest(products: int, found: bool, counts: bool) -> None:
+    label = np.arange(products, dtype=np.int32) % 4
+    assert (typical_weight(label, label if found else (label + 1) % 4, 4) > 0) == counts
+    assert typical_weight(np.full(products, -1), label, 4) == 0
+
+
+def test_products_are_more_usual_under_their_own_label_by_shares_and_by_kin() -> None:
+    label, fold = np.arange(40, dtype=np.int32) % 4, (np.arange(40) // 4 % 2).astype(np.int8)
     codes = np.stack([label, fold], axis=1).astype(np.uint16)
-    prefixes = (fit_prefixes("precision", 0, codes, label, fold, 4, 2, strength=1.0),)
-    typicality = fit_typicality(vectors(products), label, label if found else (label + 1) % 4, fold, prefixes, 4, seed=0)
-    assert (typicality is not None) == asked
-    if typicality is not None:
-        _, right = typicality.measures(batch(vectors(products), fold, codes), label)
-        _, wrong = typicality.measures(batch(vectors(products), fold, codes), (label + 1) % 4)
-        assert right.min() > wrong.max()
+    view = fit_prefixes("precision", 0, codes, label, fold, 4, 2, strength=1.0)
+    x_ND, asked = vectors(40), batch(vectors(40), fold, codes)
+    log_p_VBU = np.stack([np.zeros((40, 4), np.float32), view.log_posterior(asked)])
+    kinship = fit_kinship(likely_leaves([log_p_VBU[1]]), label, fold, 4, 2)
+    typicality = Typicality(draw_members(x_ND, label, fold, 4, seed=0), (view,), kinship, (1,), 1.0)
+    _, *right = typicality.measures(asked, log_p_VBU, label)
+    _, *wrong = typicality.measures(asked, log_p_VBU, (label + 1) % 4)
+    assert all(own.min() > other.max() for own, other in zip(right, wrong, strict=True))

@@ -18,10 +18,10 @@ from shelfcode.audit.scoring.calibration import refine
 from shelfcode.audit.scoring.features import Panel, features_of
 from shelfcode.audit.scoring.folds import folds_of, products_to_fit, text_keys
 from shelfcode.audit.scoring.nearest import NearestIndex, fit_nearest
-from shelfcode.audit.scoring.scorer import FittedLabels, Scorer, best_leaves, fit_scorer, map_panels
+from shelfcode.audit.scoring.scorer import FittedLabels, Scorer, fit_scorer, map_panels
 from shelfcode.audit.scoring.scores import AuditedProducts, FlavorCodes, LabelScores, View
 from shelfcode.audit.scoring.settings import ScoringSettings
-from shelfcode.audit.scoring.views.batch import Batch
+from shelfcode.audit.scoring.views.batch import Batch, best_leaves
 from shelfcode.audit.scoring.views.words import Vocabulary, fit_vocabulary
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.keys import KeyIndex, index_keys

@@ -61,8 +61,8 @@ OWN_FEATURES = (
     "neighbours_all", "centre_cosine", "centre_margin", "nearest_cosine", "nearest_of_label", "nearest_other",
 )  # fmt: skip
 VIEW_FEATURES = ("log_p", "margin", "rank", "department_p", "entropy")
-TYPICAL = slice(-2, None)
-"""Columns of typicality's two measures; zero where it does not count."""
+TYPICAL = slice(-3, None)
+"""Columns of typicality's three measures; zero where it does not count."""
 
 
 def features_of(panel: Panel, label_B: NDArray[np.integer], facts: LeafFacts) -> NDArray[np.float32]:
@@ -99,7 +99,7 @@ def features_of(panel: Panel, label_B: NDArray[np.integer], facts: LeafFacts) ->
             -(p_view_BU * log_p_BU).sum(axis=1),
         ]
     nothing = np.zeros(len(rows), np.float32)
-    columns += facts.typicality.measures(panel.batch, label_B) if facts.typicality else [nothing, nothing]
+    columns += facts.typicality.measures(panel.batch, panel.log_p_VBU, label_B) if facts.typicality else [nothing] * 3
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -29,18 +29,18 @@ class Ranker:
     """Classifiers per half of the folds, one per draw of counterfactual labels, trained on the other half; none for a small catalog.
 
     Attributes:
-        typical_2: what each measure of typicality takes off the score.
+        typical_3: what each measure of typicality takes off the score.
     """
 
     halves: tuple[tuple[HistGradientBoostingClassifier, ...], ...]
-    typical_2: NDArray[np.float64]
+    typical_3: NDArray[np.float64]
 
     def score(self, features_BF: NDArray[np.float32], fold_B: NDArray[np.integer]) -> NDArray[np.float64]:
         """How suspicious each label is: float64[B].
 
         The mean log-odds that it is a counterfactual one and no given one, or the pool's margin without classifiers; less typicality.
         """
-        return self._log_odds(features_BF, fold_B) - features_BF[:, TYPICAL] @ self.typical_2
+        return self._log_odds(features_BF, fold_B) - features_BF[:, TYPICAL] @ self.typical_3
 
     def _log_odds(self, features_BF: NDArray[np.float32], fold_B: NDArray[np.integer]) -> NDArray[np.float64]:
         if not self.halves:
@@ -69,12 +69,12 @@ def fit_ranker(
         for half in (0, 1):
             rows = np.flatnonzero(fold_M % 2 != half)
             halves.append(tuple(_fit(given_MF[rows], made_MF[rows], trees, seed + draw) for draw, made_MF in enumerate(made)))
-    ranker = Ranker(tuple(halves), np.zeros(2))
+    ranker = Ranker(tuple(halves), np.zeros(3))
     if not typical_weight or not len(given_MF):
         return ranker
-    deviation_2 = given_MF[:, TYPICAL].std(axis=0, dtype=np.float64)
-    scale_2 = np.where(deviation_2 > 0, ranker.score(given_MF, fold_M).std() / np.where(deviation_2 > 0, deviation_2, 1), 0)
-    return replace(ranker, typical_2=typical_weight * scale_2)
+    deviation_3 = given_MF[:, TYPICAL].std(axis=0, dtype=np.float64)
+    scale_3 = np.where(deviation_3 > 0, ranker.score(given_MF, fold_M).std() / np.where(deviation_3 > 0, deviation_3, 1), 0)
+    return replace(ranker, typical_3=typical_weight * scale_3)
 
 
 def _learnt(features_BF: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -8,16 +8,17 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, vstack
 
 from shelfcode.audit.scoring.calibration import NOTHING_TO_TELL, Calibration, fit_calibration
 from shelfcode.audit.scoring.counterfactual import wrong_labels
 from shelfcode.audit.scoring.features import LeafFacts, Panel, centres, features_of, hardness, mistaken_shares
+from shelfcode.audit.scoring.kinship import fit_kinship, likely_leaves
 from shelfcode.audit.scoring.pooling import fit_weights, pool, products_for_weights
 from shelfcode.audit.scoring.ranker import Ranker, fit_ranker
-from shelfcode.audit.scoring.scores import BEST_LEAVES
 from shelfcode.audit.scoring.settings import ScoringSettings
-from shelfcode.audit.scoring.typicality import fit_typicality
-from shelfcode.audit.scoring.views.batch import Batch, FittedView, rows_of
+from shelfcode.audit.scoring.typicality import Typicality, draw_members, typical_weight
+from shelfcode.audit.scoring.views.batch import Batch, FittedView, best_leaves, rows_of
 from shelfcode.audit.scoring.views.neighbours import PRIOR, NeighbourView, labels_known, posteriors_known
 from shelfcode.audit.scoring.views.network import NetworkView, fit_network
 from shelfcode.audit.scoring.views.prefixes import PrefixView, fit_prefixes, shares_elsewhere
@@ -106,15 +107,6 @@ def map_panels(
         return list(workers.map(one, range(0, len(batch), size)))
 
 
-def best_leaves(log_p_BU: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The likeliest leaves, best first, and their probabilities: [B, K], K up to BEST_LEAVES."""
-    count = min(BEST_LEAVES, log_p_BU.shape[1])
-    best_BK = np.argpartition(-log_p_BU, count - 1, axis=1)[:, :count]
-    log_p_BK = np.take_along_axis(log_p_BU, best_BK, axis=1)
-    order_BK = np.argsort(-log_p_BK, axis=1, kind="stable")
-    return np.take_along_axis(best_BK, order_BK, axis=1), np.exp(np.take_along_axis(log_p_BK, order_BK, axis=1))
-
-
 def _base_views(batch: Batch, labels: FittedLabels, flavors: Sequence[str], settings: ScoringSettings, threads: int) -> list[FittedView]:
     """The views that need no other view."""
     label_M, fold_M = labels.clean_M, batch.fold_B
@@ -141,14 +133,34 @@ def _leaf_facts(
     found = map_panels(best_and_given, batch, views, weight_V, leaves, threads)
     best_M, given_M = (np.concatenate(each) for each in zip(*found, strict=True))
     has = label_M >= 0
-    prefixes = tuple(view for view in views if isinstance(view, PrefixView))
+    weight = typical_weight(label_M, best_M, leaves)
     return LeafFacts(
         labels.ancestors_UD, labels.parent_U, np.bincount(label_M[has], minlength=leaves).astype(np.float64),
         hardness(label_M[has], given_M[has], batch.fold_B[has], folds, leaves),
         mistaken_shares(label_M[has], best_M[has], batch.fold_B[has], folds, leaves), label_M,
         centres(batch.x_BD, label_M, batch.fold_B, folds, leaves),
-        fit_typicality(batch.x_BD, label_M, best_M, batch.fold_B, prefixes, leaves, settings.seed),
+        _typicality(batch, labels, views, weight_V, weight, settings, threads) if weight else None,
     )  # fmt: skip
+
+
+def _typicality(
+    batch: Batch, labels: FittedLabels, views: Sequence[FittedView], weight_V: NDArray[np.float64], weight: float,
+    settings: ScoringSettings, threads: int,
+) -> Typicality:  # fmt: skip
+    """How usual products are among those of a label; kin are told by the views that count labels and learn nothing."""
+    label_M, leaves, folds = labels.clean_M, labels.leaves, settings.folds
+    counting = tuple(
+        place
+        for place, view in enumerate(views)
+        if isinstance(view, PrefixView) or (isinstance(view, NeighbourView) and len(view.known) == 1)
+    )
+    parts = map_panels(
+        lambda _, panel: likely_leaves([panel.log_p_VBU[view] for view in counting]), batch, views, weight_V, leaves, threads
+    )
+    kinship = fit_kinship(csr_matrix(vstack(parts, format="csr")), label_M, batch.fold_B, leaves, folds)
+    members = draw_members(batch.x_BD, label_M, batch.fold_B, leaves, settings.seed)
+    prefixes = tuple(view for view in views if isinstance(view, PrefixView))
+    return Typicality(members, prefixes, kinship, counting, weight)
 
 
 def _neighbour_views(

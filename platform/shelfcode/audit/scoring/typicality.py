@@ -1,9 +1,9 @@
 """How usual a product is among the products of a label, whatever other labels there are.
 
 A posterior asks which label a product should have. Where many labels mean the same, as with the categories of different shops, it is low
-for all of them, and says little of any one. Typicality looks at one label alone: how near its products are to this one, and how many of
-them lie under the same prefixes. Products of the asking product's fold are left out. It counts in catalogs whose labels have few products
-each and are often not the likeliest ones; elsewhere posteriors know better.
+for all of them, and says little of any one. Typicality looks at one label alone: how near its products are to this one, how many of them
+lie under the same prefixes, and whether they are thought to be what this one is (kinship.py). Products of the asking product's fold are
+left out. It counts in catalogs whose labels have few products each and are often not the likeliest ones; elsewhere posteriors know better.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shelfcode.audit.scoring.kinship import Kinship, likely_leaves
 from shelfcode.audit.scoring.views.batch import Batch, rows_of_each
 from shelfcode.audit.scoring.views.prefixes import PrefixLevel, PrefixView, prefix_keys
 
@@ -29,23 +30,32 @@ likeliest one, and n the products a label has; nothing below the least."""
 
 @dataclass(frozen=True)
 class Typicality:
-    """What it is found by. `weight`: how much it counts beside the ranker, both having a standard deviation of one."""
+    """What it is found by.
+
+    Attributes:
+        kinship, kin_views: of which views; their places among all.
+        weight: how much each measure counts beside the ranker, all having a standard deviation of one.
+    """
 
     members: "Members"
     prefixes: tuple[PrefixView, ...]
+    kinship: Kinship
+    kin_views: tuple[int, ...]
     weight: float
 
-    def measures(self, batch: Batch, label_B: NDArray[np.integer]) -> list[NDArray[np.float32]]:
-        """Of each product under a label, the cosine that some of the label's products reach, and the sum of its prefixes' shares."""
+    def measures(self, batch: Batch, log_p_VBU: NDArray[np.float32], label_B: NDArray[np.integer]) -> list[NDArray[np.float32]]:
+        """Of each product under a label: the cosine that some of the label's products reach, the sum of its prefixes' shares, its kinship.
+
+        Args:
+            log_p_VBU: what all views say.
+        """
         shares = [share_B for view in self.prefixes for share_B in prefix_shares(batch, label_B, view)]
-        return [high_cosine(batch, label_B, self.members), np.sum(shares, axis=0, dtype=np.float32)]
+        kin_B = self.kinship.measure(likely_leaves([log_p_VBU[view] for view in self.kin_views]), batch.fold_B, label_B)
+        return [high_cosine(batch, label_B, self.members), np.sum(shares, axis=0, dtype=np.float32), kin_B]
 
 
-def fit_typicality(
-    x_MD: NDArray[np.float32], label_M: NDArray[np.integer], likeliest_M: NDArray[np.integer], fold_M: NDArray[np.int8],
-    prefixes: tuple[PrefixView, ...], leaves: int, seed: int,
-) -> Typicality | None:  # fmt: skip
-    """None for a catalog in which it would not count.
+def typical_weight(label_M: NDArray[np.integer], likeliest_M: NDArray[np.integer], leaves: int) -> float:
+    """How much typicality counts in a catalog; 0 where it is not worth asking.
 
     Args:
         label_M: -1 for no leaf.
@@ -54,9 +64,7 @@ def fit_typicality(
     has = label_M >= 0
     missed = (label_M[has] != likeliest_M[has]).mean() if has.any() else 0.0
     weight = WEIGHT * missed * (FEW_PRODUCTS / (has.sum() / leaves + FEW_PRODUCTS)) ** 2
-    if weight < LEAST_WEIGHT or not prefixes:
-        return None
-    return Typicality(draw_members(x_MD, label_M, fold_M, leaves, seed), prefixes, float(weight))
+    return float(weight) if weight >= LEAST_WEIGHT else 0.0
 
 
 @dataclass(frozen=True)

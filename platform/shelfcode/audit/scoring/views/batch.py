@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from shelfcode.audit.scoring.scores import BEST_LEAVES
+
 LEAST_P = 1e-6
 """No leaf has a lower probability in any view: the logarithm is never of zero, and one view alone cannot rule a leaf out."""
 
@@ -74,3 +76,12 @@ def log_softmax(z_BU: NDArray[np.floating]) -> NDArray[np.float32]:
     """Scores as logarithms of probabilities."""
     z_BU = z_BU - z_BU.max(axis=1, keepdims=True)
     return (z_BU - np.log(np.exp(z_BU).sum(axis=1, keepdims=True))).astype(np.float32)
+
+
+def best_leaves(log_p_BU: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The likeliest leaves, best first, and their probabilities: [B, K], K up to BEST_LEAVES."""
+    count = min(BEST_LEAVES, log_p_BU.shape[1])
+    best_BK = np.argpartition(-log_p_BU, count - 1, axis=1)[:, :count]
+    log_p_BK = np.take_along_axis(log_p_BU, best_BK, axis=1)
+    order_BK = np.argsort(-log_p_BK, axis=1, kind="stable")
+    return np.take_along_axis(best_BK, order_BK, axis=1), np.exp(np.take_along_axis(log_p_BK, order_BK, axis=1))
