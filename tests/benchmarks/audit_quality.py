@@ -8,7 +8,7 @@ A case is a catalog and what is known about its labels:
 - instacart-P, instacart-P-seedS: the Instacart catalog with P percent of its labels flipped before the release is trained
 - instacart-P-after: the same, flipped after: the codes come from a release that was trained on the true labels
 - mwpd_gpc: products of many shops under their own categories, against human GS1 labels
-- sample: the sample catalog, whose misfiled products are known
+- sample: the sample catalog, whose misfiled products are known; sample-SIZE-seedS: another one, such as sample-1000-seed1
 
 Each lies in FOLDER/CASE as catalog.parquet, truth.parquet and workspace/, and is made where it is missing: by the project's own jobs, from
 outside. A case that is there already is used, and its audit is made anew. Peers are in audit_peers.py, figures in audit_protocol.py.
@@ -121,7 +121,7 @@ def prepare(case: Case, beside: Sequence[str]) -> None:
     for flavor in ("precision", *beside):
         if (case.workspace / "releases" / flavor / "CURRENT").exists():
             continue
-        settings = ["training.steps=300"] if case.name == "sample" else []
+        settings = ["training.steps=300"] if case.name.startswith("sample") else []
         if case.name.endswith("-after"):
             prepare(trained_on := true_labels(case), beside)
             subprocess.run(["cp", "-r", str(trained_on.workspace), str(case.workspace)], check=True)
@@ -152,9 +152,10 @@ def make_catalog(case: Case) -> None:
         source = catalog_file("mwpd_gpc")
         pq.write_table(pq.read_table(source), case.catalog)
         pq.write_table(pq.read_table(source.with_name("labels.parquet")), truth_file)
-    elif case.name == "sample":
+    elif found := re.fullmatch(r"sample(-(?P<size>\d+)-seed(?P<seed>\d+))?", case.name):
+        flags = ["--size", found["size"], "--seed", found["seed"]] if found["size"] else []
         with tempfile.TemporaryDirectory() as made:
-            job("make_sample_catalog", "--out", made)
+            job("make_sample_catalog", "--out", made, *flags)
             pq.write_table(pq.read_table(f"{made}/catalog"), case.catalog)
             pq.write_table(pq.read_table(f"{made}/facts/misfiled"), truth_file)
     else:
@@ -216,7 +217,7 @@ def quality_table(case: Case, truth: Truth, audits: dict[str, Audited], others: 
             row[0] += f" ({float(row[0]) / best:.2f} x the best peer)"
         table.add_row(f"[bold]{name}", *row, f"{audited.seconds:.0f}")
     for start, must in MUST.items():
-        if case.name.startswith(start):
+        if case.name.startswith(start) and not case.name.startswith("sample-"):
             table.add_row(*must)
     return table
 

@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from shelfcode.audit.scoring.views.batch import log_softmax
 
 STRAY_SHARE = 0.05
+"""Of the given labels, as long as nothing is known."""
 LARGEST_WEIGHT = 2.0
 EVEN_SHARE = 0.5
 """So far the weights are drawn towards even ones, which rank wrong labels better than those that predict the given labels best."""

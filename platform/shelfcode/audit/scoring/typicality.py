@@ -3,7 +3,8 @@
 A posterior asks which label a product should have. Where many labels mean the same, as with the categories of different shops, it is low
 for all of them, and says little of any one. Typicality looks at one label alone: how near its products are to this one, how many of them
 lie under the same prefixes, and whether they are thought to be what this one is (kinship.py). Products of the asking product's fold are
-left out. It counts in catalogs whose labels have few products each and are often not the likeliest ones; elsewhere posteriors know better.
+left out. It counts in catalogs whose labels have few products each and, where they have enough to be learnt, are often not the likeliest
+ones; elsewhere posteriors know better.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.audit.scoring.kinship import Kinship, likely_leaves
+from shelfcode.audit.scoring.pooling import STRAY_SHARE
 from shelfcode.audit.scoring.views.batch import Batch, rows_of_each
 from shelfcode.audit.scoring.views.prefixes import PrefixLevel, PrefixView, prefix_keys
 
@@ -23,9 +25,11 @@ NEARER_SHARE = 0.25
 PREFIX_LENGTHS = 2
 SHRINK = 3.0
 """A label's shares are drawn towards those of the catalog as if so many of its products were drawn from all."""
-WEIGHT, FEW_PRODUCTS, LEAST_WEIGHT = 16.0, 20.0, 0.2
+WEIGHT, FEW_PRODUCTS, LEAST_WEIGHT = 64.0, 20.0, 0.2
 """Beside the ranker, typicality weighs WEIGHT * m * (FEW_PRODUCTS / (n + FEW_PRODUCTS))^2, where m is the share of labels that are not the
-likeliest one, and n the products a label has; nothing below the least."""
+likeliest one, as far as stray ones do not explain it, and n the products a label has; nothing below the least."""
+LEARNABLE = 8
+"""Only labels with so many products tell m: of smaller ones many are missed, whatever the others mean."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,10 @@ def typical_weight(label_M: NDArray[np.integer], likeliest_M: NDArray[np.integer
         likeliest_M: the leaf that the pool thinks each product should have.
     """
     has = label_M >= 0
-    missed = (label_M[has] != likeliest_M[has]).mean() if has.any() else 0.0
-    weight = WEIGHT * missed * (FEW_PRODUCTS / (has.sum() / leaves + FEW_PRODUCTS)) ** 2
+    size_U = np.bincount(label_M[has], minlength=leaves)
+    told = has & (size_U[label_M] >= LEARNABLE)
+    missed = (label_M[told] != likeliest_M[told]).mean() if told.any() else 0.0
+    weight = WEIGHT * max(0.0, missed - STRAY_SHARE) * (FEW_PRODUCTS / (has.sum() / leaves + FEW_PRODUCTS)) ** 2
     return float(weight) if weight >= LEAST_WEIGHT else 0.0
 
 
