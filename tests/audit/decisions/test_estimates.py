@@ -84,6 +84,18 @@ def test_the_random_arm_corrects_an_overconfident_audit_without_bias() -> None:
     assert abs(np.mean(errors)) < 0.06
 
 
+def test_one_wrong_label_among_the_first_drawn_by_chance_does_not_overturn_the_audit() -> None:
+    """Of 600 findings 45 are likely wrong; every thirteenth card drawn by chance is one of them, and may be the first."""
+    p_F = np.where(np.arange(600) < 45, 0.9, 0.02)
+    verdict_F, arm_F = np.full(600, "", dtype="<U10"), np.full(600, "", dtype="<U10")
+    for finding, arm in ((0, "ranked"), (599, "random")):
+        verdict_F[finding], arm_F[finding] = "accept", arm
+    audit = WrongLabels(estimate=p_F.sum(), low=40, high=65)
+    estimate = wrong_labels(Reviewed(p_F, p_F, np.full(600, "pets"), verdict_F, arm_F, np.arange(600)), audit)
+    assert estimate.estimate == pytest.approx(audit.estimate, rel=0.3)
+    assert estimate.low < audit.estimate < estimate.high
+
+
 def test_with_all_decided_nothing_is_estimated() -> None:
     reviewed, wrong_F, audit = a_review(1, ranked=700, random=300)
     estimate = wrong_labels(reviewed, audit)

@@ -26,6 +26,7 @@ FOUND_RIGHT: tuple[Verdict, ...] = ("keep", "code_wrong")
 
 _Z = 1.96  # a 95% interval in standard deviations
 _DOUBT_OF_LEVEL = 0.2  # how far the mean p_shown of the next findings is off, relative to it; 95% intervals then held 95% in simulations
+_TELLING_DRAWS = 10  # random decisions from which on they can contradict the audit; one wrong label among few proves little
 _SURE_OF_DEPARTMENT = 10.0  # expected wrong labels after which a department's own decisions weigh as much as all others'
 
 
@@ -199,7 +200,8 @@ def open_wrong(reviewed: Reviewed, wrong: WrongLabels) -> _Count:
 
     The audit: the sum of `p_shown`, which may be off by a common factor: by as much as the audit doubts its own total and, the more random
     decisions there are to tell, by up to half. The random arm: `_from_random_arm`. Where the two contradict each other by more than both
-    allow, the audit is trusted less still, by as much as explains the difference (DerSimonian & Laird 1986).
+    allow, the audit is trusted less still, by as much as explains the difference (DerSimonian & Laird 1986), once there are enough random
+    decisions for a contradiction to be one.
     """
     p_O, draws = reviewed.p_shown_F[reviewed.open_F], int(reviewed.drawn_F.sum())
     most, model, chance = float(len(p_O)), float(p_O.sum()), float((p_O * (1 - p_O)).sum())
@@ -208,7 +210,8 @@ def open_wrong(reviewed: Reviewed, wrong: WrongLabels) -> _Count:
         return _Count(model, float(np.sqrt(doubt + chance)))
     sample = _from_random_arm(reviewed)
     apart = sample.mean - model
-    doubt = max(doubt, apart**2 - sample.sd**2 - chance)
+    if draws >= _TELLING_DRAWS:
+        doubt = max(doubt, apart**2 - sample.sd**2 - chance)
     weight = (doubt + chance) / max(doubt + chance + sample.sd**2, 1e-12)
     return _Count(min(max(0.0, model + weight * apart), most), float(np.sqrt(weight) * sample.sd))
 
@@ -220,8 +223,8 @@ def _from_random_arm(reviewed: Reviewed) -> _Count:
     plus m times how its verdict differs from its p, estimates the wrong labels of all findings without bias, whatever the ranked arm and
     bulk decisions chose meanwhile and why: Des Raj's ordered estimator (1956, JASA 51:269), with p as the control variate. These
     estimates are uncorrelated; they are averaged with weights 1 / (m (m - 1)), which for a plain sample gives its textbook variance. The
-    variance of the differences is pooled with that which p promises, p (1 - p), as if two more findings had been drawn, since ten equal
-    verdicts do not mean that there is none.
+    variance of the differences is pooled with that of verdicts of one probability, as if two more findings had been drawn, and is never
+    less than what p promises, the mean of p (1 - p): ten equal verdicts do not mean that there is none.
     """
     counted_F = reviewed.verdict_F != "exclude"
     when_F = np.where(reviewed.judged_F, reviewed.order_F, np.iinfo(np.int64).max)
@@ -233,6 +236,8 @@ def _from_random_arm(reviewed: Reviewed) -> _Count:
     difference, m = (wrong - p)[drawn], open_[drawn].astype(np.float64)
     estimates = before[drawn] + promised[drawn] + m * difference
     spread = (((difference - difference.mean()) ** 2).sum() + 2 * (promised[drawn] / m * (1 - promised[drawn] / m)).mean()) / (len(m) + 1)
+    least = np.cumsum((p * (1 - p))[::-1])[::-1][drawn] / m
+    spread = max(spread, least.mean())
     weights = 1 / np.maximum(m * (m - 1), 0.5)
     mean = float(np.average(estimates, weights=weights)) - int(reviewed.wrong_F.sum())
     return _Count(mean, float(np.sqrt(spread / weights.sum())))
