@@ -4,8 +4,7 @@ from pathlib import Path
 
 from shelfcode.audit.decisions.desk import Desk, open_desk
 from shelfcode.errors import ShelfcodeError
-
-SQLITE = "sqlite:///"
+from shelfcode.serving.review.store_address import SQLITE, store_url
 
 
 def open_review_store(store: str, make: bool = False) -> Desk:
@@ -17,10 +16,8 @@ def open_review_store(store: str, make: bool = False) -> Desk:
     Raises:
         ShelfcodeError: it cannot be opened, or is not there.
     """
-    path = store.removeprefix(SQLITE)
-    if "://" in path:
-        return open_desk(store)
-    file = Path(path).expanduser().absolute()
-    if not make and not file.exists():
+    url = store_url(store, Path.cwd())
+    file = Path(url.removeprefix(SQLITE))
+    if url.startswith(SQLITE) and not make and not file.exists():
         raise ShelfcodeError(f"--store {store}: there is no review store at {file}; jobs/serve_surfaces.py makes one, for reviewing")
-    return open_desk(f"{SQLITE}{file}")
+    return open_desk(url)

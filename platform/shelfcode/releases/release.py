@@ -75,8 +75,8 @@ class Manifest(BaseModel):
 
     def facts(self) -> dict[str, object]:
         """What a report tells of a release besides its recipe and its figures; decided labels have a section of their own there."""
-        facts = self.model_dump(mode="json", include={"catalog", "parent", "model_from", "embeddings", "rows", "libraries"})
-        return {**facts, "catalog": {name: value for name, value in facts["catalog"].items() if name != "labels"}}
+        told = {"catalog", "parent", "model_from", "embeddings", "rows", "libraries"}
+        return self.model_dump(mode="json", include=told, exclude={"catalog": {"labels"}})
 
 
 def release_folder(flavor: str, version: str) -> str:
