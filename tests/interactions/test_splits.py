@@ -1,11 +1,24 @@
 """Nothing is learnt from what came later than it is measured on."""
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import order_values
-from shelfcode.interactions.splits import leave_one_out, split_by_time
+from shelfcode.interactions.session_log import SessionLog, log_of_sessions, only_sessions, without_events
+from shelfcode.interactions.splits import (
+    check_no_leak,
+    leave_one_out,
+    leave_one_out_sessions,
+    split_by_time,
+    split_sessions_by_time,
+    targets_of_events,
+)  # fmt: skip
 
 
 def test_rows_are_split_where_the_times_say_and_keep_their_order():
@@ -48,3 +61,99 @@ def test_real_baskets_split_by_week_and_by_household(shelfcode_data):
     np.testing.assert_array_equal(at_R[left_out.test_R], last_U[user_R[left_out.test_R]])
     first_U = dict(zip(user_R[left_out.validation_R].tolist(), at_R[left_out.validation_R].tolist(), strict=True))
     assert all(first_U[user] <= at for user, at in zip(user_R[left_out.test_R].tolist(), at_R[left_out.test_R].tolist(), strict=True))
+
+
+def sequences(*products: list[int], users: list[str] | None = None, **options: Any) -> SessionLog:
+    return log_of_sessions(products, users or [f"user {number}" for number in range(len(products))], **options)
+
+
+def test_of_each_user_the_last_product_is_the_test_and_the_one_before_it_the_validation_across_sessions():
+    log = sequences([1, 2], [3], [4, 5, 6, 7], [8, 9], [1], users=["a", "a", "b", "c", "d"])
+    left_out = leave_one_out_sessions(log)
+    assert log.product_E[left_out.test_event_T].tolist() == [3, 7]
+    assert log.product_E[left_out.validation_event_V].tolist() == [2, 6]
+    training = without_events(log, left_out.events)
+    assert training.product_E.tolist() == [1, 4, 5, 8, 9, 1], "users of two products are only learnt from"
+    for events in (left_out.test_event_T, left_out.validation_event_V):
+        check_no_leak(training, targets_of_events(log, events, whole_sessions=False))
+    assert len(leave_one_out_sessions(log_of_sessions([])).events) == 0
+
+
+def test_leave_one_out_of_sets_is_refused():
+    with pytest.raises(ShelfcodeError, match=r"ordered=false. Split by time"):
+        leave_one_out_sessions(sequences([1, 2, 3], ordered=False))
+
+
+def test_a_log_with_a_row_a_step_is_refused():
+    growing = [[product + user for product in range(length)] for user in range(5) for length in range(2, 6)]
+    with pytest.raises(ShelfcodeError, match=r"15 of 15 sessions .* such as session 0, from 0.*keep the longest row of each user"):
+        leave_one_out_sessions(sequences(*growing, users=[str(row // 4) for row in range(20)]))
+    other_users = sequences(*growing)
+    assert len(leave_one_out_sessions(other_users).test_event_T) == 15
+    turned = [list(reversed(row)) for row in growing]
+    assert len(leave_one_out_sessions(sequences(*turned, users=[str(row // 4) for row in range(20)])).test_event_T) == 5
+
+
+def test_sessions_are_split_where_the_times_say():
+    log = sequences([1, 2], [3], [4], [5], users=["a", "a", "b", "b"], times=[10, 30, 20, 40])
+    split = split_sessions_by_time(log, 20, 40)
+    assert [mask.tolist() for mask in (split.train_S, split.validation_S, split.test_S)] == [
+        [True, False, False, False], [False, True, True, False], [False, False, False, True]
+    ]  # fmt: skip
+    assert not split_sessions_by_time(log, 20).test_S.any()
+
+
+@pytest.mark.parametrize(("times", "edges", "message"), [
+    ([10, None], (20, None), "1 of 2 sessions have no time.*columns.at="),
+    ([10, 30], (30, 20), "the test begins at 1970-01-01 00:00:20, before the validation at 1970-01-01 00:00:30"),
+    ([10, 30], (5, None), "no session is left to learn from: .*the log is of 1970-01-01 00:00:10 to 1970-01-01 00:00:30"),
+    ([10, 30], (20, 25), "no session is left to validate on"),
+])  # fmt: skip
+def test_a_split_that_leaves_nothing_or_knows_no_times_is_refused(times, edges, message):
+    with pytest.raises(ShelfcodeError, match=message):
+        split_sessions_by_time(sequences([1], [2], times=times), *edges)
+
+
+@pytest.fixture
+def bought() -> SessionLog:
+    """User a buys 1 again, b has another basket; the last session of each is the test."""
+    return sequences([1, 2], [1, 3], [4, 5], [6, 7], users=["a", "a", "b", "b"], times=[10, 30, 20, 40], ordered=False)
+
+
+def test_a_basket_on_both_sides_is_a_leak_and_one_bought_again_is_none(bought):
+    test_S = bought.at_S >= 30
+    events = np.flatnonzero(np.repeat(test_S, np.diff(bought.first_S)))
+    targets = targets_of_events(bought, events, whole_sessions=True)
+    assert targets.new_T.tolist() == [False, True, True, True]
+    check_no_leak(only_sessions(bought, ~test_S), targets)
+    with pytest.raises(ShelfcodeError, match=r"in 2 of 4 cases: product 6 .* the same rows are on both sides \(case 2, user 1\)"):
+        check_no_leak(only_sessions(bought, np.array([True, False, True, True])), targets)
+    part = without_events(bought, events[1:])
+    with pytest.raises(ShelfcodeError, match=r"in 2 of 4 cases: product 1 .* the same rows are on both sides"):
+        check_no_leak(part, targets)
+
+
+def test_a_target_that_stays_in_the_training_history_is_a_leak():
+    log = sequences([1, 2, 3, 4], [5, 6, 7])
+    left_out = leave_one_out_sessions(log)
+    targets = targets_of_events(log, left_out.test_event_T, whole_sessions=False)
+    check_no_leak(without_events(log, left_out.test_event_T), targets)
+    with pytest.raises(ShelfcodeError, match=r"in 1 of 2 cases: product 7"):
+        check_no_leak(without_events(log, left_out.test_event_T[:1]), targets)
+    moved = replace(log, key_S=log.key_S + np.uint64(1))  # the same rows under other names of sessions
+    with pytest.raises(ShelfcodeError, match=r"in 2 of 2 cases: product 4 .* new to its user, whose training history has it"):
+        check_no_leak(moved, targets)
+
+
+def test_real_sequences_and_baskets_split_without_a_leak(shelfcode_data):
+    places = {item: place for place, item in enumerate(column(shelfcode_data, "amazon_beauty/catalog.parquet", "item_id"))}
+    products = [[places[item] for item in items] for items in column(shelfcode_data, "amazon_beauty/sequences.parquet", "item_ids")]
+    log = sequences(*products)
+    left_out = leave_one_out_sessions(log)
+    assert len(left_out.test_event_T) == len(products) == 22_363
+    assert log.product_E[left_out.test_event_T].tolist() == [each[-1] for each in products]
+    check_no_leak(without_events(log, left_out.events), targets_of_events(log, left_out.events, whole_sessions=False))
+
+
+def column(folder: Path, file: str, name: str) -> list[Any]:
+    return pq.read_table(folder / file, columns=[name])[name].to_pylist()
