@@ -1,0 +1,1 @@
+"""The consumers of codes: models that retrieve products, trained from interactions."""
