@@ -1,0 +1,1 @@
+"""What a retriever is worth: cases, measures, controls, intervals, and the page about them."""
