@@ -11,6 +11,9 @@ WorkspaceFlag = Annotated[str, typer.Option("--workspace", help="Folder or s3://
 JudgmentsFlag = Annotated[
     str, typer.Option("--judgments", help="Parquet, CSV or JSON Lines with query, item_id and label (E, S, C or I); local or s3://.")
 ]
+InteractionsFlag = Annotated[
+    str, typer.Option("--interactions", help="Sessions or baskets as Parquet, CSV or JSON: file, folder or glob; local or s3://.")
+]
 RecipeFlag = Annotated[str, typer.Option("--recipe", help="Of an encoder: name under jobs/encoders/, or the path of a YAML file.")]
 FlavorFlag = Annotated[str, typer.Option("--flavor", help="Name under jobs/flavors/, or the path of a YAML file.")]
 SetFlag = Annotated[list[str] | None, typer.Option("--set", help="key.sub=value: any recipe field; may be given several times.")]

@@ -1,0 +1,209 @@
+"""Retrievers that a workspace keeps: retrievers/<name>/<version>, pinned to the release whose codes they speak.
+
+manifest.json                    the card; last
+model.safetensors
+vocabulary/products.parquet      item_id, sales, late_sales: what was sold in training, and of late
+vocabulary/retailers.parquet     retailer_id, item_id, sales
+vocabulary/vocabulary.json       retailers and surfaces in the order of their numbers, codewords a level, weights of the sharing model
+"""
+# Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products.
+
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from scipy import sparse
+from torch import Tensor
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.index.availability import read_availability
+from shelfcode.keys import index_keys, item_keys
+from shelfcode.model_source import WORKSPACE
+from shelfcode.published_model import ModelCard, ModelKind, publish_model, published_folder
+from shelfcode.quantization.model_file import load_model
+from shelfcode.recipe_file import validate_recipe, validate_settings
+from shelfcode.releases.release import Manifest, load_manifest
+from shelfcode.retrieval.assortment import Assortment, open_assortment
+from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.recipe import RetrieverRecipe
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.sharing import Sales, SharingModel
+from shelfcode.retrieval.translated import translated_assortment
+from shelfcode.workspace import Workspace
+
+MODEL_FILE, VOCABULARY = "model.safetensors", "vocabulary"
+Kind = Literal["generator", "cr"]
+
+RETRIEVERS = ModelKind("retrievers", "--retriever", "retriever", "jobs/train_retriever.py")
+
+
+class RetrieverCard(ModelCard):
+    """What a published retriever says of itself: its manifest.json.
+
+    Attributes:
+        retriever: which kind of model it is.
+        release: whose codes, or whose products, it was trained on.
+        recipe: of the training.
+        interactions: where they were read from, and their counts.
+        training: seconds, steps, the step that was kept, and the validation figure at each evaluation.
+        parameters: number of weights, in all and in tables of products or codewords.
+        figures: of the kept weights on the validation cases.
+    """
+
+    kind: ClassVar[ModelKind] = RETRIEVERS
+
+    retriever: Kind
+    release: str
+    recipe: dict[str, Any]
+    interactions: dict[str, Any]
+    training: dict[str, Any]
+    parameters: dict[str, int]
+    figures: dict[str, float]
+
+    @property
+    def label(self) -> str:
+        """As flags name it."""
+        return f"{self.name}@{self.version}"
+
+
+def load_card(workspace: Workspace, name: str) -> RetrieverCard:
+    """The card of `generator@v0001`, `generator@current` or `generator`.
+
+    Raises:
+        ShelfcodeError: there is no such retriever; lists those there are.
+    """
+    folder = published_folder(RETRIEVERS, f"{WORKSPACE}{RETRIEVERS.folder}/{name}", workspace)
+    return RetrieverCard.model_validate(workspace.read_json(f"{folder}/manifest.json"))
+
+
+def write_retriever(workspace: Workspace, draft: str, retriever: Retriever) -> None:
+    """The files of a retriever, but for its card."""
+    sales, item_ids = retriever.sharing.sales, retriever.assortment.item_ids
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in retriever.model.state_dict().items()}
+    workspace.write_bytes(f"{draft}/{MODEL_FILE}", save(weights))
+    products = pa.table({"item_id": item_ids, "sales": sales.all_N, "late_sales": sales.late_N})
+    workspace.write_table(f"{draft}/{VOCABULARY}/products.parquet", products)
+    sold = sparse.coo_array(sales.at_retailer)
+    names = pa.array(retriever.retailers, pa.string()) if retriever.retailers else pa.array([""], pa.string())
+    retailers = pa.table({
+        "retailer_id": names.take(pa.array(sold.coords[0])), "item_id": item_ids.take(pa.array(sold.coords[1])), "sales": sold.data,
+    })  # fmt: skip
+    workspace.write_table(f"{draft}/{VOCABULARY}/retailers.parquet", retailers)
+    vocabulary = {
+        "retailers": retriever.retailers, "surfaces": retriever.surfaces, "codebook_sizes": retriever.assortment.sizes,
+        "sharing": [float(weight) for weight in retriever.sharing.weight_F],
+    }  # fmt: skip
+    workspace.write_json(f"{draft}/{VOCABULARY}/vocabulary.json", vocabulary)
+
+
+def publish_retriever(workspace: Workspace, draft: str, card: RetrieverCard) -> RetrieverCard:
+    """Move a draft that `write_retriever` wrote to the next free version and make it current."""
+    return publish_model(workspace, draft, card)
+
+
+def open_retriever(
+    workspace: Workspace, card: RetrieverCard, device: torch.device, release: str | None = None, availability: str | None = None,
+    translate: bool = False,
+) -> Retriever:  # fmt: skip
+    """A published retriever, ready to answer.
+
+    Args:
+        release: whose products are answered with, instead of those it was trained on; of the same quantizer.
+        availability: table of item_id and retailer_id, of what each retailer has; without one, what it sold in training, and products that
+            nobody ever sold.
+        translate: whether the products of a release with other codes go by those that the retriever speaks (translated.py).
+
+    Raises:
+        ShelfcodeError: the release has other codes than the retriever speaks, a table cannot be read, or a file is damaged.
+    """
+    recipe = validate_settings(RetrieverRecipe, card.recipe, f"recipe of {card.label}")
+    manifest, trained_on = load_manifest(workspace, release or card.release), load_manifest(workspace, card.release)
+    vocabulary = workspace.read_json(f"{card.folder}/{VOCABULARY}/vocabulary.json")
+    trained = open_assortment(workspace, trained_on)
+    if translate and not speaks(card, trained_on, manifest):
+        assortment, _ = translated_assortment(workspace, trained_on, manifest)
+    else:
+        check_release(workspace, card, manifest)
+        assortment = trained if manifest.name == card.release else open_assortment(workspace, manifest)
+    retailers = tuple(vocabulary["retailers"])
+    model = new_retriever_model(
+        card.retriever, recipe, Marks(len(retailers), len(vocabulary["surfaces"])), trained, codebooks(workspace, trained_on)
+    )
+    try:
+        model.load_state_dict(load(workspace.read_bytes(f"{card.folder}/{MODEL_FILE}")))
+    except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
+        raise ShelfcodeError(f"{card.folder}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error
+    model = model.to(device).eval()
+    model.take_up(assortment, trained)
+    sharing = SharingModel(np.array(vocabulary["sharing"], np.float32), _sales(workspace, card, assortment, retailers))
+    trie = trie_of(assortment)
+    available = None if availability is None else _available(assortment, retailers, availability)
+    return Retriever(
+        recipe, model, sharing, assortment, retailers, tuple(vocabulary["surfaces"]),
+        open_shelves(trie, sharing.sales, available, device),
+    )  # fmt: skip
+
+
+def check_release(workspace: Workspace, card: RetrieverCard, manifest: Manifest) -> None:
+    """Refuse a release whose codewords are others than those that a retriever was trained on.
+
+    Raises:
+        ShelfcodeError: they are; says what to do.
+    """
+    if speaks(card, load_manifest(workspace, card.release), manifest):
+        return
+    raise ShelfcodeError(
+        f"--release {manifest.name}: {card.label} was trained on the codes of {card.release}, and {manifest.name} has a quantizer of its "
+        f"own. Train a retriever on it, or have its codes translated: --translate, where {manifest.name} has a translation.parquet"
+    )
+
+
+def speaks(card: RetrieverCard, trained_on: Manifest, manifest: Manifest) -> bool:
+    """Whether a retriever can answer with a release's products as they are coded; one that scores products cares for no codes."""
+    return card.retriever == "cr" or quantizer_of(manifest) == quantizer_of(trained_on)
+
+
+def quantizer_of(manifest: Manifest) -> str:
+    """The release that a release's quantizer was trained for: products that are coded later are coded with the same one."""
+    return manifest.model_from or manifest.name
+
+
+def codebooks(workspace: Workspace, manifest: Manifest) -> list[Tensor]:
+    """The quantizer's codewords of each level."""
+    recipe = validate_recipe(manifest.recipe, f"of {manifest.name}")
+    model = load_model(workspace, manifest.folder, recipe)
+    return [model.codebooks.codewords(level).detach() for level in range(len(recipe.quantizer.codebook_sizes))]
+
+
+def _sales(workspace: Workspace, card: RetrieverCard, assortment: Assortment, retailers: tuple[str, ...]) -> Sales:
+    """Sales in training, by the places of an assortment; of products that it has no more, none."""
+    products = workspace.read_table(f"{card.folder}/{VOCABULARY}/products.parquet")
+    place_P = assortment.places(products["item_id"])
+    known = place_P >= 0
+    sold_N, late_N = (np.zeros(len(assortment), np.float32) for _ in range(2))
+    for target_N, name in ((sold_N, "sales"), (late_N, "late_sales")):
+        target_N[place_P[known]] = products[name].to_numpy()[known]
+    table = workspace.read_table(f"{card.folder}/{VOCABULARY}/retailers.parquet")
+    numbers = index_keys(item_keys(pa.array(retailers or ("",), pa.string())))
+    row_E, column_E = numbers.get(item_keys(table["retailer_id"])), assortment.places(table["item_id"])
+    known = (row_E >= 0) & (column_E >= 0)
+    at_retailer = sparse.csr_array(
+        sparse.coo_array(
+            (table["sales"].to_numpy()[known].astype(np.float32), (row_E[known], column_E[known])),
+            shape=(max(1, len(retailers)), len(assortment)),
+        )
+    )
+    at_retailer.sort_indices()
+    return Sales(sold_N, late_N, at_retailer)
+
+
+def _available(assortment: Assortment, retailers: tuple[str, ...], url: str) -> list[NDArray[np.int64]]:
+    """What each retailer has by a table; a retailer that the table does not name has nothing."""
+    availability, place_of = read_availability(url), assortment.place_of
+    return [
+        np.asarray(availability.places(name, place_of).to_array(), np.int64) if name in availability.retailers else np.empty(0, np.int64)
+        for name in retailers
+    ]

@@ -1,0 +1,148 @@
+"""The recipe of a retriever: what it is shown, how large it is, and how it is trained; validated."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from shelfcode.interactions.settings import InteractionSettings
+from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
+from shelfcode.settings import RUNS, Positive, Settings
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Segment = Literal["retailer", "surface", "weekday", "hour"]
+
+
+class SplitSettings(Settings):
+    """Which interactions are learnt from, and which are measured on."""
+
+    kind: Literal["leave_one_out", "time"] = Field(
+        "time",
+        description="leave_one_out: of each user the last product is tested, the one before it validated. "
+        "time: sessions before one moment are learnt from, and those after it measured on",
+    )
+    validation_from: datetime | None = Field(None, description="of `time`, UTC; left out: the last tenth of the time before the test")
+    test_from: datetime | None = Field(
+        None, description="of `time`, UTC: sessions from then on are kept out of training and validation; left out: nothing is"
+    )
+
+
+class PromptSettings(Settings):
+    """What a prompt is made of."""
+
+    segments: list[Segment] = Field(["retailer", "surface", "weekday", "hour"], description="tokens that a prompt begins with")
+    history_products: int = Field(40, ge=0, description="of a user's past products, the most frequent ones that are shown")
+    session_products: Positive = Field(50, description="the latest products of a session or cart that are shown")
+    token_dropout: Share = Field(0.1, description="share of the history's products that training leaves out at random")
+    segment_dropout: Share = Field(0.1, description="how often training leaves out the history, the retailer, the surface or the time")
+    cuts: Positive = Field(2, description="where the order means nothing: carts that are made of a session, each time it comes up")
+    targets_per_cut: Positive = Field(8, description="products after the cut that are to be predicted")
+    masked_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.3, description="of a scoring model with `objective: masked`: products that are hidden"
+    )
+
+
+class ModelSettings(Settings):
+    """Sizes of the transformer."""
+
+    width: Positive = Field(128, description="of a token's vector")
+    layers: Positive = 4
+    heads: Positive = 4
+    hidden: Positive = Field(344, description="width of the gated linear unit")
+    dropout: Share = 0.2
+
+    @model_validator(mode="after")
+    def _even_heads(self) -> "ModelSettings":
+        if self.width % (2 * self.heads):
+            raise ValueError(f"width {self.width} has no even shares for {self.heads} heads")
+        return self
+
+
+class ScoringSettings(Settings):
+    """Of a scoring model (CR)."""
+
+    objective: Literal["causal", "masked"] = Field(
+        "causal", description="causal: each product from what came before it. masked: hidden products from both sides, as BERT is trained"
+    )
+    full_softmax_up_to: Positive = Field(
+        200_000,
+        description="products; above, each step scores a sample of them, and their logits are corrected for how likely each was drawn",
+    )
+    sampled_products: Positive = Field(16_384, description="of a catalog above it")
+    label_smoothing: Share = 0.0
+    start: Literal["known", "random"] = Field(
+        "known", description="the vectors of products before training; known: half by what each is bought with, half by its embedding"
+    )
+
+
+class GeneratorSettings(Settings):
+    """Of a generator."""
+
+    context_loss: float = Field(0.0, ge=0, description="weight of the loss on the products of the history; 0: none")
+    start: Literal["codebooks", "random"] = Field("codebooks", description="what the vectors of codewords are before training")
+    label_smoothing: Share = 0.0
+
+
+class AnswerSettings(Settings):
+    """What a generator's lists are made of, besides the most probable products."""
+
+    never_sold_share: Share = Field(0.0, description="part of a list that is kept for products that were never sold")
+    new_to_user_share: Share = Field(0.0, description="part of a list that is kept for products that the user did not have before")
+
+
+class RetrieverTraining(Settings):
+    """How a retriever is trained, in Ray Train."""
+
+    seed: int = Field(0, ge=0, description="of the weights, the batches and dropout")
+    workers: Positive = Field(1, description="Ray Train workers; a batch is shared out among them", json_schema_extra=RUNS)
+    cpus_per_worker: Positive = Field(2, description="CPU cores, and torch threads, per worker", json_schema_extra=RUNS)
+    use_gpu: bool = Field(False, description="one GPU per worker", json_schema_extra=RUNS)
+    backend: Literal["auto", "gloo", "nccl"] = Field(
+        "auto", description="of torch.distributed; auto: nccl with GPUs, gloo without", json_schema_extra=RUNS
+    )
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+    epochs: Positive = Field(20, description="times that every session comes up, at the most")
+    sessions_per_batch: Positive = Field(64, description="over all workers")
+    learning_rate: float = Field(1e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
+    warmup_share: float = Field(0.05, ge=0, le=1, description="part of the steps until the learning rate is at its height")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
+    evaluations: Positive = Field(10, description="times that the validation cases are answered, evenly over the steps")
+    validation_cases: Positive = Field(2000, description="at the most")
+    patience: Positive = Field(3, description="evaluations without a better one, after which training stops")
+    checkpoint_every: Positive = Field(
+        500, description="steps, besides one per evaluation; a killed run goes on from the last", json_schema_extra=RUNS
+    )
+    max_failures: int = Field(
+        3, ge=-1, description="times that Ray Train starts again after a worker died; -1: for ever", json_schema_extra=RUNS
+    )
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> "RetrieverTraining":
+        if self.sessions_per_batch % self.workers:
+            raise ValueError(f"sessions_per_batch {self.sessions_per_batch} has no equal shares for {self.workers} workers")
+        return self
+
+
+class RetrieverRecipe(Settings):
+    """All that makes a retriever what it is."""
+
+    interactions: InteractionSettings = InteractionSettings()
+    split: SplitSettings = SplitSettings()
+    prompt: PromptSettings = PromptSettings()
+    model: ModelSettings = ModelSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    answers: AnswerSettings = AnswerSettings()
+    training: RetrieverTraining = RetrieverTraining()
+
+
+def load_retriever_recipe(name: str, folder: Path, overrides: Sequence[str] = ()) -> RetrieverRecipe:
+    """Read a recipe by name (a YAML file in `folder`) or by path, apply `key.sub=value` overrides, validate.
+
+    Raises:
+        ShelfcodeError: no such file, not YAML, or a field that is unknown or out of range; the message names it.
+    """
+    path = named_file("--recipe", name, folder)
+    return validate_settings(RetrieverRecipe, apply_overrides(read_yaml(path), overrides), f"recipe {path}")

@@ -1,0 +1,110 @@
+"""A retriever that can be asked: the model, what it was told of the products, and the shelves that answers come from."""
+# Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, R requests.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from shelfcode.retrieval.answering import Shelves, empty_lists, generate, score
+from shelfcode.retrieval.assortment import Assortment
+from shelfcode.retrieval.contexts import Contexts
+from shelfcode.retrieval.decoder.allowed import AllowedSet, allowed_set, allowed_where, stack_sets
+from shelfcode.retrieval.decoder.trie import CodeTrie, build_trie
+from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.fitting import RetrieverModel
+from shelfcode.retrieval.generator import Generator
+from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.recipe import RetrieverRecipe
+from shelfcode.retrieval.scoring_model import ScoringModel
+from shelfcode.retrieval.sharing import Sales, SharingModel
+
+REQUESTS_AT_ONCE = 64
+SPARE_BEAMS = 10
+"""Beams beyond the products that are asked for: the best products are not all under the best IDs."""
+
+
+@dataclass(frozen=True)
+class Retriever:
+    """Attributes:
+    retailers: that were trained on, in the order of their numbers.
+    """
+
+    recipe: RetrieverRecipe
+    model: RetrieverModel
+    sharing: SharingModel
+    assortment: Assortment
+    retailers: tuple[str, ...]
+    surfaces: tuple[str, ...]
+    shelves: Shelves
+
+    @property
+    def marks(self) -> Marks:
+        return Marks(len(self.retailers), len(self.surfaces))
+
+    def answer(self, contexts: Contexts, k: int, beams: int | None = None, temperature: float = 0.0, seed: int = 0) -> Lists:
+        """The best k products of each request's retailer, fewer where it has fewer.
+
+        Args:
+            beams: of a generator: IDs that are followed; SPARE_BEAMS more than k when left out.
+            temperature: of a generator: above 0, IDs are drawn and not the best ones taken.
+        """
+        width = beams or k + SPARE_BEAMS
+        random = torch.Generator().manual_seed(seed) if temperature else None
+        lists = empty_lists(len(contexts), k)
+        for low in range(0, len(contexts), REQUESTS_AT_ONCE):
+            part = contexts.rows(low, min(len(contexts), low + REQUESTS_AT_ONCE))
+            if isinstance(self.model, Generator):
+                of_part = generate(self.model, self.sharing, self.marks, self.recipe, self.shelves, part, k, width, temperature, random)
+            else:
+                of_part = score(self.model, self.sharing.sales.all_N > 0, self.marks, self.recipe, self.shelves, part, k)
+            lists.products_RK[low : low + len(part)], lists.scores_RK[low : low + len(part)] = of_part.products_RK, of_part.scores_RK
+        return lists
+
+
+def sold_or_new(trie: CodeTrie, sales: Sales) -> list[AllowedSet]:
+    """Of each retailer what it sold, and what nobody ever sold; at the end everything, for a retailer that nobody knows."""
+    new_N, sets = sales.all_N == 0, []
+    for retailer in range(sales.at_retailer.shape[0]):
+        first, end = sales.at_retailer.indptr[retailer : retailer + 2]
+        holds_N = new_N.copy()
+        holds_N[sales.at_retailer.indices[first:end]] = True
+        sets.append(allowed_where(trie, holds_N))
+    return [*sets, allowed_where(trie, np.ones(len(new_N), bool))]
+
+
+def listed(trie: CodeTrie, products: Sequence[NDArray[np.integer]]) -> list[AllowedSet]:
+    """Of each retailer the products that a table of availability names; at the end everything."""
+    return [*(allowed_set(trie, product_M) for product_M in products), allowed_where(trie, np.ones(len(trie.leaf_N), bool))]
+
+
+def open_shelves(trie: CodeTrie, sales: Sales, available: Sequence[NDArray[np.integer]] | None, device: torch.device) -> Shelves:
+    """Shelves on a device.
+
+    Args:
+        available: products of each retailer; None: what it sold, and what nobody ever sold.
+    """
+    new_N = sales.all_N == 0
+    if available is None:
+        sets, new = sold_or_new(trie, sales), [allowed_where(trie, new_N)]
+    else:
+        sets = listed(trie, available)
+        new = [allowed_where(trie, one.holds_N & new_N) for one in sets]
+    return Shelves(trie, trie.to(device), stack_sets(sets, device), stack_sets(new, device))
+
+
+def trie_of(assortment: Assortment) -> CodeTrie:
+    """The trie of an assortment's codes."""
+    return build_trie(assortment.codes_NL, assortment.sizes)
+
+
+def new_retriever_model(
+    kind: str, recipe: RetrieverRecipe, marks: Marks, assortment: Assortment, codebooks_LKE: Sequence[torch.Tensor]
+) -> RetrieverModel:
+    """An untrained model; the same on every worker."""
+    torch.manual_seed(recipe.training.seed)
+    if kind == "generator":
+        return Generator(recipe, marks, codebooks_LKE).with_codes(assortment.codes_NL)
+    return ScoringModel(recipe, marks, len(assortment))

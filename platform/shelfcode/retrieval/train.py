@@ -1,0 +1,162 @@
+"""Training a retriever on the nodes of a Ray cluster (shelfcode.train): any number of workers, checkpoints, early stopping."""
+
+import json
+import time
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from shelfcode.interactions.record import InteractionsRecord
+from shelfcode.interactions.session_log import open_session_log
+from shelfcode.optimisation import Worker
+from shelfcode.releases.release import load_manifest
+from shelfcode.retrieval.assortment import Assortment, open_assortment, release_embeddings
+from shelfcode.retrieval.batches import SessionSampler
+from shelfcode.retrieval.evaluation.measures import figure_name, recall_and_ndcg
+from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.fitting import RetrieverModel, fit, start_fitting, total_steps
+from shelfcode.retrieval.held_out import LearningSet, split_log
+from shelfcode.retrieval.published_retriever import Kind, codebooks
+from shelfcode.retrieval.recipe import RetrieverRecipe
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.scoring_model import ScoringModel
+from shelfcode.retrieval.sharing import fit_sharing
+from shelfcode.retrieval.start_vectors import start_vectors
+from shelfcode.settings import deciding
+from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
+from shelfcode.workspace import Workspace
+
+REPORT_EVERY = 100
+CUT_OFF = 20
+FIGURE = figure_name("recall", CUT_OFF)
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What is trained on what.
+
+    Attributes:
+        release: name of the release whose products and codes are meant.
+        record: the interactions, as the workspace keeps them.
+    """
+
+    kind: Kind
+    recipe: RetrieverRecipe
+    workspace: Workspace
+    release: str
+    record: InteractionsRecord
+
+    def folder(self, name: str) -> str:
+        """Of the run under the workspace, named after what decides its outcome."""
+        decides = json.dumps([self.kind, deciding(self.recipe), self.release, self.record.fingerprint])
+        return run_folder(f"retriever-{name}", decides.encode())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to.
+
+    Attributes:
+        retriever: with the weights of step `kept_step`.
+        evaluations: step and recall of every evaluation.
+        figures: recall and NDCG of the kept weights on the validation cases.
+    """
+
+    retriever: Retriever
+    learning: LearningSet
+    kept_step: int
+    steps: int
+    evaluations: list[tuple[int, float]]
+    figures: dict[str, float]
+
+
+def train_retriever(task: TrainingTask, folder: str) -> Trained:
+    """Train in Ray; checkpoints of an earlier start in `folder` are taken up.
+
+    Raises:
+        ShelfcodeError: nothing can be validated on.
+        ray.train.TrainingFailedError: workers failed more often than training.max_failures.
+    """
+    state = fit_in_ray(partial(_train_worker, task), task.recipe.training, task.workspace, folder, task.recipe.training.backend)
+    learning, retriever = prepare(task)
+    retriever.model.load_state_dict(state["kept"])
+    evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
+    return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures_of(retriever, learning))
+
+
+def prepare(task: TrainingTask) -> tuple[LearningSet, Retriever]:
+    """The sets that a task learns from and is validated on, and the retriever before its first step; the same on every worker."""
+    recipe, workspace = task.recipe, task.workspace
+    manifest = load_manifest(workspace, task.release)
+    assortment, log = open_assortment(workspace, manifest), open_session_log(workspace, task.record)
+    learning = split_log(log, recipe)
+    log = learning.log
+    marks = Marks(len(log.retailers), len(log.surfaces))
+    model = new_retriever_model(task.kind, recipe, marks, assortment, codebooks(workspace, manifest))
+    retriever = assembled(recipe, model, learning, assortment)
+    if isinstance(model, ScoringModel):
+        sold_N, scoring = retriever.sharing.sales.all_N, recipe.scoring
+        model.sample_above(scoring.full_softmax_up_to, scoring.sampled_products, sold_N)
+        if scoring.start == "known":
+            x_NE = release_embeddings(workspace, manifest, assortment)
+            model.start_from(start_vectors(log, learning.train_S, x_NE, recipe.model.width, recipe.training.seed), sold_N)
+    return learning, retriever
+
+
+def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: LearningSet, assortment: Assortment) -> Retriever:
+    """A retriever around a model, with what the interactions say of products and retailers."""
+    log, trie = learning.log, trie_of(assortment)
+    sharing = fit_sharing(log, learning.train_S, trie.leaf_N, recipe.training.seed)
+    shelves = open_shelves(trie, sharing.sales, None, torch.device("cpu"))
+    return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+
+
+def figures_of(retriever: Retriever, learning: LearningSet) -> dict[str, float]:
+    """Recall and NDCG on the validation cases."""
+    cases = learning.validation
+    values = recall_and_ndcg(retriever.answer(cases.contexts, CUT_OFF), cases, {}, (10, CUT_OFF))
+    return {name: float(np.nanmean(value_R)) for name, value_R in values.items()}
+
+
+def sampler_of(recipe: RetrieverRecipe, learning: LearningSet) -> SessionSampler:
+    """The batches that a recipe draws from a log: of sessions in which there is something to predict."""
+    log = learning.log
+    length_S, user_S = np.diff(log.first_S), np.asarray(log.user_S)
+    returning_S = np.append(False, user_S[1:] == user_S[:-1])
+    session_S = np.flatnonzero(learning.train_S & ((length_S >= 2) | returning_S))
+    first_of_user = np.searchsorted(user_S, user_S[session_S])
+    before_S = np.minimum(np.asarray(log.first_S)[session_S] - np.asarray(log.first_S)[first_of_user], recipe.prompt.history_products)
+    return SessionSampler(session_S, length_S[session_S] + before_S, recipe.training.seed, recipe.training.sessions_per_batch)
+
+
+def _train_worker(task: TrainingTask, worker: Worker) -> None:
+    recipe = task.recipe
+    learning, retriever = prepare(task)
+    state = start_fitting(retriever.model, recipe, worker)
+    sampler = sampler_of(recipe, learning)
+    steps = total_steps(recipe, sampler)
+    resume(state, worker, steps)
+    if state.exhausted(recipe.training.patience):
+        return
+    evaluated_at = evaluation_steps(recipe, steps)
+    started, first = time.monotonic(), state.step
+    for step, loss in fit(recipe, learning.log, retriever.marks, sampler, state, worker):
+        if step % REPORT_EVERY == 0:
+            left = (time.monotonic() - started) / (step - first) * (steps - step)
+            say(worker, f"step {step:,} of {steps:,}: loss {loss:.4f}, {left / 60:.0f} minutes left at the most")
+        if step in evaluated_at:
+            state.note(figures_of(retriever, learning)[FIGURE])
+            say(worker, f"step {step:,}: {FIGURE} {state.evaluations[-1][1]:.4f} on the validation cases; best at step {state.kept_step:,}")
+        stopped = step == steps or (step in evaluated_at and state.exhausted(recipe.training.patience))
+        if stopped or step in evaluated_at or step % recipe.training.checkpoint_every == 0:
+            report_state(state, worker, {"loss": loss})
+        if stopped:
+            break
+
+
+def evaluation_steps(recipe: RetrieverRecipe, steps: int) -> set[int]:
+    """After which steps the validation cases are answered."""
+    count = min(recipe.training.evaluations, steps)
+    return {round(steps * part / count) for part in range(1, count + 1)}
