@@ -16,6 +16,7 @@ from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.evaluation.release_gates import release_gates
 from shelfcode.evaluation.stability.churn_report import churn_columns, fate_columns
 from shelfcode.evaluation.stability.migration import read_migration, release_churn, write_migration
+from shelfcode.index.translation_table import comparison_folder
 from shelfcode.job.command import run_job
 from shelfcode.job.flags import WorkspaceFlag
 from shelfcode.job.screen import say, show_figures
@@ -59,7 +60,7 @@ def main(
     for reason in churn.undefined.values():
         say(f"no churn: {reason}")
 
-    folder = f"evaluations/{new.name}-against-{old.name}"
+    folder = comparison_folder(new, old)
     write_migration(opened, folder, migration)
     opened.write_json(f"{folder}/churn.json", churn.model_dump(mode="json"))
     opened.write_bytes(f"{folder}/report.html", comparison_html(of_new, of_old, names, title, churn=churn).encode())

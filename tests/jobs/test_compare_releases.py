@@ -20,7 +20,7 @@ from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.quality.evaluate import evaluate, headline
 from shelfcode.evaluation.release_files import read_evaluation
 from shelfcode.evaluation.stability.churn import Churn
-from shelfcode.evaluation.stability.translation import translate
+from shelfcode.index.translation_table import translate
 from shelfcode.job import command, screen
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from shelfcode.retrieval import catalog_softmax
-from shelfcode.retrieval.catalog_softmax import CatalogCrossEntropy
+from shelfcode.retrieval.catalog_softmax import catalog_cross_entropy
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -16,7 +16,7 @@ def test_loss_and_gradients_are_those_of_the_plain_formula(
     at, product = torch.randint(0, 7, (9,)), torch.randint(0, 30, (9,))
     of, target, share = torch.tensor([0, 0, 1, 3, 3, 6]), torch.randint(0, 30, (6,)), torch.rand(6)
 
-    loss = CatalogCrossEntropy.apply(h, weight, bias, extra, at, product, of, target, share, smoothing)
+    loss = catalog_cross_entropy(h, weight, bias, (extra, at, product), of, target, share, smoothing)
     log_p = (h @ weight.T + bias).index_put((at, product), extra, accumulate=True).log_softmax(-1)
     plain = (share * (-(1 - smoothing) * log_p[of, target] - smoothing * log_p.mean(1)[of])).sum()
 

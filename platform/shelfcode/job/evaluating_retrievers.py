@@ -24,7 +24,7 @@ from shelfcode.keys import index_keys
 from shelfcode.recipe_file import validate_settings
 from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment, release_embeddings
-from shelfcode.retrieval.evaluation.cases import Cases, cases_by_time, leave_one_out
+from shelfcode.retrieval.evaluation.cases import Cases, cases_by_time, cases_of_sessions, leave_one_out
 from shelfcode.retrieval.evaluation.controls import (
     item_cosine,
     item_cosine_and_own,
@@ -39,7 +39,7 @@ from shelfcode.retrieval.evaluation.product_facts import product_facts
 from shelfcode.retrieval.evaluation.report import case_examples, report_html
 from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts, sold_or_new
 from shelfcode.retrieval.evaluation.sales import Sales, count_sales
-from shelfcode.retrieval.held_out import before_test, seconds, some_cases
+from shelfcode.retrieval.held_out import before_test, seconds, some_cases, test_sessions
 from shelfcode.retrieval.published_retriever import RetrieverCard, load_card, open_retriever
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.retriever import Retriever
@@ -145,10 +145,14 @@ def test_cases(log: SessionLog, recipe: RetrieverRecipe, limit: int, seed: int) 
         training = without_events(log, held.events)
         check_no_leak(training, targets_of_events(log, held.test_event_T, whole_sessions=False))
         return training, some_cases(leave_one_out(log), limit, seed), "leave one out, full ranking"
+    if recipe.split.kind == "users" and recipe.split.test_share:
+        sessions = test_sessions(log, recipe.split)
+        cases = some_cases(cases_of_sessions(log, sessions), limit, seed)
+        return only_sessions(log, before_test(log, recipe.split)), cases, "part of each session of users kept apart is given"
     if recipe.split.test_from is None:
         raise ShelfcodeError(
-            "training kept nothing apart for a test. Train with --set split.test_from=2026-01-31 (sessions from then on are asked for) or "
-            "--set split.kind=leave_one_out, or have your own cases answered: jobs/retrieve_batch.py"
+            "training kept nothing apart for a test. Train with --set split.test_from=2026-01-31 (sessions from then on are asked for), "
+            "--set split.kind=leave_one_out, or --set split.kind=users --set split.test_share=0.1"
         )
     training = only_sessions(log, before_test(log, recipe.split))
     cases = cases_by_time(log, seconds(recipe.split.test_from), limit=limit, seed=seed)
@@ -191,7 +195,7 @@ def _answers(workspace: Workspace, cards: Sequence[RetrieverCard], cases: Cases,
         with stage(f"asking {card.label}"):
             retriever = open_retriever(workspace, card, torch.device("cpu"))
             contexts = cases.contexts
-            versions.setdefault(card.name, []).append(retriever.answer(contexts, LONGEST, 2 * LONGEST))
+            versions.setdefault(card.name, []).append(retriever.answer(contexts, LONGEST))
             costs.setdefault(card.name, _cost(card, retriever, cases))
     answers = [Answers(name, kinds[name], tuple(lists), costs[name]) for name, lists in versions.items()]
     generators, scoring = ([each for each in answers if each.kind == kind] for kind in ("generator", "cr"))

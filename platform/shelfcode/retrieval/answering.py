@@ -19,8 +19,8 @@ from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import SharingModel
 
-SPARE_NEW = 4
-"""Beams beyond the places that are kept for products that were never sold."""
+NEVER_SOLD_BEAMS = 12
+"""Of the search among products that were never sold."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,9 @@ def generate(
     model: Generator, sharing: SharingModel, marks: Marks, recipe: RetrieverRecipe, shelves: Shelves, contexts: Contexts, k: int,
     width: int, temperature: float = 0.0, random: torch.Generator | None = None,
 ) -> Lists:  # fmt: skip
-    """What the generator answers: the best beams, and of each the products that share it, the best combinations of both first.
+    """The generator's candidates: the best beams, and of each the products that share it, by the probability of both.
 
-    Some places of a list are kept for products that were never sold, and for products that are new to the user: by their probability alone
-    neither would be found. Within the list all stand by their probability.
+    Where the recipe keeps places for products that were never sold, a second search among those alone gives some.
 
     Args:
         k: products a request, fewer where the retailer has fewer or the beams hold fewer.
@@ -66,30 +65,25 @@ def generate(
     decoding, set_R = model.decoding(tokens), shelves.set_of(contexts.retailer_R)
     cart_RX = _carts(contexts)
     found = [_Search(shelves.sets, set_R, width)]
-    new_places, strange_places = (round(share * k) for share in (recipe.answers.never_sold_share, recipe.answers.new_to_user_share))
-    if new_places:
-        found.append(_Search(shelves.new, shelves.new_set_of(set_R), new_places + SPARE_NEW))
+    if recipe.answers.never_sold_share:
+        found.append(_Search(shelves.new, shelves.new_set_of(set_R), NEVER_SOLD_BEAMS))
     beams = [
         beam_search(decoding, shelves.tensors, search.sets.requests(search.set_R, cart_RX), search.width, temperature, generator=random)
         for search in found
     ]
-    lists = empty_lists(len(contexts), k)
+    lists = empty_lists(len(contexts), k + NEVER_SOLD_BEAMS * (len(found) - 1))
     for row in range(len(contexts)):
         own, cart = own_products(contexts.history(row)), contexts.cart(row)
+        held_N = shelves.sets.sets[int(set_R[row])].holds_N
         parts = [
-            _candidates(shelves.trie, search, of_search, row, cart, sharing, int(contexts.retailer_R[row]), own)
+            _candidates(shelves.trie, held_N, search, of_search, row, cart, sharing, int(contexts.retailer_R[row]), own)
             for search, of_search in zip(found, beams, strict=True)
         ]
-        product_C, first = np.unique(np.concatenate([part[0] for part in parts]), return_index=True)
-        score_C = np.concatenate([part[1] for part in parts])[first]
-        never_sold_C, strange_C = sharing.sales.all_N[product_C] == 0, ~np.isin(product_C, own.product_O)
-        kept = [
-            _best(np.where(never_sold_C, score_C, -np.inf), new_places),
-            _best(np.where(strange_C & ~never_sold_C, score_C, -np.inf), strange_places),
-            _best(score_C, k),
-        ]
-        chosen = np.array(list(dict.fromkeys(np.concatenate(kept).tolist()))[:k], np.int64)
-        _put_best(lists, row, product_C[chosen], score_C[chosen])
+        _put_best(lists, row, 0, k, *parts[0])
+        for product_C, score_C in parts[1:]:
+            others_C = ~np.isin(product_C, lists.products_RK[row])
+            begin = int((lists.products_RK[row] >= 0).sum())
+            _put_best(lists, row, begin, NEVER_SOLD_BEAMS, product_C[others_C], score_C[others_C])
     return lists
 
 
@@ -103,20 +97,20 @@ class _Search:
 
 
 def _candidates(
-    trie: CodeTrie, search: _Search, beams: Beams, row: int, cart: NDArray[np.int32], sharing: SharingModel, retailer: int, own: OwnProducts
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """The products below the beams of one request that its set holds, and the logarithm of the probability of each."""
+    trie: CodeTrie, held_N: NDArray[np.bool_], search: _Search, beams: Beams, row: int, cart: NDArray[np.int32], sharing: SharingModel,
+    retailer: int, own: OwnProducts,
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
+    """The products below the beams of one request that were searched for, and the logarithm of the probability of each.
+
+    Args:
+        held_N: what the retailer has. All of that shares the probability of an ID, whichever of it is searched for.
+    """
     product_C, beam_C = trie.products(beams.leaf_RW[row].cpu().numpy())
-    kept_C = search.sets.sets[int(search.set_R[row])].holds_N[product_C] & ~np.isin(product_C, cart)
+    kept_C = held_N[product_C] & ~np.isin(product_C, cart)
     product_C, beam_C = product_C[kept_C], beam_C[kept_C]
     shares_C = _log_shares(sharing.scores(product_C, retailer, own), beam_C)
-    return product_C, beams.log_probability_RW[row].cpu().numpy()[beam_C] + shares_C
-
-
-def _best(score_C: NDArray[np.floating], number: int) -> NDArray[np.int64]:
-    """The places of the best candidates, the best first; those at minus infinity are none."""
-    best = np.argsort(-score_C, kind="stable")[:number]
-    return best[np.isfinite(score_C[best])]
+    wanted_C = search.sets.sets[int(search.set_R[row])].holds_N[product_C]
+    return product_C[wanted_C], (beams.log_probability_RW[row].cpu().numpy()[beam_C] + shares_C)[wanted_C]
 
 
 @torch.inference_mode()
@@ -132,7 +126,7 @@ def score(
         may_N = shelves.sets.sets[int(set_R[row])].holds_N & sold_N
         may_N[contexts.cart(row)] = False
         product_C = np.flatnonzero(may_N).astype(np.int32)
-        _put_best(lists, row, product_C, logits_RN[row][product_C])
+        _put_best(lists, row, 0, k, product_C, logits_RN[row][product_C])
     return lists
 
 
@@ -141,13 +135,14 @@ def empty_lists(rows: int, k: int) -> Lists:
     return Lists(np.full((rows, k), -1, np.int32), np.full((rows, k), -np.inf, np.float32))
 
 
-def _put_best(lists: Lists, row: int, product_C: NDArray[np.int32], score_C: NDArray[np.floating]) -> None:
-    k = lists.products_RK.shape[1]
+def _put_best(lists: Lists, row: int, begin: int, k: int, product_C: NDArray[np.int32], score_C: NDArray[np.floating]) -> None:
+    """Put the best k candidates into a list, from a place on."""
     if len(product_C) > k:
         kept = np.argpartition(-score_C, k - 1)[:k]
         product_C, score_C = product_C[kept], score_C[kept]
     order = np.lexsort((product_C, -score_C))
-    lists.products_RK[row, : len(order)], lists.scores_RK[row, : len(order)] = product_C[order], score_C[order]
+    places = slice(begin, begin + len(order))
+    lists.products_RK[row, places], lists.scores_RK[row, places] = product_C[order], score_C[order]
 
 
 def _log_shares(logit_C: NDArray[np.floating], beam_C: NDArray[np.int64]) -> NDArray[np.float64]:

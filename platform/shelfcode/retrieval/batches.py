@@ -10,7 +10,10 @@ BATCHES_SORTED_TOGETHER = 32
 
 
 class SessionSampler:
-    """Every session once an epoch, in an order that seed and epoch decide alone: a run that goes on sees what it would have seen."""
+    """Every session once an epoch, in an order that seed and epoch decide alone: a run that goes on sees what it would have seen.
+
+    Where they do not make whole batches, each epoch leaves out some others, drawn at random.
+    """
 
     def __init__(self, session_S: NDArray[np.int64], length_S: NDArray[np.integer], seed: int, sessions_per_batch: int) -> None:
         """
@@ -38,10 +41,10 @@ class SessionSampler:
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         random = np.random.default_rng([self._seed, epoch])
-        order_S = random.permutation(len(self._session_S))
+        # What fills no batch is left out before sorting: after it, that would be the same longest sessions in every epoch.
+        order_S = random.permutation(len(self._session_S))[: self.steps_per_epoch * self._size]
         for first in range(0, len(order_S), BATCHES_SORTED_TOGETHER * self._size):
             part = order_S[first : first + BATCHES_SORTED_TOGETHER * self._size]
             part[:] = part[np.argsort(self._length_S[part], kind="stable")]
-        whole = self.steps_per_epoch * self._size
-        batches = order_S[:whole].reshape(-1, min(self._size, len(order_S))) if whole <= len(order_S) else order_S[None]
+        batches = order_S.reshape(self.steps_per_epoch, -1)
         return self._session_S[random.permutation(batches).reshape(-1)]

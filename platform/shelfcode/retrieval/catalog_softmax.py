@@ -9,20 +9,29 @@ from torch import Tensor
 LOGITS_AT_A_TIME = 2**23
 
 
-class CatalogCrossEntropy(torch.autograd.Function):
-    """Weighted sum over targets of -log softmax(h W^T + b + extra)[target], the gradient made on the way, as in fused kernels for GPUs."""
+def catalog_cross_entropy(
+    h_AD: Tensor, weight_ND: Tensor, bias_N: Tensor, extra: tuple[Tensor, Tensor, Tensor], of_M: Tensor, product_M: Tensor,
+    weight_M: Tensor, smoothing: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Weighted sum over targets of -log softmax(h W^T + b + extra)[target].
+
+    Args:
+        extra: values, tokens and products: what is added to the logit of some products at some tokens.
+        of_M, product_M, weight_M: the token (ascending), the product and the weight of each target.
+        smoothing: share of each target that goes to all products alike.
+    """
+    loss: Tensor = _CatalogCrossEntropy.apply(h_AD, weight_ND, bias_N, *extra, of_M, product_M, weight_M, smoothing)  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _CatalogCrossEntropy(torch.autograd.Function):
+    """The loss, and its gradient made on the way, as in fused kernels for GPUs."""
 
     @staticmethod
     def forward(
         ctx: Any, h_AD: Tensor, weight_ND: Tensor, bias_N: Tensor, extra_E: Tensor, at_E: Tensor, product_E: Tensor, of_M: Tensor,
         product_M: Tensor, weight_M: Tensor, smoothing: float,
     ) -> Tensor:  # fmt: skip
-        """
-        Args:
-            extra_E, at_E, product_E: added to the logit of some products at some tokens.
-            of_M, product_M, weight_M: the token (ascending), the product and the weight of each target.
-            smoothing: share of each target that goes to all products alike.
-        """
         half = h_AD.dtype == torch.bfloat16 or torch.is_autocast_enabled(h_AD.device.type)
         dtype = torch.bfloat16 if half else torch.float32
         h, weight = h_AD.to(dtype), weight_ND.to(dtype)

@@ -226,8 +226,9 @@ Wanted = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 
 
 def _next(prompt: Prompt) -> Wanted:
-    """Each product after those before it. The first one is a target only where there is a history to predict it from."""
-    first = 0 if len(prompt.own.product_O) else 1
+    """Each product after those before it. The first one is a target only where there is a history to predict it from, or no other target:
+    sessions of one product whose history was left out may fill a whole batch, and its loss would be a mean of nothing."""
+    first = 0 if len(prompt.own.product_O) or len(prompt.session) == 1 else 1
     place = np.arange(first, len(prompt.session))
     return place, prompt.session[first:].astype(np.int64), np.ones(len(place), np.float32)
 

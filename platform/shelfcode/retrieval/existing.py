@@ -49,8 +49,8 @@ def followers(codes_NL: NDArray[np.integer], sizes: Sequence[int], device: torch
         whole_V = np.unique(prefix_N * size + codes_NL[:, level])
         prefix_P, first_P = np.unique(whole_V // size, return_index=True)
         first_P = np.append(first_P, len(whole_V))
-        arrays = (torch.from_numpy(each.astype(np.int64)).to(device) for each in (prefix_P, first_P, whole_V % size))
-        levels.append(Followers(*arrays, int(np.diff(first_P).max()), size))
+        on_device = [torch.from_numpy(each.astype(np.int64)).to(device) for each in (prefix_P, first_P, whole_V % size)]
+        levels.append(Followers(on_device[0], on_device[1], on_device[2], int(np.diff(first_P).max()), size))
         prefix_N = prefix_N * size + codes_NL[:, level]
     return levels
 

@@ -14,6 +14,7 @@ of its own. Codewords that lead to what a user had before have a second voice: t
 # W beams of a row, B branch tokens of a row.
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch.nn import functional
 from shelfcode.retrieval.assortment import Assortment
 from shelfcode.retrieval.examples import AGE_BUCKETS, Marks
 from shelfcode.retrieval.existing import Followers, followers, prefix_numbers
-from shelfcode.retrieval.prompt_embedding import START_STD, count_logarithms, PromptEmbedding, TokenTensors
+from shelfcode.retrieval.prompt_embedding import START_STD, PromptEmbedding, TokenTensors, count_logarithms
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.transformer import KeysValues, Shape, Transformer
 
@@ -67,14 +68,29 @@ class Generator(nn.Module):
         self.followers = followers(codes_NL, self.sizes, self.codes_NL.device)
         return self
 
-    def log_probabilities(self, level: int, h_MWD: Tensor, prefix_MWl: Tensor, weight_MO: Tensor, tokens: TokenTensors, row_M: Tensor) -> Tensor:
+    def _apply(self, move: Any, recurse: bool = True) -> "Generator":
+        """As of any module; what exists goes along to another device."""
+        super()._apply(move, recurse)  # type: ignore[no-untyped-call]
+        if self.followers:
+            self.with_codes(self.codes_NL.cpu().numpy())
+        return self
+
+    def log_probabilities(
+        self, level: int, h_MWD: Tensor, prefix_MWl: Tensor, weight_MO: Tensor, tokens: TokenTensors, row_M: Tensor
+    ) -> Tensor:
         """Of all codewords of a level, after some prefixes: [M, W, K]; those that do not exist there have next to none.
 
         Args:
             weight_MO: how much each own product counts.
         """
+        vectors = self.output[level]
+        assert isinstance(vectors, CodewordVectors)
+        return self.voiced(level, vectors.logits(h_MWD).float(), prefix_MWl, weight_MO, tokens, row_M)
+
+    def voiced(self, level: int, logits_MWK: Tensor, prefix_MWl: Tensor, weight_MO: Tensor, tokens: TokenTensors, row_M: Tensor) -> Tensor:
+        """The log-probabilities that follow from the transformer's logits, what exists, and what the user had before."""
         exist_MWK = self.followers[level].exist(prefix_numbers(prefix_MWl, self.sizes))
-        logits_MWK = self.output[level].logits(h_MWD).float().masked_fill(~exist_MWK, NEVER)
+        logits_MWK = logits_MWK.masked_fill(~exist_MWK, NEVER)
         follows_MWO = self.follows(tokens, row_M, prefix_MWl)
         return self.own(level, logits_MWK, weight_MO, self.own_codes(tokens, level)[row_M], follows_MWO)
 
@@ -85,7 +101,7 @@ class Generator(nn.Module):
     def product_vectors(self, product: Tensor) -> Tensor:
         """The sum of the codewords' vectors of some products (negative ones: of any)."""
         codes = self.codes_NL[product.clamp(min=0)]
-        return sum(table(codes[..., level]) for level, table in enumerate(self.codeword))  # type: ignore[return-value]
+        return torch.stack([self.vectors_of(level, codes[..., level]) for level in range(len(self.sizes))]).sum(0)
 
     def target_losses(self, tokens: TokenTensors, row_M: Tensor, position_M: Tensor, product_M: Tensor) -> Tensor:
         """Cross-entropy of each codeword of each target: [M, L]. The targets of a row must stand together."""
@@ -149,7 +165,8 @@ class Generator(nn.Module):
 
     def vectors_of(self, level: int, code: Tensor) -> Tensor:
         """Vectors of codewords of a level."""
-        return self.codeword[level](code)
+        vectors: Tensor = self.codeword[level](code)
+        return vectors
 
 
 def _branch_mask(position_RT: Tensor, seen_RB: Tensor, width: int) -> Tensor:
@@ -319,7 +336,7 @@ def _extended(
     """
     rotation = transformer.rotation(position_R[:, None].expand(x_RWD.shape[:2]), x_RWD.dtype)
     kept = []
-    for layer, block in enumerate(transformer.layers):
+    for layer, block in enumerate(transformer.blocks):
         q, k, v = block.self_attn.project(block.input_layernorm(x_RWD), rotation)  # [R, H, W, E]
         own_k, own_v = k[..., None, :], v[..., None, :]
         if beams is not None:

@@ -13,6 +13,9 @@ from shelfcode.interactions.splits import check_no_leak, leave_one_out_sessions,
 from shelfcode.retrieval.evaluation.cases import Cases, cases_by_time, cases_of_sessions, leave_one_out
 from shelfcode.retrieval.recipe import RetrieverRecipe, SplitSettings
 
+SHARES = np.uint64(10_000)
+"""Into which keys are divided where a share of users is kept apart."""
+
 
 @dataclass(frozen=True)
 class LearningSet:
@@ -40,9 +43,15 @@ def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
         held = leave_one_out_sessions(log)
         training = without_events(log, held.events)
         check_no_leak(training, targets_of_events(log, held.validation_event_V, whole_sessions=False))
-        return LearningSet(training, np.ones(training.sessions, bool), some_cases(leave_one_out(log, held_out=2), number, seed))
+        cases = some_cases(leave_one_out(log, held_out=2), number, seed)
+        if not len(cases):
+            raise ShelfcodeError(
+                "split.kind leave_one_out: no validation case could be made. Each needs a user of at least three products, of whom the "
+                "last but one is new to him"
+            )
+        return LearningSet(training, np.ones(training.sessions, bool), cases)
     train_S = before_test(log, split)
-    if split.validation_from is not None:
+    if split.kind == "time" and split.validation_from is not None:
         since, until = seconds(split.validation_from), seconds(split.test_from) if split.test_from else None
         cases = cases_by_time(log, since, until, limit=number, seed=seed)
         if not len(cases):
@@ -53,18 +62,36 @@ def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
         return LearningSet(log, split_sessions_by_time(log, since, until).train_S, cases)
     chosen = _latest_sessions(log, train_S, number, seed)
     train_S[chosen] = False
-    return LearningSet(log, train_S, cases_of_sessions(log, chosen))
+    cases = cases_of_sessions(log, chosen)
+    if not len(cases):
+        raise ShelfcodeError(
+            f"each of the {len(chosen):,} sessions to validate on ends with a product that it had before. Give a longer log"
+        )
+    return LearningSet(log, train_S, cases)
 
 
 def before_test(log: SessionLog, split: SplitSettings) -> NDArray[np.bool_]:
-    """The sessions that a test by time leaves to learn from and to validate on.
+    """The sessions that a test by time or by users leaves to learn from and to validate on.
 
     Raises:
         ShelfcodeError: sessions have no time, or none is before the test.
     """
+    if split.kind == "users":
+        first_S = np.searchsorted(np.asarray(log.user_S), np.asarray(log.user_S))  # a user goes with the key of his first session
+        return np.asarray(log.key_S)[first_S] % SHARES >= np.uint64(round(split.test_share * SHARES))
     if split.kind != "time" or split.test_from is None:
         return np.ones(log.sessions, bool)
     return split_sessions_by_time(log, seconds(split.test_from)).train_S
+
+
+def test_sessions(log: SessionLog, split: SplitSettings) -> NDArray[np.int64]:
+    """The sessions of the users that are kept apart of which a case can be made."""
+    return np.flatnonzero(~before_test(log, split) & (np.diff(log.first_S) >= least_of_a_case(log)))
+
+
+def least_of_a_case(log: SessionLog) -> int:
+    """Products that a session needs to be given in part and asked for in part."""
+    return 2 if log.ordered else 4
 
 
 def seconds(moment: datetime) -> int:
@@ -81,12 +108,12 @@ def some_cases(cases: Cases, number: int, seed: int) -> Cases:
 
 def _latest_sessions(log: SessionLog, train_S: NDArray[np.bool_], number: int, seed: int) -> NDArray[np.int64]:
     """The last sessions of some users, of enough products for a case; a twentieth of all sessions at the most."""
-    least = 2 if log.ordered else 4
+    least = least_of_a_case(log)
     own_S = np.flatnonzero(train_S)
     user_S = np.asarray(log.user_S)[own_S]
     last_S = own_S[np.append(user_S[1:] != user_S[:-1], True)] if len(own_S) else own_S
     fitting = last_S[np.diff(log.first_S)[last_S] >= least]
-    number = min(number, -(-len(fitting) // 2), max(1, len(own_S) // 20))
+    number = min(number, len(fitting), max(1, len(own_S) // 20))
     if not number or len(own_S) < 2:
         raise ShelfcodeError(
             f"of {len(own_S):,} sessions none can be kept apart to validate on: such a session needs {least} products or more, and be the "

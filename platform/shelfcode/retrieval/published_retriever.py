@@ -2,6 +2,7 @@
 
 manifest.json                    the card; last
 model.safetensors
+ranker.safetensors               of the last stage, where there is one
 vocabulary/products.parquet      item_id, sales, late_sales: what was sold in training, and of late
 vocabulary/retailers.parquet     retailer_id, item_id, sales
 vocabulary/vocabulary.json       retailers and surfaces in the order of their numbers, codewords a level, weights of the sharing model
@@ -28,13 +29,14 @@ from shelfcode.recipe_file import validate_recipe, validate_settings
 from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment
 from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
 from shelfcode.retrieval.sharing import Sales, SharingModel
 from shelfcode.retrieval.translated import translated_assortment
 from shelfcode.workspace import Workspace
 
-MODEL_FILE, VOCABULARY = "model.safetensors", "vocabulary"
+MODEL_FILE, RANKER_FILE, VOCABULARY = "model.safetensors", "ranker.safetensors", "vocabulary"
 Kind = Literal["generator", "cr"]
 
 RETRIEVERS = ModelKind("retrievers", "--retriever", "retriever", "jobs/train_retriever.py")
@@ -84,6 +86,8 @@ def write_retriever(workspace: Workspace, draft: str, retriever: Retriever) -> N
     sales, item_ids = retriever.sharing.sales, retriever.assortment.item_ids
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in retriever.model.state_dict().items()}
     workspace.write_bytes(f"{draft}/{MODEL_FILE}", save(weights))
+    if retriever.ranker:
+        workspace.write_bytes(f"{draft}/{RANKER_FILE}", save(dict(retriever.ranker.state_dict())))
     products = pa.table({"item_id": item_ids, "sales": sales.all_N, "late_sales": sales.late_N})
     workspace.write_table(f"{draft}/{VOCABULARY}/products.parquet", products)
     sold = sparse.coo_array(sales.at_retailer)
@@ -141,10 +145,18 @@ def open_retriever(
     sharing = SharingModel(np.array(vocabulary["sharing"], np.float32), _sales(workspace, card, assortment, retailers))
     trie = trie_of(assortment)
     available = None if availability is None else _available(assortment, retailers, availability)
-    return Retriever(
-        recipe, model, sharing, assortment, retailers, tuple(vocabulary["surfaces"]),
-        open_shelves(trie, sharing.sales, available, device),
-    )  # fmt: skip
+    shelves = open_shelves(trie, sharing.sales, available, device)
+    surfaces = tuple(vocabulary["surfaces"])
+    return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, _ranker(workspace, card))
+
+
+def _ranker(workspace: Workspace, card: RetrieverCard) -> Ranker | None:
+    path = f"{card.folder}/{RANKER_FILE}"
+    if not workspace.exists(path):
+        return None
+    ranker = Ranker()
+    ranker.load_state_dict(load(workspace.read_bytes(path)))
+    return ranker.eval()
 
 
 def check_release(workspace: Workspace, card: RetrieverCard, manifest: Manifest) -> None:

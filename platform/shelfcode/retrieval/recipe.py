@@ -18,11 +18,12 @@ Segment = Literal["retailer", "surface", "weekday", "hour"]
 class SplitSettings(Settings):
     """Which interactions are learnt from, and which are measured on."""
 
-    kind: Literal["leave_one_out", "time"] = Field(
+    kind: Literal["leave_one_out", "time", "users"] = Field(
         "time",
-        description="leave_one_out: of each user the last product is tested, the one before it validated. "
-        "time: sessions before one moment are learnt from, and those after it measured on",
+        description="time: sessions before one moment are learnt from, and those after it measured on. leave_one_out: of each user the "
+        "last product is tested, and the one before it validated. users: some are kept apart with all their sessions",
     )
+    test_share: Share = Field(0.0, description="of `users`: part of them that is kept apart for a test; a session without a user is one")
     validation_from: datetime | None = Field(None, description="of `time`, UTC; left out: the last tenth of the time before the test")
     test_from: datetime | None = Field(
         None, description="of `time`, UTC: sessions from then on are kept out of training and validation; left out: nothing is"
@@ -86,10 +87,11 @@ class GeneratorSettings(Settings):
 
 
 class AnswerSettings(Settings):
-    """What a generator's lists are made of, besides the most probable products."""
+    """How candidates become lists."""
 
-    never_sold_share: Share = Field(0.0, description="part of a list that is kept for products that were never sold")
-    new_to_user_share: Share = Field(0.0, description="part of a list that is kept for products that the user did not have before")
+    ranker: bool = Field(True, description="whether candidates are ranked anew by counts, fitted on the validation cases")
+    never_sold_share: Share = Field(0.0, description="part of a generator's list that is kept for products never sold")
+    new_to_user_share: Share = Field(0.0, description="part of a list that is kept for products that the user never had")
 
 
 class RetrieverTraining(Settings):

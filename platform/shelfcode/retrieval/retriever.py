@@ -3,10 +3,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from shelfcode.retrieval.answering import Shelves, empty_lists, generate, score
 from shelfcode.retrieval.assortment import Assortment
@@ -17,6 +19,7 @@ from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel
 from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.ranking import POOL, Known, Ranker, compose, rank
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import Sales, SharingModel
@@ -40,6 +43,8 @@ class Retriever:
     surfaces: tuple[str, ...]
     shelves: Shelves
 
+    ranker: Ranker | None = None
+
     @property
     def marks(self) -> Marks:
         return Marks(len(self.retailers), len(self.surfaces))
@@ -51,17 +56,47 @@ class Retriever:
             beams: of a generator: IDs that are followed; SPARE_BEAMS more than k when left out.
             temperature: of a generator: above 0, IDs are drawn and not the best ones taken.
         """
-        width = beams or k + SPARE_BEAMS
-        random = torch.Generator().manual_seed(seed) if temperature else None
-        lists = empty_lists(len(contexts), k)
+        of = self.recipe.answers
+        pooled = self.ranker or of.never_sold_share or of.new_to_user_share
+        lists = self.candidates(contexts, max(k, POOL) if pooled else k, beams or k + SPARE_BEAMS, temperature, seed)
+        if self.ranker:
+            lists = rank(self.ranker, lists, contexts, self.known)
+        return compose(lists, k, contexts, self.sharing.sales.all_N > 0, self.recipe.answers)
+
+    def candidates(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
+        """What the model alone answers: k products at the least where there are so many."""
+        random = torch.Generator(self.device).manual_seed(seed) if temperature else None
+        parts = []
         for low in range(0, len(contexts), REQUESTS_AT_ONCE):
             part = contexts.rows(low, min(len(contexts), low + REQUESTS_AT_ONCE))
             if isinstance(self.model, Generator):
-                of_part = generate(self.model, self.sharing, self.marks, self.recipe, self.shelves, part, k, width, temperature, random)
+                parts.append(generate(self.model, self.sharing, self.marks, self.recipe, self.shelves, part, k, beams, temperature, random))
             else:
-                of_part = score(self.model, self.sharing.sales.all_N > 0, self.marks, self.recipe, self.shelves, part, k)
-            lists.products_RK[low : low + len(part)], lists.scores_RK[low : low + len(part)] = of_part.products_RK, of_part.scores_RK
-        return lists
+                parts.append(score(self.model, self.sharing.sales.all_N > 0, self.marks, self.recipe, self.shelves, part, k))
+        if not parts:
+            return empty_lists(0, k)
+        return Lists(np.concatenate([one.products_RK for one in parts]), np.concatenate([one.scores_RK for one in parts]))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
+    @cached_property
+    def known(self) -> Known:
+        """What is known of the products besides the model's scores."""
+        return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model))
+
+
+@torch.inference_mode()
+def product_vectors(model: RetrieverModel) -> NDArray[np.float32]:
+    """By which products are alike to a model, of unit length: float32[N, D]."""
+    if isinstance(model, Generator):
+        vectors_ND = model.product_vectors(torch.arange(len(model.codes_NL), device=model.codes_NL.device))
+    else:
+        vectors_ND = model.product.weight
+    unit_ND: NDArray[np.float32] = functional.normalize(vectors_ND.float(), dim=1).cpu().numpy()
+    return unit_ND
 
 
 def sold_or_new(trie: CodeTrie, sales: Sales) -> list[AllowedSet]:

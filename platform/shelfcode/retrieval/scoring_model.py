@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shelfcode.retrieval.assortment import Assortment
-from shelfcode.retrieval.catalog_softmax import CatalogCrossEntropy
+from shelfcode.retrieval.catalog_softmax import catalog_cross_entropy
 from shelfcode.retrieval.examples import AGE_BUCKETS, Marks
-from shelfcode.retrieval.prompt_embedding import START_STD, count_logarithms, PromptEmbedding, TokenTensors
+from shelfcode.retrieval.prompt_embedding import START_STD, PromptEmbedding, TokenTensors, count_logarithms
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.transformer import Shape, Transformer
 
@@ -47,8 +47,8 @@ class ScoringModel(nn.Module):
     def start_from(self, vectors_ND: NDArray[np.float32], sold_N: NDArray[np.floating]) -> None:
         """What is known before training: products that occur together are near each other, and some are sold more often than others."""
         with torch.no_grad():
-            self.product.weight += START_SIZE * torch.from_numpy(vectors_ND)
-            self.bias += torch.from_numpy(np.log(sold_N + UNSOLD) - np.log(sold_N + UNSOLD).mean()).float()
+            self.product.weight.add_(START_SIZE * torch.from_numpy(vectors_ND))
+            self.bias.add_(torch.from_numpy(np.log(sold_N + UNSOLD) - np.log(sold_N + UNSOLD).mean()).float())
 
     def sample_above(self, products: int, drawn: int, sold_N: NDArray[np.floating]) -> None:
         """Train by a sample of the catalog where it has more products than this."""
@@ -87,15 +87,16 @@ class ScoringModel(nn.Module):
         order_M = torch.argsort(of_M)
         of_M, product_M, weight_M = of_M[order_M], product_M[order_M], weight_M[order_M]
         extras = [self.own(tokens, row_A, self.bias), seen(tokens, row_A, position_A, of_M * products + product_M, products)]
-        weight_CD, bias_C = self.product.weight, self.bias
+        weight_CD: Tensor = self.product.weight
+        bias_C: Tensor = self.bias
         if self.sampling is not None:
             column_N, columns_C, log_q_C = self.sampling.draw(product_M)
             weight_CD, product_M = weight_CD[columns_C], column_N[product_M]
             bias_C = bias_C[columns_C] - log_q_C
             extras = [*(_of_columns(extra, column_N) for extra in extras), (log_q_C[product_M], of_M, product_M)]
         extra_E, at_E, product_E = (torch.cat(parts) for parts in zip(*extras, strict=True))
-        return CatalogCrossEntropy.apply(
-            h_RTD[row_A, position_A], weight_CD, bias_C, extra_E, at_E, product_E, of_M, product_M, weight_M, smoothing
+        return catalog_cross_entropy(
+            h_RTD[row_A, position_A], weight_CD, bias_C, (extra_E, at_E, product_E), of_M, product_M, weight_M, smoothing
         )
 
     def last(self, tokens: TokenTensors) -> Tensor:

@@ -5,6 +5,8 @@ ready: that products bought together, or described alike, are near each other.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here G groups, N products, D width, E dimensions of an embedding.
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -23,7 +25,7 @@ def start_vectors(log: SessionLog, train_S: NDArray[np.bool_], x_NE: NDArray[np.
 
 def text_vectors(x_NE: NDArray[np.float32], width: int) -> NDArray[np.float32]:
     """The leading principal components of embeddings: float32[N, D]."""
-    mean_E = np.mean(x_NE, axis=0, dtype=np.float64)
+    mean_E: NDArray[np.float64] = np.mean(x_NE, axis=0, dtype=np.float64)
     covariance_EE = np.zeros((len(mean_E), len(mean_E)))
     for first in range(0, len(x_NE), ROWS_AT_A_TIME):
         part_BE = x_NE[first : first + ROWS_AT_A_TIME] - mean_E
@@ -46,7 +48,7 @@ def spectral_vectors(log: SessionLog, train_S: NDArray[np.bool_], products: int,
     group_E = np.asarray(log.user_S)[session_E] if log.ordered else session_E
     product_E = np.asarray(log.product_E)[event_E]
     groups = int(group_E.max(initial=0)) + 1
-    x_GN = sparse.csr_array((np.ones(len(product_E), np.float32), (group_E, product_E)), shape=(groups, products))
+    x_GN: Any = sparse.csr_array((np.ones(len(product_E), np.float32), (group_E, product_E)), shape=(groups, products))
     x_GN.sum_duplicates()
     x_GN.data[:] = 1
     length_G, sold_N = np.maximum(x_GN.sum(1), 1), np.maximum(x_GN.sum(0), 1)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -19,8 +19,9 @@ from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel, fit, start_fitting, total_steps
 from shelfcode.retrieval.held_out import LearningSet, split_log
 from shelfcode.retrieval.published_retriever import Kind, codebooks
+from shelfcode.retrieval.ranking import POOL, fit_ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.retriever import SPARE_BEAMS, Retriever, new_retriever_model, open_shelves, trie_of
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import fit_sharing
 from shelfcode.retrieval.start_vectors import start_vectors
@@ -82,6 +83,7 @@ def train_retriever(task: TrainingTask, folder: str) -> Trained:
     state = fit_in_ray(partial(_train_worker, task), task.recipe.training, task.workspace, folder, task.recipe.training.backend)
     learning, retriever = prepare(task)
     retriever.model.load_state_dict(state["kept"])
+    retriever = with_ranker(retriever, learning)
     evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
     return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures_of(retriever, learning))
 
@@ -111,6 +113,19 @@ def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: Learning
     sharing = fit_sharing(log, learning.train_S, trie.leaf_N, recipe.training.seed)
     shelves = open_shelves(trie, sharing.sales, None, torch.device("cpu"))
     return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+
+
+def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
+    """The retriever with a last stage fitted on its validation cases, where the recipe wants one and there are enough of them.
+
+    Candidates are looked for as widely as answers of fifty products are.
+    """
+    if not retriever.recipe.answers.ranker:
+        return retriever
+    cases, beams = learning.validation, 50 + SPARE_BEAMS
+    lists = retriever.candidates(cases.contexts, POOL, beams)
+    known, seed = retriever.known, retriever.recipe.training.seed
+    return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
 
 
 def figures_of(retriever: Retriever, learning: LearningSet) -> dict[str, float]:

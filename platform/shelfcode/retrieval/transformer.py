@@ -108,11 +108,16 @@ class Transformer(nn.Module):
     def _run(self, x_BTD: Tensor, position_BT: Tensor, mask: Tensor | None) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         rotation, kept = self.rotation(position_BT, x_BTD.dtype), []
         x_BTD = self.drop(x_BTD)
-        for block in self.layers:
+        for block in self.blocks:
             q, k, v = block.self_attn.project(block.input_layernorm(x_BTD), rotation)
             x_BTD = block.finish(x_BTD, block.self_attn.attend(q, k, v, mask, causal=mask is None))
             kept.append((k, v))
         return self.norm(x_BTD), kept
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The layers, from the first on."""
+        return [block for block in self.layers if isinstance(block, Block)]
 
     def rotation(self, position_BT: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and sine of the rotary angles at some positions: [B, 1, T, E] each (Su et al. 2021)."""

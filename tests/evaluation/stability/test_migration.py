@@ -12,7 +12,8 @@ from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.stability.migration import Migration, churn_of, read_migration, release_churn, write_migration
-from shelfcode.evaluation.stability.translation import TRANSLATION_SCHEMA, prefix_translation
+from shelfcode.evaluation.stability.translation import prefix_translation
+from shelfcode.index.translation_table import TRANSLATION_SCHEMA
 from shelfcode.keys import item_keys
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest

@@ -3,10 +3,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from shelfcode.evaluation.stability.translation import TRANSLATION_SCHEMA, code_texts, prefix_pairs, prefix_translation, translate
+from shelfcode.evaluation.stability.translation import code_texts, prefix_pairs, prefix_translation
+from shelfcode.index.translation_table import TRANSLATION_SCHEMA, translate
 from shelfcode.semantic_id import format_many
 
 OLD_NL = np.array([[0, 0], [0, 0], [0, 0], [0, 1], [1, 0], [1, 0]], np.uint16)
@@ -59,29 +59,6 @@ def test_without_products_the_table_is_empty():
     assert len(table) == 0
     assert table.schema == TRANSLATION_SCHEMA
     assert translate(table, ["0"]) == {"0": []}
-
-
-def test_prefixes_are_translated_in_both_directions_the_heaviest_first(table):
-    assert translate(table, ["0", "1_0"]) == {"0": [("5", 0.75), ("7", 0.25)], "1_0": [("7_0", 1.0)]}
-    assert translate(table, ["7_0", "7"], "new_to_old") == {
-        "7_0": [("1_0", 2 / 3), ("0_1", 1 / 3)],
-        "7": [("1", 2 / 3), ("0", 1 / 3)],
-    }
-
-
-def test_of_equally_heavy_prefixes_the_order_is_always_the_same():
-    table = prefix_translation(np.zeros((4, 1), int), np.array([[3], [1], [2], [0]]))
-    shuffled = table.take(pa.array([2, 0, 3, 1]))
-    assert translate(shuffled, ["0"]) == translate(table, ["0"]) == {"0": [(new, 0.25) for new in "0123"]}
-
-
-def test_an_unknown_prefix_is_answered_one_level_shallower(table):
-    assert translate(table, ["1_9", "0_9_9", "8_0", "0_0_4"]) == {
-        "1_9": [("7", 1.0)],
-        "0_9_9": [("5", 0.75), ("7", 0.25)],
-        "8_0": [],
-        "0_0_4": [("5_2", 2 / 3), ("5_3", 1 / 3)],
-    }
 
 
 def test_texts_of_codes_are_those_of_semantic_ids():

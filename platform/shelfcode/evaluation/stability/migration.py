@@ -10,13 +10,14 @@ from shelfcode.catalog.snapshot import load_snapshot, snapshot_item_keys, snapsh
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.evaluation.stability.churn import Churn, measure_churn
 from shelfcode.evaluation.stability.translation import code_texts, prefix_translation
+from shelfcode.index.translation_table import TRANSLATION_FILE
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
 from shelfcode.releases.release import Manifest
 from shelfcode.semantic_id import shared_depth
 from shelfcode.workspace import Workspace
 
-MIGRATION_FILE, TRANSLATION_FILE = "migration.parquet", "translation.parquet"
+MIGRATION_FILE = "migration.parquet"
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
-"""Old prefixes in terms of new ones, with weights: for a model that was trained on the codes of another release.
+"""Old prefixes in terms of new ones, with weights: the rows of translation.parquet (index/translation_table.py), from two releases' codes.
 
 A retrained quantizer draws other borders, so an old prefix has no single new name: its products are spread over some. The
 table says how, at every depth and in both directions. The pairs of prefixes that it is made from are what churn is counted from too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from shelfcode.evaluation.prefixes import prefix_numbers
-from shelfcode.semantic_id import SEPARATOR, prefix
-
-Direction = Literal["old_to_new", "new_to_old"]
-
-TRANSLATION_SCHEMA = pa.schema([
-    ("level", pa.uint8()), ("old", pa.string()), ("new", pa.string()), ("products", pa.int64()),
-    ("old_to_new", pa.float64()), ("new_to_old", pa.float64()),
-])  # fmt: skip
+from shelfcode.index.translation_table import TRANSLATION_SCHEMA
+from shelfcode.semantic_id import SEPARATOR
 
 
 @dataclass(frozen=True)
@@ -84,27 +77,6 @@ def _of_depth(pairs: PrefixPairs) -> pa.Table:
 def code_texts(codes_NL: NDArray[np.integer]) -> pa.Array:
     """`semantic_id.format_many` for millions of rows: no Python text is made for any of them."""
     return pc.binary_join_element_wise(*(pa.array(code_N).cast(pa.string()) for code_N in codes_NL.T), SEPARATOR)
-
-
-def translate(table: pa.Table, prefixes: Iterable[str], direction: Direction = "old_to_new") -> dict[str, list[tuple[str, float]]]:
-    """Prefixes of one release in the codes of the other: prefix -> (prefix of the same depth, weight), the heaviest first.
-
-    A prefix that no product of both releases has is looked up one level shallower, and so on; the answer is then shallower too.
-    It is empty where not even the first codeword is known.
-    """
-    asked = dict.fromkeys(prefixes)
-    shortened = {prefix(each, depth) for each in asked for depth in range(1, each.count(SEPARATOR) + 2)}
-    source, target = direction.split("_to_")
-    rows = table.filter(pc.is_in(table[source], pa.array(sorted(shortened), pa.string())))
-    parts_of: dict[str, list[tuple[str, float]]] = {}
-    for row in rows.sort_by([(direction, "descending"), (target, "ascending")]).to_pylist():
-        parts_of.setdefault(row[source], []).append((row[target], row[direction]))
-    return {each: _deepest(parts_of, each) for each in asked}
-
-
-def _deepest(parts_of: Mapping[str, list[tuple[str, float]]], whole: str) -> list[tuple[str, float]]:
-    depths = range(whole.count(SEPARATOR) + 1, 0, -1)
-    return next((parts_of[prefix(whole, depth)] for depth in depths if prefix(whole, depth) in parts_of), [])
 
 
 def _sizes(codes_NL: NDArray[np.integer]) -> list[int]:

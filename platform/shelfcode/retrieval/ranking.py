@@ -1,0 +1,169 @@
+"""The last stage of both retrievers: their best candidates ranked anew by what is known without them.
+
+A model's score says how well a product goes with a request. How often the user had it, how it sold at the retailer and lately, and how near
+it is to the cart is known exactly, and a model that learns all of that from tokens blurs it. A small network weighs both. It is fitted on
+the cases that training kept apart to know when to stop, so that it sees scores as honest as they will be.
+"""
+# Tensor suffixes: docs/concepts.md#tensor-suffixes. Here R requests, C candidates, F features, D width, L levels.
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shelfcode.retrieval.contexts import Contexts, own_products
+from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.recipe import AnswerSettings
+from shelfcode.retrieval.sharing import Sales, features
+
+POOL = 150
+"""Candidates that are ranked."""
+
+FEATURES = (
+    "score", "score below the best", "rank", "sales", "never sold", "sales of late", "sales at the retailer", "never sold at the retailer",
+    "own count", "own", "own age", "share of the history", "trend", "agreement with the cart", "likeness to the cart",
+    "likeness to the nearest", "size of the cart", "size of the history",
+)  # fmt: skip
+HIDDEN, STEPS, LEARNING_RATE, DECAY = 24, 300, 0.01, 0.01
+LEAST_CASES = 50
+"""Of fewer cases nothing is learnt, and the order of the model stays."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of N products besides a model's score.
+
+    Attributes:
+        vector_ND: by which products are alike, of unit length.
+    """
+
+    sales: Sales
+    codes_NL: NDArray[np.integer]
+    vector_ND: NDArray[np.float32]
+
+
+def candidate_features(
+    contexts: Contexts, row: int, product_C: NDArray[np.int32], score_C: NDArray[np.float32], known: Known
+) -> NDArray[np.float32]:
+    """What is known of the candidates of one request, best first: float32[C, F]."""
+    own, cart, retailer = own_products(contexts.history(row)), contexts.cart(row), int(contexts.retailer_R[row])
+    counted_CF = features(product_C, known.sales, retailer, own)
+    history = max(1, int(own.count_O.sum()))
+    trend_C = np.log1p(known.sales.late_N[product_C]) - np.log1p(known.sales.all_N[product_C])
+    agreement_C, mean_C, nearest_C = _likeness(product_C, cart, known)
+    columns = [
+        score_C, score_C - score_C.max(initial=-np.inf), np.log1p(np.arange(len(product_C))), *counted_CF.T,
+        np.expm1(counted_CF[:, 5]) / history, trend_C, agreement_C, mean_C, nearest_C,
+        np.full(len(product_C), np.log1p(len(cart))), np.full(len(product_C), np.log1p(history)),
+    ]  # fmt: skip
+    return np.stack([column.astype(np.float32) for column in columns], axis=1)
+
+
+def _likeness(
+    product_C: NDArray[np.int32], cart: NDArray[np.int32], known: Known
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """The levels that each candidate shares with its nearest product of the cart, its mean likeness to the cart and the largest."""
+    if not len(cart):
+        return tuple(np.zeros(len(product_C)) for _ in range(3))  # type: ignore[return-value]
+    same_CXL = known.codes_NL[product_C][:, None] == known.codes_NL[cart][None]
+    agreement_C = np.minimum.accumulate(same_CXL, axis=2).sum(2).max(1)
+    likeness_CX = known.vector_ND[product_C] @ known.vector_ND[cart].T
+    return agreement_C, likeness_CX.mean(1), likeness_CX.max(1)
+
+
+class Ranker(nn.Module):
+    """A logit for each candidate from its features."""
+
+    mean_F: Tensor
+    scale_F: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean_F", torch.zeros(len(FEATURES)))
+        self.register_buffer("scale_F", torch.ones(len(FEATURES)))
+        layers = (nn.Linear(len(FEATURES), HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x_CF: Tensor) -> Tensor:
+        """Logits: [C]."""
+        logits_C1: Tensor = self.layers(((x_CF - self.mean_F) / self.scale_F).clamp(-5, 5))
+        return logits_C1[:, 0]
+
+
+def rank(ranker: Ranker, lists: Lists, contexts: Contexts, known: Known) -> Lists:
+    """The same candidates by the ranker's logits."""
+    products_RK, scores_RK = lists.products_RK.copy(), lists.scores_RK.copy()
+    for row in range(len(lists)):
+        count = int((products_RK[row] >= 0).sum())
+        if not count:
+            continue
+        product_C = products_RK[row, :count]
+        x_CF = candidate_features(contexts, row, product_C, scores_RK[row, :count], known)
+        with torch.inference_mode():
+            logit_C = ranker(torch.from_numpy(x_CF)).numpy()
+        order = np.argsort(-logit_C, kind="stable")
+        products_RK[row, :count], scores_RK[row, :count] = product_C[order], logit_C[order]
+    return Lists(products_RK, scores_RK)
+
+
+def fit_ranker(
+    lists: Lists, contexts: Contexts, target_first_R: NDArray[np.int64], target_T: NDArray[np.int32], known: Known, seed: int
+) -> Ranker | None:
+    """Learn which candidates were taken: a softmax over those of each request, all targets among them alike (Cao et al. 2007).
+
+    None where fewer than LEAST_CASES requests found anything.
+
+    Args:
+        lists: of the model alone.
+        target_first_R, target_T: what was taken at each request.
+    """
+    torch.manual_seed(seed)
+    ranker = Ranker()
+    rows: list[NDArray[np.float32]] = []
+    row_C: list[NDArray[np.int64]] = []
+    taken_C: list[NDArray[np.bool_]] = []
+    for row in range(len(lists)):
+        product_C = lists.products_RK[row][lists.products_RK[row] >= 0]
+        taken = np.isin(product_C, target_T[target_first_R[row] : target_first_R[row + 1]])
+        if not taken.any():
+            continue
+        rows.append(candidate_features(contexts, row, product_C, lists.scores_RK[row, : len(product_C)], known))
+        row_C.append(np.full(len(product_C), len(row_C)))
+        taken_C.append(taken)
+    if len(rows) < LEAST_CASES:
+        return None
+    x_CF, of_C, hit_C = (torch.from_numpy(np.concatenate(parts)) for parts in (rows, row_C, taken_C))
+    ranker.mean_F.copy_(x_CF.mean(0))
+    ranker.scale_F.copy_(x_CF.std(0).clamp(min=1e-3))
+    optimizer = torch.optim.AdamW(ranker.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * (1 - step / STEPS)
+        logit_C = ranker(x_CF)
+        top_R = torch.full((len(rows),), -torch.inf).scatter_reduce(0, of_C, logit_C.detach(), "amax")
+        total_R = torch.zeros(len(rows)).index_add(0, of_C, (logit_C - top_R[of_C]).exp())
+        loss = ((total_R.log() + top_R)[of_C] - logit_C)[hit_C].mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return ranker.eval()
+
+
+def compose(lists: Lists, k: int, contexts: Contexts, sold_N: NDArray[np.bool_], settings: AnswerSettings) -> Lists:
+    """The best k of each list, with places kept for products that were never sold and for products that are new to the user.
+
+    By their order alone neither would be found. Within a list all stand in their order.
+    """
+    never_sold_places, strange_places = round(settings.never_sold_share * k), round(settings.new_to_user_share * k)
+    if not (never_sold_places or strange_places):
+        return lists.first(k)
+    products_RK, scores_RK = np.full((len(lists), k), -1, np.int32), np.full((len(lists), k), -np.inf, np.float32)
+    for row in range(len(lists)):
+        product_C = lists.products_RK[row][lists.products_RK[row] >= 0]
+        never_sold_C, strange_C = ~sold_N[product_C], ~np.isin(product_C, contexts.history(row))
+        kept = [np.flatnonzero(never_sold_C)[:never_sold_places], np.flatnonzero(strange_C & ~never_sold_C)[:strange_places]]
+        chosen = np.sort(np.array(list(dict.fromkeys(np.concatenate([*kept, np.arange(len(product_C))]).tolist()))[:k], np.int64))
+        products_RK[row, : len(chosen)], scores_RK[row, : len(chosen)] = product_C[chosen], lists.scores_RK[row, chosen]
+    return Lists(products_RK, scores_RK)

@@ -1,0 +1,193 @@
+"""Retrievers written to a workspace and opened again, on the release they were trained on and on later ones."""
+# Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, R requests, K products of a list.
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from small_contexts import contexts_of
+from small_log import small_recipe
+from small_retriever import CPU, marks_in
+
+from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.session_log import log_of_sessions
+from shelfcode.quantization.semantic_ids import semantic_ids_table
+from shelfcode.releases.release import Manifest
+from shelfcode.retrieval.assortment import Assortment, open_assortment
+from shelfcode.retrieval.contexts import Contexts
+from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.published_retriever import (
+    Kind,
+    RetrieverCard,
+    codebooks,
+    load_card,
+    open_retriever,
+    publish_retriever,
+    write_retriever,
+)
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.sharing import fit_sharing
+from shelfcode.workspace import Workspace
+
+KINDS: list[Kind] = ["generator", "cr"]
+RECIPE = small_recipe(answers={"never_sold_share": 0.1})
+SOLD = 36
+"""Of 40 products; north sells the first half and south the second."""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(str(tmp_path / "workspace"))
+
+
+@pytest.fixture
+def manifest(workspace: Workspace, publish_small: Callable[..., Manifest]) -> Manifest:
+    return publish_small(workspace)
+
+
+def a_retriever(workspace: Workspace, manifest: Manifest, kind: Kind) -> Retriever:
+    """With weights that were not trained, and sales and sharing that were learnt."""
+    random, assortment, half = np.random.default_rng(0), open_assortment(workspace, manifest), SOLD // 2
+    place_N = assortment.places(pa.array([f"item {number}" for number in range(40)]))
+    products = [place_N[half * (number % 2) + random.choice(half, 5, replace=False)].tolist() for number in range(80)]
+    retailers, surfaces = ["north", "south"] * 40, ["home", "search"] * 40
+    log = log_of_sessions(products, [str(number // 4) for number in range(80)], retailers, surfaces=surfaces, ordered=False)
+    model = new_retriever_model(kind, RECIPE, marks_in(log), assortment, codebooks(workspace, manifest)).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    trie = trie_of(assortment)
+    sharing = fit_sharing(log, np.ones(log.sessions, bool), trie.leaf_N, seed=0)
+    shelves = open_shelves(trie, sharing.sales, None, CPU)
+    return Retriever(RECIPE, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+
+
+def published(workspace: Workspace, retriever: Retriever, kind: Kind) -> RetrieverCard:
+    write_retriever(workspace, f"runs/{kind}/draft", retriever)
+    card = RetrieverCard(
+        name=kind, retriever=kind, release=retriever.assortment.release, recipe=RECIPE.model_dump(mode="json"), interactions={},
+        training={}, parameters={}, figures={"recall@20": 0.5},
+    )  # fmt: skip
+    return publish_retriever(workspace, f"runs/{kind}/draft", card)
+
+
+def contexts_by_name(assortment: Assortment) -> Contexts:
+    """The same requests in the places of any assortment."""
+
+    def places(*names: str) -> list[int]:
+        return assortment.places(pa.array(names, pa.string())).tolist()
+
+    histories = [places("item 3", "item 3", "item 5"), [], places("item 30")]
+    return contexts_of([places("item 1", "item 2"), [], places("item 20")], histories, [0, 1, -1], [0, -1, 1], [1_700_000_000, 0, 0])
+
+
+def scores_by_name(lists: Lists, assortment: Assortment) -> list[dict[str, float]]:
+    names = assortment.item_ids.to_pylist()
+    rows = zip(lists.products_RK.tolist(), lists.scores_RK.tolist(), strict=True)
+    return [{names[product]: score for product, score in zip(*row, strict=True) if product >= 0} for row in rows]
+
+
+def a_later_release(workspace: Workspace, before: Manifest, publish_small: Callable[..., Manifest], same_quantizer: bool) -> Manifest:
+    """It lacks `item 0`, and has a product more, with the code that `item 4` has; the others stand in another order."""
+    later = publish_small(workspace)
+    number_N = np.arange(39, 0, -1)
+    item_ids = pa.chunked_array([["brand new", *(f"item {number}" for number in number_N)]], pa.string())
+    codes_NL = np.concatenate([[[4, 4]], np.stack([number_N % 8, number_N % 16], axis=1)])
+    workspace.remove(f"{later.folder}/semantic_ids")
+    workspace.write_table(f"{later.folder}/semantic_ids/part-000000.parquet", semantic_ids_table(item_ids, codes_NL))
+    if same_quantizer:
+        later = later.model_copy(update={"model_from": before.name})
+    workspace.write_json(f"{later.folder}/manifest.json", later.model_dump(mode="json"))
+    return later
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_retriever_that_is_opened_answers_as_it_did_before(workspace: Workspace, manifest: Manifest, kind: Kind) -> None:
+    retriever = a_retriever(workspace, manifest, kind)
+    card = published(workspace, retriever, kind)
+    opened = open_retriever(workspace, load_card(workspace, f"{kind}@current"), CPU)
+    contexts = contexts_by_name(retriever.assortment)
+    before, after = (one.answer(contexts, 12) for one in (retriever, opened))
+    assert after.products_RK.tolist() == before.products_RK.tolist()
+    assert after.scores_RK.tolist() == before.scores_RK.tolist()
+    assert (before.products_RK >= 0).all()
+    assert (opened.recipe, opened.retailers, opened.surfaces) == (RECIPE, ("north", "south"), ("home", "search"))
+    assert opened.sharing.weight_F.tolist() == retriever.sharing.weight_F.tolist()
+    assert opened.sharing.sales.late_N.tolist() == retriever.sharing.sales.late_N.tolist()
+    assert (opened.sharing.sales.at_retailer != retriever.sharing.sales.at_retailer).nnz == 0
+    assert (card.label, card.figures, card.release) == (f"{kind}@v0001", {"recall@20": 0.5}, "small@v0001")
+    assert load_card(workspace, kind) == load_card(workspace, f"{kind}@v0001") == card
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_later_release_of_the_same_quantizer_is_answered_with(
+    workspace: Workspace, manifest: Manifest, publish_small: Callable[..., Manifest], kind: Kind
+) -> None:
+    card = published(workspace, a_retriever(workspace, manifest, kind), kind)
+    later = a_later_release(workspace, manifest, publish_small, same_quantizer=True)
+    scores = []
+    for release in (None, later.name):
+        opened = open_retriever(workspace, card, CPU, release)
+        scores.append(scores_by_name(opened.answer(contexts_by_name(opened.assortment), 60, 60), opened.assortment))
+        assert opened.assortment.release == (release or manifest.name)
+    for before, after in zip(*scores, strict=True):
+        assert "item 0" not in after
+        assert ("brand new" in after) == (kind == "generator")
+        if kind == "cr":
+            assert after == pytest.approx({name: before[name] for name in after}, abs=1e-4)
+            assert set(before) - set(after) <= {"item 0"}
+        else:  # what shares an ID with a new product, or with the one that went, has another share of it
+            alone = {f"item {number}" for number in range(40) if number % 16 not in (0, 4)} & set(before)
+            assert len(alone) > 10
+            assert {name: after[name] for name in alone} == pytest.approx({name: before[name] for name in alone}, abs=1e-4)
+
+
+def test_another_quantizer_is_refused_with_what_to_do_and_products_that_are_scored_need_none(
+    workspace: Workspace, manifest: Manifest, publish_small: Callable[..., Manifest]
+) -> None:
+    later = a_later_release(workspace, manifest, publish_small, same_quantizer=False)
+    generator, scoring = (published(workspace, a_retriever(workspace, manifest, kind), kind) for kind in KINDS)
+    with pytest.raises(ShelfcodeError, match=r"--release small@v0002: generator@v0001 .* small@v0001.* Train a retriever .*--translate"):
+        open_retriever(workspace, generator, CPU, later.name)
+    opened = open_retriever(workspace, scoring, CPU, later.name)
+    assert (opened.answer(contexts_by_name(opened.assortment), 5).products_RK >= 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_of_availability_says_what_each_retailer_has(workspace: Workspace, manifest: Manifest, kind: Kind, tmp_path: Path) -> None:
+    card = published(workspace, a_retriever(workspace, manifest, kind), kind)
+    rows = {"item_id": ["item 1", "item 7", "item 30", "item 38", "gone"], "retailer_id": ["north", "north", "north", "north", "west"]}
+    pq.write_table(pa.table(rows), tmp_path / "availability.parquet")
+    opened = open_retriever(workspace, card, CPU, availability=str(tmp_path / "availability.parquet"))
+    north, south, nowhere = scores_by_name(opened.answer(contexts_by_name(opened.assortment), 10, 40), opened.assortment)
+    assert set(north) == {"item 7", "item 30"} | ({"item 38"} if kind == "generator" else set())  # nobody bought `item 38`
+    assert south == {}
+    assert len(nowhere) == 10
+
+
+def test_a_log_without_retailers_and_surfaces_can_be_published(workspace: Workspace, manifest: Manifest) -> None:
+    whole = a_retriever(workspace, manifest, "cr")
+    log = log_of_sessions([[0, 1, 2], [2, 3]], ordered=False)
+    sharing = fit_sharing(log, np.ones(2, bool), whole.shelves.trie.leaf_N, seed=0)
+    model = new_retriever_model("cr", RECIPE, marks_in(log), whole.assortment, codebooks(workspace, manifest))
+    shelves = open_shelves(whole.shelves.trie, sharing.sales, None, CPU)
+    retriever = replace(whole, model=model, sharing=sharing, shelves=shelves, retailers=(), surfaces=())
+    opened = open_retriever(workspace, published(workspace, retriever, "cr"), CPU)
+    contexts = contexts_of([[0], []], [[3], []])
+    assert opened.answer(contexts, 5).products_RK.tolist() == retriever.answer(contexts, 5).products_RK.tolist()
+    assert (opened.answer(contexts, 5).products_RK >= 0).sum(1).tolist() == [3, 4]
+
+
+def test_a_name_that_is_not_there_and_a_damaged_file_are_told(workspace: Workspace, manifest: Manifest) -> None:
+    card = published(workspace, a_retriever(workspace, manifest, "cr"), "cr")
+    with pytest.raises(ShelfcodeError, match=r"no such retriever .*retrievers/cr@v0001"):
+        load_card(workspace, "cr@v0002")
+    file = f"{card.folder}/model.safetensors"
+    workspace.write_bytes(file, workspace.read_bytes(file)[:-40])
+    with pytest.raises(ShelfcodeError, match=r"retrievers/cr/v0001/model.safetensors cannot be loaded"):
+        open_retriever(workspace, card, CPU)
