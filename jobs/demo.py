@@ -1,4 +1,4 @@
-"""The whole way on one machine: make the sample catalog, train both flavors on it, hold them against what is known, look for wrong labels.
+"""The whole way on one machine: the sample catalog, both flavors of it, how they compare, wrong labels, and retrievers of its sessions.
 
 python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--extractor vllm|rules] [--verbose]
 """
@@ -14,10 +14,17 @@ from shelfcode.evaluation.behaviour.behavioural_alignment import LiftRatio
 from shelfcode.evaluation.behaviour.behavioural_report import lift_contrasts
 from shelfcode.job.auditing import audit_release, show_audit
 from shelfcode.job.command import run_job
+from shelfcode.job.evaluating_retrievers import evaluate_on_interactions
+from shelfcode.job.retrieving import train_and_publish
 from shelfcode.job.screen import hushed, rows_sentence, say, show_judged, show_lines, show_prefixes
 from shelfcode.job.training import train_flavor
+from shelfcode.retrieval.evaluation.evaluate import RetrievalEvaluation
 
-FLAVORS = Path(__file__).parent / "flavors"
+FLAVORS, RECIPES = Path(__file__).parent / "flavors", Path(__file__).parent / "retrievers"
+SESSIONS = [
+    "interactions.ordered=false", "split.kind=users", "split.test_share=0.2", "training.epochs=8", "training.sessions_per_batch=32",
+    "training.evaluations=4", "model.dropout=0.3",
+]  # fmt: skip
 SMALL_EXTRACTOR = [
     "extractor.engine=vllm",
     "extractor.model=package:shelfcode.attributes.small_extractor",
@@ -36,8 +43,8 @@ def main(
         typer.Option("--extractor", help="vllm: the small language model that comes with the package. rules: faster, and worse codes."),
     ] = "vllm",
 ) -> dict[str, Any]:
-    """Make the sample catalog, train precision and discovery on it, show both side by side, and audit the labels."""
-    say(f"A sample shop of {size:,} products and both flavors for it: a few minutes.")
+    """Make the sample catalog, train precision and discovery on it, show both side by side, audit the labels, and train retrievers."""
+    say(f"A sample shop of {size:,} products, both flavors for it, and retrievers of its sessions: a few minutes.")
     workspace, settings = str(out / "workspace"), ["hardware=cpu", f"training.steps={steps}"]
     settings_of = {"precision": settings, "discovery": [*settings, *(SMALL_EXTRACTOR if extractor == "vllm" else [])]}
     with hushed():
@@ -45,6 +52,10 @@ def main(
         trained = [train_flavor(flavor, FLAVORS, sample["catalog"], workspace, flags) for flavor, flags in settings_of.items()]
         compared = evaluate_flavor.main("discovery", workspace, against="precision", pairs=sample["facts"])
         audit = audit_release("precision@current", workspace, ["discovery@current"])
+        sessions = str(Path(sample["facts"]) / "sessions")
+        for kind in ("generator", "cr"):
+            train_and_publish(kind, sessions, workspace, "precision@current", "small", RECIPES, SESSIONS)
+        retrieved = evaluate_on_interactions(["generator@current", "cr@current"], sessions, workspace)
 
     releases = [each.release for each in trained]
     for release in releases:
@@ -62,10 +73,27 @@ def main(
     for name, report in [*((each.release.name, each.report) for each in trained), ("both, side by side", compared["comparison"])]:
         say(f"report of {name}: {report}")
     show_audit(audit)
+    show_lines("what else was in the cart, asked of retrievers that never saw it", demo_lines(retrieved.evaluation))
+    say(f"report of the retrievers: {retrieved.report}")
     serve = f"python jobs/serve_surfaces.py --workspace {workspace} --review-store {out}/review.sqlite"
     say("next: make review" if out == Path("demo") else f"next: {serve}")
     results = [each.result() for each in trained]
-    return {"sample": sample, "releases": results, "comparison": compared["comparison"], "audit": audit.result()}
+    told = {"audit": audit.result(), "retrieval": retrieved.result()}
+    return {"sample": sample, "releases": results, "comparison": compared["comparison"], **told}
+
+
+def demo_lines(evaluation: RetrievalEvaluation) -> list[tuple[str, ...]]:
+    """The four lines that matter: both retrievers, both together, and the best that counting does."""
+    shown = ("recall@20", "recall@20/tail", "recall@20/cold")
+    head = ("", "Recall@20", "[95% interval]", "tail", "never sold", "products shown")
+    lines = [head]
+    for name in ("generator", "cr", "union", "item-item cosine"):
+        of = evaluation.retriever(name)
+        all_, tail, cold = (of.figures[figure] for figure in shown)
+        interval = "" if all_.low is None or all_.high is None else f"{all_.low:.3f} to {all_.high:.3f}"
+        texts = ["-" if each.value is None else f"{each.value:.3f}" for each in (all_, tail, cold)]
+        lines.append((name, texts[0], interval, texts[1], texts[2], f"{of.shown.products:,}"))
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Hold retrievers and controls against what training kept apart: recall, tail, cold start, brands, drift, parameters and time.
 
-python jobs/evaluate_retriever.py --retriever generator@current --retriever cr@current --interactions I --workspace WS [--cases 3000]
+python jobs/evaluate_retriever.py --retriever generator@current --retriever cr@current --interactions I --workspace WS
+    [--cases CASES] [--limit 3000]
 """
 
 from typing import Annotated, Any
@@ -15,15 +16,23 @@ RetrieversFlag = Annotated[
     list[str],
     typer.Option("--retriever", help="generator@v0001, cr@current, ...; may be given several times. Versions of one name are its seeds."),
 ]
-CasesFlag = Annotated[int, typer.Option("--cases", min=1, help="Cases at the most, drawn at random.")]
+CasesFlag = Annotated[
+    str | None, typer.Option("--cases", help="Cases made elsewhere: cart and targets, and what else is known; asked for instead.")
+]
+LimitFlag = Annotated[int, typer.Option("--limit", min=1, help="Cases at the most, drawn at random.")]
 SeedFlag = Annotated[int, typer.Option("--seed", help="Of that draw, and of the intervals.")]
 
 
 def main(
-    retriever: RetrieversFlag, interactions: InteractionsFlag, workspace: WorkspaceFlag, cases: CasesFlag = 3000, seed: SeedFlag = 0
+    retriever: RetrieversFlag,
+    interactions: InteractionsFlag,
+    workspace: WorkspaceFlag,
+    cases: CasesFlag = None,
+    limit: LimitFlag = 3000,
+    seed: SeedFlag = 0,
 ) -> dict[str, Any]:
     """Evaluate published retrievers side by side; they are not touched."""
-    evaluated = evaluate_on_interactions(retriever, interactions, workspace, cases, seed)
+    evaluated = evaluate_on_interactions(retriever, interactions, workspace, cases, limit, seed)
     show_evaluation(evaluated)
     return evaluated.result()
 

@@ -7,7 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "platform" / "shelfcode"
 
-HOMELESS = {"test_layout.py", "test_configuration_docs.py", "test_cluster.py", "test_browser.py", "test_review_browser.py", "test_http.py", "test_gpu_benchmark.py"}
+HOMELESS = {
+    "test_layout.py", "test_configuration_docs.py", "test_cluster.py", "test_browser.py", "test_review_browser.py", "test_http.py",
+    "test_gpu_benchmark.py",
+}  # fmt: skip
 """Tests of the repository itself or of a whole server, not of a module."""
 
 

@@ -50,8 +50,8 @@ def cut(tokens: TokenTensors, row: int, end: int) -> TokenTensors:
     """One prompt as it is after so many of its tokens."""
     one = slice(row, row + 1)
     return TokenTensors(
-        tokens.mark_RT[one, :end], tokens.product_RT[one, :end], tokens.count_RT[one, :end], tokens.age_RT[one, :end], tokens.session_R[one],
-        torch.tensor([end]), tokens.own_RO[one], tokens.own_count_RO[one], tokens.own_age_RO[one],
+        tokens.mark_RT[one, :end], tokens.product_RT[one, :end], tokens.count_RT[one, :end], tokens.age_RT[one, :end],
+        tokens.session_R[one], torch.tensor([end]), tokens.own_RO[one], tokens.own_count_RO[one], tokens.own_age_RO[one],
     )  # fmt: skip
 
 

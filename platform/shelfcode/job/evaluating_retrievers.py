@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.snapshot import load_snapshot, snapshot_batches, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.pipeline import take_interactions
+from shelfcode.interactions.reading import list_log
 from shelfcode.interactions.session_log import SessionLog, only_sessions, open_session_log, without_events
 from shelfcode.interactions.splits import check_no_leak, leave_one_out_sessions, targets_of_events
 from shelfcode.job.cluster import start_ray
@@ -24,6 +26,7 @@ from shelfcode.keys import index_keys
 from shelfcode.recipe_file import validate_settings
 from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment, release_embeddings
+from shelfcode.retrieval.evaluation.case_table import cases_from_table
 from shelfcode.retrieval.evaluation.cases import Cases, cases_by_time, cases_of_sessions, leave_one_out
 from shelfcode.retrieval.evaluation.controls import (
     item_cosine,
@@ -79,13 +82,14 @@ class EvaluatedRetrievers:
 
 
 def evaluate_on_interactions(
-    retrievers: Sequence[str], interactions: str, workspace: str, limit: int = 3000, seed: int = 0
+    retrievers: Sequence[str], interactions: str, workspace: str, cases: str | None = None, limit: int = 3000, seed: int = 0
 ) -> EvaluatedRetrievers:
     """Ask retrievers for what their training kept apart, beside controls, and write the page.
 
     Args:
         retrievers: generator@v0001, cr@current, ...; several versions of one name count as trainings of one retriever.
         interactions: the log that they were trained on: its test is what they are asked for.
+        cases: table of contexts and targets that were made elsewhere, to ask for instead (`cases_from_table`).
         limit: cases at the most, drawn at random.
 
     Raises:
@@ -101,14 +105,16 @@ def evaluate_on_interactions(
         assortment = open_assortment(opened, manifest)
         with stage("reading the interactions", unit="rows") as progress:
             record = take_interactions(interactions, recipe.interactions, assortment.keys_N, opened, run, progress)
-        training, cases, protocol = test_cases(open_session_log(opened, record), recipe, limit, seed)
-        say(f"{len(cases):,} cases, {len(cases.target_T):,} targets: {protocol}")
+        log = open_session_log(opened, record)
+        training, asked, protocol = test_cases(log, recipe) if cases is None else given_cases(cases, log, recipe, assortment)
+        asked = some_cases(asked, limit, seed)
+        say(f"{len(asked):,} cases, {len(asked.target_T):,} targets: {protocol}")
         shop = _shop(opened, manifest, assortment, training)
-        answers = _answers(opened, cards, cases, shop)
+        answers = _answers(opened, cards, asked, shop)
         with stage("measuring"):
-            evaluation = _evaluated(answers, cases, shop, interactions, protocol, cards, assortment, seed)
+            evaluation = _evaluated(answers, asked, shop, interactions, protocol, cards, assortment, seed)
         folder = f"evaluations/retrieval-{run}"
-        page = report_html(evaluation, f"Retrieval: {', '.join(card.label for card in cards)}", examples=_examples(shop, cases, answers))
+        page = report_html(evaluation, f"Retrieval: {', '.join(card.label for card in cards)}", examples=_examples(shop, asked, answers))
         opened.write_bytes(f"{folder}/evaluation.json", evaluation.model_dump_json(indent=1).encode())
         opened.write_bytes(f"{folder}/report.html", page.encode())
         return EvaluatedRetrievers(opened, folder, evaluation)
@@ -134,7 +140,7 @@ def common_recipe(cards: Sequence[RetrieverCard]) -> RetrieverRecipe:
     return recipes[0]
 
 
-def test_cases(log: SessionLog, recipe: RetrieverRecipe, limit: int, seed: int) -> tuple[SessionLog, Cases, str]:
+def test_cases(log: SessionLog, recipe: RetrieverRecipe) -> tuple[SessionLog, Cases, str]:
     """The sessions that were learnt from, the cases that training kept apart, and how they were made, in words.
 
     Raises:
@@ -144,19 +150,34 @@ def test_cases(log: SessionLog, recipe: RetrieverRecipe, limit: int, seed: int) 
         held = leave_one_out_sessions(log)
         training = without_events(log, held.events)
         check_no_leak(training, targets_of_events(log, held.test_event_T, whole_sessions=False))
-        return training, some_cases(leave_one_out(log), limit, seed), "leave one out, full ranking"
+        return training, leave_one_out(log), "leave one out, full ranking"
     if recipe.split.kind == "users" and recipe.split.test_share:
         sessions = test_sessions(log, recipe.split)
-        cases = some_cases(cases_of_sessions(log, sessions), limit, seed)
+        cases = cases_of_sessions(log, sessions)
         return only_sessions(log, before_test(log, recipe.split)), cases, "part of each session of users kept apart is given"
     if recipe.split.test_from is None:
         raise ShelfcodeError(
             "training kept nothing apart for a test. Train with --set split.test_from=2026-01-31 (sessions from then on are asked for), "
-            "--set split.kind=leave_one_out, or --set split.kind=users --set split.test_share=0.1"
+            "--set split.kind=leave_one_out, or --set split.kind=users --set split.test_share=0.1; or give cases of your own: --cases"
         )
     training = only_sessions(log, before_test(log, recipe.split))
-    cases = cases_by_time(log, seconds(recipe.split.test_from), limit=limit, seed=seed)
+    cases = cases_by_time(log, seconds(recipe.split.test_from))
     return training, cases, f"half of each session from {recipe.split.test_from:%Y-%m-%d} on is given, the other half asked for"
+
+
+def given_cases(url: str, log: SessionLog, recipe: RetrieverRecipe, assortment: Assortment) -> tuple[SessionLog, Cases, str]:
+    """The same of a table of cases, of sessions that the log does not have.
+
+    Raises:
+        ShelfcodeError: it cannot be read, or lacks a column.
+    """
+    files = list_log(url)
+    tables = [batch.table for file in files for batch in read_file(file) if batch.table.num_columns]
+    if not tables:
+        raise ShelfcodeError(f"--cases {url}: no row could be read")
+    cases = cases_from_table(pa.concat_tables(tables), assortment.keys_N, log.retailers, log.surfaces)
+    cases = replace(cases, user_R=np.full(len(cases), -1, np.int32))  # the log keeps no names of users to find them by
+    return only_sessions(log, before_test(log, recipe.split)), cases, f"cases of {url}"
 
 
 @dataclass(frozen=True)

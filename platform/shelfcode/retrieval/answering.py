@@ -42,6 +42,11 @@ class Shelves:
         last = len(self.sets.sets) - 1
         return np.where((retailer_R >= 0) & (retailer_R < last), retailer_R, last).astype(np.int64)
 
+    def to(self, device: torch.device) -> "Shelves":
+        """The same on another device."""
+        sets, new = (AllowedSets(each.sets, tuple(may_SV.to(device) for may_SV in each.may_LSV)) for each in (self.sets, self.new))
+        return Shelves(self.trie, self.trie.to(device), sets, new)
+
     def new_set_of(self, set_R: NDArray[np.int64]) -> NDArray[np.int64]:
         """The set of never sold products of each request."""
         return np.minimum(set_R, len(self.new.sets) - 1)
@@ -68,7 +73,9 @@ def generate(
     if recipe.answers.never_sold_share:
         found.append(_Search(shelves.new, shelves.new_set_of(set_R), NEVER_SOLD_BEAMS))
     beams = [
-        beam_search(decoding, shelves.tensors, search.sets.requests(search.set_R, cart_RX), search.width, temperature, generator=random)
+        _on_host(
+            beam_search(decoding, shelves.tensors, search.sets.requests(search.set_R, cart_RX), search.width, temperature, generator=random)
+        )
         for search in found
     ]
     lists = empty_lists(len(contexts), k + NEVER_SOLD_BEAMS * (len(found) - 1))
@@ -85,6 +92,10 @@ def generate(
             begin = int((lists.products_RK[row] >= 0).sum())
             _put_best(lists, row, begin, NEVER_SOLD_BEAMS, product_C[others_C], score_C[others_C])
     return lists
+
+
+def _on_host(beams: Beams) -> Beams:
+    return Beams(beams.leaf_RW.cpu(), beams.log_probability_RW.cpu())
 
 
 @dataclass(frozen=True)
@@ -105,12 +116,12 @@ def _candidates(
     Args:
         held_N: what the retailer has. All of that shares the probability of an ID, whichever of it is searched for.
     """
-    product_C, beam_C = trie.products(beams.leaf_RW[row].cpu().numpy())
+    product_C, beam_C = trie.products(beams.leaf_RW[row].numpy())
     kept_C = held_N[product_C] & ~np.isin(product_C, cart)
     product_C, beam_C = product_C[kept_C], beam_C[kept_C]
     shares_C = _log_shares(sharing.scores(product_C, retailer, own), beam_C)
     wanted_C = search.sets.sets[int(search.set_R[row])].holds_N[product_C]
-    return product_C[wanted_C], (beams.log_probability_RW[row].cpu().numpy()[beam_C] + shares_C)[wanted_C]
+    return product_C[wanted_C], (beams.log_probability_RW[row].numpy()[beam_C] + shares_C)[wanted_C]
 
 
 @torch.inference_mode()

@@ -121,8 +121,8 @@ def marks_of(marks: Marks, settings: PromptSettings, retailer: int, surface: int
     """The tokens that a prompt begins with."""
     time = None if at == NO_TIME else datetime.fromtimestamp(at, UTC)
     known = {
-        "retailer": marks.retailer(retailer),
-        "surface": marks.surface(surface),
+        "retailer": marks.retailer(retailer if retailer < marks.retailers else -1),
+        "surface": marks.surface(surface if surface < marks.surfaces else -1),
         "weekday": marks.weekday(-1 if time is None else time.weekday()),
         "hour": marks.hour(-1 if time is None else time.hour),
     }

@@ -41,6 +41,7 @@ class PromptEmbedding(nn.Module):
 
     def __init__(self, marks: Marks, width: int) -> None:
         super().__init__()
+        self.marks = marks
         self.mark = nn.Embedding(marks.number, width, padding_idx=0)
         self.count = nn.Embedding(COUNT_BUCKETS + 1, width, padding_idx=0)
         self.age = nn.Embedding(AGE_BUCKETS + 1, width, padding_idx=0)

@@ -144,7 +144,9 @@ def open_retriever(
     model.take_up(assortment, trained)
     sharing = SharingModel(np.array(vocabulary["sharing"], np.float32), _sales(workspace, card, assortment, retailers))
     trie = trie_of(assortment)
-    available = None if availability is None else _available(assortment, retailers, availability)
+    available = None
+    if availability is not None:
+        retailers, available = _available(assortment, retailers, availability)
     shelves = open_shelves(trie, sharing.sales, available, device)
     surfaces = tuple(vocabulary["surfaces"])
     return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, _ranker(workspace, card))
@@ -212,10 +214,12 @@ def _sales(workspace: Workspace, card: RetrieverCard, assortment: Assortment, re
     return Sales(sold_N, late_N, at_retailer)
 
 
-def _available(assortment: Assortment, retailers: tuple[str, ...], url: str) -> list[NDArray[np.int64]]:
-    """What each retailer has by a table; a retailer that the table does not name has nothing."""
+def _available(assortment: Assortment, trained: tuple[str, ...], url: str) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
+    """The retailers that were trained on, the others that a table names, and what each has: nothing where the table does not name it."""
     availability, place_of = read_availability(url), assortment.place_of
-    return [
-        np.asarray(availability.places(name, place_of).to_array(), np.int64) if name in availability.retailers else np.empty(0, np.int64)
+    retailers = (*trained, *sorted(set(availability.retailers) - set(trained)))
+    nothing = np.empty(0, np.int64)
+    return retailers, [
+        np.asarray(availability.places(name, place_of).to_array(), np.int64) if name in availability.retailers else nothing
         for name in retailers
     ]

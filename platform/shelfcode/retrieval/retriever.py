@@ -31,8 +31,12 @@ SPARE_BEAMS = 10
 
 @dataclass(frozen=True)
 class Retriever:
-    """Attributes:
-    retailers: that were trained on, in the order of their numbers.
+    """A model and what it needs to answer.
+
+    Attributes:
+        retailers: whose products are known, in the order of their numbers: those that were trained on come first.
+        surfaces: that were trained on.
+        ranker: the last stage; None: candidates stay in the order of the model.
     """
 
     recipe: RetrieverRecipe
@@ -42,12 +46,12 @@ class Retriever:
     retailers: tuple[str, ...]
     surfaces: tuple[str, ...]
     shelves: Shelves
-
     ranker: Ranker | None = None
 
     @property
     def marks(self) -> Marks:
-        return Marks(len(self.retailers), len(self.surfaces))
+        """The marks that the model knows: a retailer that it was not trained on has that of an unknown one."""
+        return self.model.prompt.marks
 
     def answer(self, contexts: Contexts, k: int, beams: int | None = None, temperature: float = 0.0, seed: int = 0) -> Lists:
         """The best k products of each request's retailer, fewer where it has fewer.

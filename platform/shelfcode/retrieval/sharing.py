@@ -98,6 +98,8 @@ def features(product_C: NDArray[np.integer], sales: Sales, retailer: int, own: O
         retailer: -1 where it is not known.
     """
     all_C, late_C = sales.all_N[product_C], sales.late_N[product_C]
+    if retailer >= sales.at_retailer.shape[0]:  # one that training did not know
+        retailer = -1
     here_C = sales.of_retailer(retailer, product_C) if retailer >= 0 else np.zeros(len(product_C), np.float32)
     own_count_C, own_age_C = _own(product_C, own)
     columns = [

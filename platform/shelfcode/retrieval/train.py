@@ -150,6 +150,7 @@ def _train_worker(task: TrainingTask, worker: Worker) -> None:
     recipe = task.recipe
     learning, retriever = prepare(task)
     state = start_fitting(retriever.model, recipe, worker)
+    retriever = replace(retriever, shelves=retriever.shelves.to(worker.device))
     sampler = sampler_of(recipe, learning)
     steps = total_steps(recipe, sampler)
     resume(state, worker, steps)

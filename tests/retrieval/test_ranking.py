@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from scipy import sparse
+from small_contexts import contexts_of
+from small_log import PRODUCTS, small_codes
+
+from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.ranking import FEATURES, LEAST_CASES, Known, candidate_features, compose, fit_ranker, rank
+from shelfcode.retrieval.recipe import AnswerSettings
+from shelfcode.retrieval.sharing import Sales
+
+
+def known(sold: dict[int, int]) -> Known:
+    sold_N = np.zeros(PRODUCTS, np.float32)
+    sold_N[list(sold)] = list(sold.values())
+    vectors = np.random.default_rng(0).normal(size=(PRODUCTS, 8)).astype(np.float32)
+    unit_ND = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Known(Sales(sold_N, sold_N / 2, sparse.csr_array(sold_N[None])), small_codes(), unit_ND)
+
+
+def lists_of(products: list[list[int]], width: int) -> Lists:
+    products_RK, scores_RK = np.full((len(products), width), -1, np.int32), np.full((len(products), width), -np.inf, np.float32)
+    for row, one in enumerate(products):
+        products_RK[row, : len(one)], scores_RK[row, : len(one)] = one, -np.arange(len(one))
+    return Lists(products_RK, scores_RK)
+
+
+def test_features_say_what_is_known_of_each_candidate() -> None:
+    facts = known({3: 9, 5: 1})
+    contexts = contexts_of([[7, 8]], [[3, 5, 3, 3]], [0])
+    x_CF = candidate_features(contexts, 0, np.array([3, 5, 9], np.int32), np.array([-1.0, -2.0, -4.0], np.float32), facts)
+    column = {name: x_CF[:, place] for place, name in enumerate(FEATURES)}
+    np.testing.assert_allclose(column["score below the best"], [0, -1, -3])
+    np.testing.assert_allclose(column["sales"], np.log1p([9, 1, 0]), rtol=1e-6)
+    np.testing.assert_allclose(column["never sold"], [0, 0, 1])
+    np.testing.assert_allclose(column["own count"], np.log1p([3, 1, 0]), rtol=1e-6)
+    np.testing.assert_allclose(column["share of the history"], [0.75, 0.25, 0], atol=1e-6)
+    likeness = facts.vector_ND[[3, 5, 9]] @ facts.vector_ND[[7, 8]].T
+    np.testing.assert_allclose(column["likeness to the nearest"], likeness.max(1), rtol=1e-5)
+    np.testing.assert_allclose(column["likeness to the cart"], likeness.mean(1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("codes", "levels"), [([1, 2, 3], 3), ([1, 2, 4], 2), ([1, 3, 3], 1), ([2, 2, 3], 0)])
+def test_agreement_counts_leading_levels_only(codes: list[int], levels: int) -> None:
+    facts = known({})
+    codes_NL = np.full((PRODUCTS, 3), 7, np.uint16)
+    codes_NL[0], codes_NL[1] = [1, 2, 3], codes
+    facts = Known(facts.sales, codes_NL, facts.vector_ND)
+    x_CF = candidate_features(contexts_of([[0]], [[]], [0]), 0, np.array([1], np.int32), np.zeros(1, np.float32), facts)
+    assert x_CF[0, FEATURES.index("agreement with the cart")] == levels
+
+
+def test_a_ranker_learns_what_the_model_does_not_say() -> None:
+    """The model has every list in a random order, and what was taken is always what the user had had most often."""
+    random, facts = np.random.default_rng(0), known(dict.fromkeys(range(PRODUCTS), 5))
+    count = 2 * LEAST_CASES
+    products = [random.permutation(20).tolist() for _ in range(count)]
+    favourites = [int(random.integers(20)) for _ in range(count)]
+    contexts = contexts_of([[40]] * count, [[favourite] * 4 + [41] for favourite in favourites], [0] * count)
+    lists, targets = lists_of(products, 20), np.array(favourites, np.int32)
+    half = np.arange(count // 2 + 1)
+    ranker = fit_ranker(lists_of(products[: count // 2], 20), contexts.rows(0, count // 2), half, targets[: count // 2], facts, seed=0)
+    assert ranker is not None
+    later = contexts.rows(count // 2, count)
+    ranked = rank(ranker, lists_of(products[count // 2 :], 20), later, facts)
+    assert (ranked.products_RK[:, 0] == targets[count // 2 :]).mean() > 0.95
+    assert (lists.products_RK[count // 2 :, 0] == targets[count // 2 :]).mean() < 0.3
+    for before, after in zip(products[count // 2 :], ranked.products_RK.tolist(), strict=True):
+        assert sorted(before) == sorted(after)
+
+
+def test_few_cases_teach_nothing() -> None:
+    facts, count = known({}), LEAST_CASES - 1
+    contexts = contexts_of([[1]] * count, [[]] * count, [0] * count)
+    assert fit_ranker(lists_of([[2, 3]] * count, 2), contexts, np.arange(count + 1), np.full(count, 2, np.int32), facts, 0) is None
+
+
+def test_places_are_kept_in_the_order_of_the_list() -> None:
+    lists, sold_N = lists_of([[0, 1, 2, 3, 4, 5, 6, 7]], 8), np.ones(PRODUCTS, bool)
+    sold_N[[6, 7]] = False
+    contexts = contexts_of([[]], [[0, 1, 2, 3, 4]], [0])
+
+    def composed(**shares: float) -> list[int]:
+        return compose(lists, 4, contexts, sold_N, AnswerSettings(**shares)).products_RK[0].tolist()
+
+    assert composed() == [0, 1, 2, 3]
+    assert composed(never_sold_share=0.25) == [0, 1, 2, 6]
+    assert composed(new_to_user_share=0.25) == [0, 1, 2, 5]
+    assert composed(never_sold_share=0.25, new_to_user_share=0.25) == [0, 1, 5, 6]
+    assert composed(never_sold_share=0.75) == [0, 1, 6, 7]
