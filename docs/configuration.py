@@ -9,11 +9,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe
+from shelfcode.retrieval.answering_settings import AnsweringSettings
+from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
 from shelfcode.settings import Settings, part_of
 
@@ -51,6 +53,15 @@ unknown field is an error.
 This file is written by `make docs` from the models in `settings.py` of `platform/shelfcode/audit/` and of `audit/scoring/`; change
 them, not it."""
 
+RETRIEVER_INTRODUCTION = """# Configuration of a retriever
+
+A recipe under `jobs/retrievers/`, or one of your own, is a YAML file with the fields below, for `jobs/train_retriever.py`
+([retrieval.md](retrieval.md)). A field left out takes its default; an unknown field is an error; `--set section.field=value` sets one for a
+run. The last section is what `jobs/retrieve_batch.py` takes as `--set field=value`.
+
+This file is written by `make docs` from the models in `platform/shelfcode/retrieval/recipe.py`, `answering_settings.py` beside it, and
+`platform/shelfcode/interactions/settings.py`; change them, not it."""
+
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 LINKS = {
     "RouteSettings": "[a route](#surfacesname)", "KeySettings": "[a key](#keys)",
@@ -69,21 +80,32 @@ BOUNDS = {
 }
 
 
+class Listed(NamedTuple):
+    """Settings that a page lists: where in a file they stand, and how they are called where they are the whole of it."""
+
+    model: type[Settings]
+    path: str = ""
+    name: str = "recipe"
+
+
 def documents() -> dict[str, str]:
     """Name of each file -> the whole of it."""
-    files: dict[str, tuple[str, dict[str, type[Settings]]]] = {
-        "configuration.md": (INTRODUCTION, {"": Recipe}),
-        "encoder-configuration.md": (ENCODER_INTRODUCTION, {"": RelevanceRecipe}),
-        "audit-configuration.md": (AUDIT_INTRODUCTION, {"": AuditSettings}),
-        "surfaces-configuration.md": (SURFACES_INTRODUCTION, {"": SurfaceSettings, "surfaces.NAME": RouteSettings, "keys": KeySettings}),
+    retriever = [Listed(RetrieverRecipe), Listed(AnsweringSettings, name="answering in bulk")]
+    surfaces = [Listed(SurfaceSettings), Listed(RouteSettings, "surfaces.NAME"), Listed(KeySettings, "keys")]
+    files: dict[str, tuple[str, list[Listed]]] = {
+        "configuration.md": (INTRODUCTION, [Listed(Recipe)]),
+        "encoder-configuration.md": (ENCODER_INTRODUCTION, [Listed(RelevanceRecipe)]),
+        "audit-configuration.md": (AUDIT_INTRODUCTION, [Listed(AuditSettings)]),
+        "retriever-configuration.md": (RETRIEVER_INTRODUCTION, retriever),
+        "surfaces-configuration.md": (SURFACES_INTRODUCTION, surfaces),
     }
     return {
-        name: "\n\n".join([introduction, *(section for path, model in models.items() for section in sections(model, path))]) + "\n"
-        for name, (introduction, models) in files.items()
+        name: "\n\n".join([introduction, *(section for each in listed for section in sections(*each))]) + "\n"
+        for name, (introduction, listed) in files.items()
     }
 
 
-def sections(model: type[Settings], path: str) -> Iterator[str]:
+def sections(model: type[Settings], path: str, name_of_whole: str = "recipe") -> Iterator[str]:
     """A section a model: the recipe's own fields first, then those of each of its parts, and of the settings that a mapping leads to."""
     schema = model.model_json_schema()
     rows, parts = [], []
@@ -98,7 +120,7 @@ def sections(model: type[Settings], path: str) -> Iterator[str]:
         default = "required" if field.is_required() else f"`{json.dumps(value['default'])}`" if "default" in value else "made anew"
         type_ = f"mapping to {link(full + part[1])}" if part else kind(value)
         rows.append([f"`{full}`", type_, default, ", ".join(limits(value)) or "-", field.description or "-"])
-    text = [f"## {path or 'recipe'}", inspect.getdoc(model) or ""]
+    text = [f"## {path or name_of_whole}", inspect.getdoc(model) or ""]
     if rows:
         text.append(table(["field", "type", "default", "limits", "meaning"], rows))
     checks = [name.strip("_").replace("_", " ") for name in model.__pydantic_decorators__.model_validators]
@@ -118,6 +140,8 @@ def kind(value: dict[str, Any]) -> str:
     choices = value.get("enum") or ([value["const"]] if "const" in value else [])
     if choices:
         return " or ".join(f"`{choice}`" for choice in choices)
+    if value.get("format") == "date-time":
+        return "date and time"
     if value["type"] == "array":
         return f"list of {kind(value['items'])}"
     if value["type"] == "object":

@@ -86,7 +86,7 @@ def demo_lines(evaluation: RetrievalEvaluation) -> list[tuple[str, ...]]:
     """The four lines that matter: both retrievers, both together, and the best that counting does."""
     shown = ("recall@20", "recall@20/tail", "recall@20/cold")
     head = ("", "Recall@20", "[95% interval]", "tail", "never sold", "products shown")
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     for name in ("generator", "cr", "union", "item-item cosine"):
         of = evaluation.retriever(name)
         all_, tail, cold = (of.figures[figure] for figure in shown)

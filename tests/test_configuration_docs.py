@@ -9,6 +9,8 @@ import pytest
 from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe
+from shelfcode.retrieval.answering_settings import AnsweringSettings
+from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.settings import Settings, field_names
 
@@ -26,7 +28,12 @@ def configuration() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "encoder-configuration.md", "audit-configuration.md", "surfaces-configuration.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "configuration.md", "encoder-configuration.md", "audit-configuration.md", "retriever-configuration.md", "surfaces-configuration.md",
+    ],
+)  # fmt: skip
 def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
     assert (DOCS / name).read_text() == configuration.documents()[name], f"docs/{name} is out of date: run make docs"
     assert configuration.main(["--check"]) == 0
@@ -38,6 +45,8 @@ def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
         ("configuration.md", Recipe),
         ("encoder-configuration.md", RelevanceRecipe),
         ("audit-configuration.md", AuditSettings),
+        ("retriever-configuration.md", RetrieverRecipe),
+        ("retriever-configuration.md", AnsweringSettings),
         ("surfaces-configuration.md", SurfaceSettings),
     ],
 )

@@ -61,6 +61,22 @@ def test_a_release_that_is_too_young_to_go_stays_with_all_that_it_refers_to(tmp_
     assert [manifest.name for manifest in kept.going] == ["small@v0001"]
 
 
+def test_a_release_that_a_retriever_was_trained_on_stays(workspace: Workspace, publish_small: Callable[..., Manifest]) -> None:
+    for _ in range(4):
+        publish_small(workspace)
+    for version, release in (("v0001", "small@v0001"), ("v0002", "small@v0004"), ("v0003", "gone@v0009")):
+        card = {"name": "mine", "version": version, "release": release, "figures": {"recall@20": 0.2}}
+        workspace.write_json(f"retrievers/mine/{version}/manifest.json", card)
+    workspace.write_bytes("retrievers/mine/v0004/model.safetensors", b"of a publication that was killed")
+    kept = choose(workspace)
+    assert kept.why == {"small@v0001": "mine@v0001 was trained on it", "small@v0003": "current before", "small@v0004": "current"}
+    assert [manifest.name for manifest in kept.going] == ["small@v0002"]
+    assert [each.version for each in kept.retrievers] == ["v0001", "v0002", "v0003"]
+    workspace.write_json("retrievers/mine/v0002/manifest.json", {"name": "mine", "version": "v0002"})
+    with pytest.raises(ShelfcodeError, match=r"retrievers/mine/v0002/manifest\.json is damaged"):
+        choose(workspace)
+
+
 def test_each_flavor_has_its_own_newest(shelf: Shelf, publish_small: Callable[..., Manifest]) -> None:
     first, _, third = (shelf.night() for _ in range(3))
     other = first.model_copy(update={"flavor": "other"})

@@ -12,6 +12,7 @@ from shelfcode.releases.release import published_releases
 from shelfcode.retention.references import KeepRules, choose_kept, table_uses
 from shelfcode.retention.stored_files import take_inventory
 from shelfcode.retention.sweep import Removal, carry_out, plan_removals
+from shelfcode.retrieval.published_retriever import RetrieverCard
 from shelfcode.workspace import Workspace
 
 
@@ -31,7 +32,7 @@ def sweep(workspace: Workspace, removals: list[Removal]) -> None:
 
 LEFT_ALONE = (
     "encoders/mine/v0001/manifest.json", "encoders/mine/.CURRENT.0123abcd", "extractors/mine/v0001/model/config.json",
-    "encoded/small@v0001/run/semantic_ids/part-0.parquet",
+    "retrievers/mine/.CURRENT.0123abcd", "encoded/small@v0001/run/semantic_ids/part-0.parquet",
     "leases/small/000001.json", "leases/small/.000001.json.0123abcd", "layout.json", "releases/small/history/.x.json.0123abcd",
     "releases/small/README", "notes/.secret.0123abcd", "notes/todo.txt", "evaluations/notes.txt", ".keep", "catalog/3/notes.txt",
 )  # fmt: skip
@@ -45,8 +46,10 @@ GOES = {
     "catalog/2/part-000000-000000.parquet": "a part that its snapshot does not list",
     "catalog/3/part-000000-000000.parquet": "a part that its snapshot does not list",
     "catalog/broken-off": "a snapshot that no release names",
-    "rejected/night-1": "rejected rows of no snapshot that is kept",
-    "rejected/of-a-training": "rejected rows of no snapshot that is kept",
+    "interactions/of-nobody": "interactions that no retriever was trained on",
+    "interactions/broken-off": "interactions that no retriever was trained on",
+    "rejected/night-1": "rejected rows of nothing that is kept",
+    "rejected/of-a-training": "rejected rows of nothing that is kept",
     "embeddings/of-nobody": "a table that no release uses",
     "attributes/of-nobody": "a table that no release uses",
     "runs/small-0123": "a training or coding that was broken off",
@@ -64,6 +67,7 @@ def fill(shelf: Shelf) -> Shelf:
         *LEFT_ALONE, *(path for path in GOES if ".html" in path or "/." in path or path.startswith(".")),
         "evaluations/small@v0001/report.html", "evaluations/small@v0002/report.html", "evaluations/small@v0003-against-small@v0001.html",
         "evaluations/small@v0001-against-small@v0002/churn.json", "catalog/broken-off/part-000000-000000.parquet",
+        "interactions/of-nobody/manifest.json", "interactions/of-nobody/part-000000.parquet", "interactions/broken-off/part-000000.parquet",
         "rejected/of-a-training/part-0.parquet", "embeddings/of-nobody/part-0.parquet", "attributes/of-nobody/part-0.parquet",
         "runs/small-0123/train/checkpoint/model.pt", "runs/small-0123/draft/manifest.json",
     ):  # fmt: skip
@@ -118,6 +122,33 @@ def test_a_release_too_young_to_go_keeps_its_snapshot_and_its_rejected_rows(thre
     Path(three.workspace.path("releases/small/v0001/report.html")).touch()
     kept = {"releases/small/v0001", "catalog/1", "rejected/night-1"}
     assert not any(path in kept or path.startswith("evaluations") for path in paths(plan(three.workspace, older_than=7 * DAY)))
+
+
+def test_what_a_retriever_was_trained_on_stays_as_long_as_the_retriever(shelf: Shelf) -> None:
+    """The release with its snapshot and its embeddings, and the interactions with their rejected rows."""
+    first = shelf.night()
+    for night in range(3):
+        shelf.night(changed=[night])
+    interactions = {"folder": "interactions/of-mine", "rejected_folder": "rejected/of-mine", "sessions": 7}
+    card = RetrieverCard(
+        name="mine", version="v0001", retriever="generator", release=first.name, recipe={}, interactions=interactions, training={},
+        parameters={}, figures={},
+    )  # fmt: skip
+    shelf.workspace.write_json("retrievers/mine/v0001/manifest.json", card.model_dump(mode="json"))
+    shelf.workspace.write_bytes("retrievers/mine/v0001/model.safetensors", b"x")
+    for path in ("interactions/of-mine/part-000000.parquet", "interactions/of-mine/manifest.json", "rejected/of-mine/part-0.parquet"):
+        shelf.workspace.write_bytes(path, b"x")
+    sweep(shelf.workspace, plan(shelf.workspace))
+    assert [manifest.name for manifest in published_releases(shelf.workspace)] == ["small@v0001", "small@v0003", "small@v0004"]
+    check_release(shelf.workspace, first)
+    assert shelf.workspace.names("catalog") == ["1", "3", "4"]
+    kept = choose_kept(shelf.workspace, KeepRules(2, 0), take_inventory(shelf.workspace)).releases
+    assert first in table_uses(kept.values(), take_inventory(shelf.workspace)).users[EMBEDDINGS]
+    assert plan(shelf.workspace) == []
+
+    shelf.workspace.remove("retrievers/mine/v0001")
+    goes = {"releases/small/v0001", "catalog/1", "rejected/night-1", "interactions/of-mine", "rejected/of-mine"}
+    assert set(paths(plan(shelf.workspace))) == goes
 
 
 def test_a_version_without_a_manifest_goes_unless_its_number_is_the_highest(shelf: Shelf) -> None:

@@ -16,7 +16,7 @@ from shelfcode.retrieval.contexts import Contexts, own_products
 from shelfcode.retrieval.examples import prompts_of, tokens_of
 from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.lists import Lists
-from shelfcode.retrieval.prompt_embedding import on_device
+from shelfcode.retrieval.prompt_embedding import TokenTensors, on_device
 from shelfcode.retrieval.published_retriever import Kind
 from shelfcode.retrieval.retriever import Retriever
 from shelfcode.retrieval.scoring_model import ScoringModel
@@ -114,9 +114,8 @@ def test_the_probabilities_of_the_products_of_an_id_add_up_to_its_own(by_kind: d
     model, shelves = retriever.model, retriever.shelves
     assert isinstance(model, Generator)
     lists = retriever.answer(contexts, PRODUCTS, ALL_BEAMS)
-    tokens = on_device(
-        tokens_of(prompts_of(contexts, retriever.marks, retriever.recipe.prompt), retriever.marks, retriever.recipe.prompt), CPU
-    )
+    marks, prompt = retriever.marks, retriever.recipe.prompt
+    tokens = on_device(tokens_of(prompts_of(contexts, marks, prompt), marks, prompt), CPU)
     leaf_N = shelves.trie.leaf_N
     with torch.no_grad():
         for row, products in enumerate(rows_of(lists)):
@@ -129,9 +128,9 @@ def test_the_probabilities_of_the_products_of_an_id_add_up_to_its_own(by_kind: d
     assert (np.bincount(leaf_N) > 1).any()
 
 
-def probability_of(model: Generator, tokens: object, row: int, codes: list[int]) -> float:
+def probability_of(model: Generator, tokens: TokenTensors, row: int, codes: list[int]) -> float:
     """Of an ID, written codeword by codeword."""
-    decoding = model.decoding(tokens)  # type: ignore[arg-type]
+    decoding = model.decoding(tokens)
     logits, total = decoding.start(), 0.0
     rows, nothing = len(logits), torch.zeros((len(logits), 1), dtype=torch.int64)
     total += float(logits.log_softmax(-1)[row, codes[0]])
@@ -163,15 +162,17 @@ def test_places_are_kept_for_products_that_were_never_sold() -> None:
             assert set(products) <= may_be_answered("generator", CONTEXTS, row)
 
 
-def test_a_place_that_is_kept_changes_nothing_of_how_probable_a_product_is() -> None:
+@pytest.mark.parametrize("loudness", [0.0, 0.3])
+def test_a_place_that_is_kept_changes_nothing_of_how_probable_a_product_is(loudness: float) -> None:
     """Only which ones stand in the list: the ID of one that was never sold is shared with those that sell."""
-    keeping, plain = a_retriever("generator", never_sold_share=0.4), a_retriever("generator")
+    keeping, plain = a_retriever("generator", loudness, never_sold_share=0.4), a_retriever("generator", loudness)
     whole = plain.answer(CONTEXTS, PRODUCTS, ALL_BEAMS)
     leaf_N, new_N = plain.shelves.trie.leaf_N, plain.sharing.sales.all_N == 0
     assert set(leaf_N[new_N].tolist()) & set(leaf_N[~new_N].tolist())
     for beams in (1, 4, 12):
         lists = keeping.answer(CONTEXTS, 10, beams)
         for row, products in enumerate(rows_of(lists)):
+            assert (np.diff(lists.scores_RK[row, : len(products)]) <= 0).all()
             expected = dict(zip(whole.products_RK[row].tolist(), whole.scores_RK[row].tolist(), strict=True))
             found = dict(zip(products, lists.scores_RK[row].tolist(), strict=False))
             assert found == pytest.approx({product: expected[product] for product in products}, abs=1e-3)

@@ -30,8 +30,8 @@ WAYS: dict[str, tuple[Kind, str, bool]] = {
 
 
 def a_recipe(objective: str = "causal", **training: object) -> RetrieverRecipe:
-    settings = {"epochs": 3, "sessions_per_batch": 30, "learning_rate": 0.01, **training}
-    return small_recipe(model=MODEL, scoring={"objective": objective}, training=settings)
+    settings, rate = {"epochs": 3, "sessions_per_batch": 30, **training}, {"learning_rate": 0.01}
+    return small_recipe(model=MODEL, scoring={"objective": objective, **rate}, generator=rate, training=settings)
 
 
 def started(way: str, recipe: RetrieverRecipe, log: SessionLog = LOG) -> tuple[Retriever, Fitting, SessionSampler]:
@@ -130,8 +130,8 @@ def test_both_kinds_learn_what_goes_together_better_than_what_sells(way: str) ->
     log, number_N = small_log(ordered=False, users=120), np.arange(PRODUCTS)
     near_NL = np.stack([number_N // 15, number_N % 15 // 2, number_N % 2], axis=1).astype(np.uint16)
     recipe = small_recipe(
-        model={**MODEL, "dropout": 0.0}, scoring={"objective": objective}, split={"validation_from": "2023-11-16T22:00:00Z"},
-        training={"epochs": 14, "sessions_per_batch": 30, "learning_rate": 0.02},
+        model={**MODEL, "dropout": 0.0}, scoring={"objective": objective, "learning_rate": 0.02}, generator={"learning_rate": 0.02},
+        split={"validation_from": "2023-11-16T22:00:00Z"}, training={"epochs": 14, "sessions_per_batch": 30},
     )  # fmt: skip
     learning = split_log(log, recipe)
     retriever, state, sampler = small_fitting(kind, recipe, log, learning.train_S, near_NL)

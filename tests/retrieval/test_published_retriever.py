@@ -30,6 +30,7 @@ from shelfcode.retrieval.published_retriever import (
     publish_retriever,
     write_retriever,
 )
+from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
 from shelfcode.retrieval.sharing import fit_sharing
 from shelfcode.workspace import Workspace
@@ -124,6 +125,19 @@ def test_a_retriever_that_is_opened_answers_as_it_did_before(workspace: Workspac
     assert load_card(workspace, kind) == load_card(workspace, f"{kind}@v0001") == card
 
 
+def test_the_last_stage_is_published_too(workspace: Workspace, manifest: Manifest) -> None:
+    plain = a_retriever(workspace, manifest, "cr")
+    torch.manual_seed(0)
+    ranked = replace(plain, ranker=Ranker().eval())
+    card = published(workspace, ranked, "cr")
+    contexts = contexts_by_name(plain.assortment)
+    answers = [one.answer(contexts, 12).products_RK.tolist() for one in (plain, ranked, open_retriever(workspace, card, CPU))]
+    assert answers[0] != answers[1] == answers[2]
+    workspace.write_bytes(f"{card.folder}/ranker.safetensors", b"no weights")
+    with pytest.raises(ShelfcodeError, match=r"ranker.safetensors cannot be loaded"):
+        open_retriever(workspace, card, CPU)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_later_release_of_the_same_quantizer_is_answered_with(
     workspace: Workspace, manifest: Manifest, publish_small: Callable[..., Manifest], kind: Kind
@@ -161,10 +175,13 @@ def test_another_quantizer_is_refused_with_what_to_do_and_products_that_are_scor
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_of_availability_says_what_each_retailer_has(workspace: Workspace, manifest: Manifest, kind: Kind, tmp_path: Path) -> None:
     card = published(workspace, a_retriever(workspace, manifest, kind), kind)
-    rows = {"item_id": ["item 1", "item 7", "item 30", "item 38", "gone"], "retailer_id": ["north", "north", "north", "north", "west"]}
-    pq.write_table(pa.table(rows), tmp_path / "availability.parquet")
+    stocked = {"north": ["item 1", "item 7", "item 30", "item 38"], "west": ["item 3", "gone"]}
+    rows = [{"item_id": item_id, "retailer_id": name} for name, item_ids in stocked.items() for item_id in item_ids]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "availability.parquet")
     opened = open_retriever(workspace, card, CPU, availability=str(tmp_path / "availability.parquet"))
     north, south, nowhere = scores_by_name(opened.answer(contexts_by_name(opened.assortment), 10, 40), opened.assortment)
+    assert opened.retailers == ("north", "south", "west")  # which training never saw
+    assert set(scores_by_name(opened.answer(contexts_of([[]], None, [2]), 10, 40), opened.assortment)[0]) == {"item 3"}
     assert set(north) == {"item 7", "item 30"} | ({"item 38"} if kind == "generator" else set())  # nobody bought `item 38`
     assert south == {}
     assert len(nowhere) == 10

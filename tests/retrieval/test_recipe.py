@@ -39,7 +39,7 @@ def test_the_recipes_that_are_delivered_are_valid_and_can_be_overridden() -> Non
         ({"split": {"kind": "random"}}, "split.kind"),
         ({"scoring": {"objective": "both"}}, "scoring.objective"),
         ({"answers": {"new_to_user_share": -0.1}}, "answers.new_to_user_share"),
-        ({"training": {"learning_rate": 0}}, "training.learning_rate"),
+        ({"scoring": {"learning_rate": 0}}, "scoring.learning_rate"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(fields: dict[str, object], told: str) -> None:
@@ -57,5 +57,5 @@ def test_a_recipe_survives_a_card_and_workers_do_not_decide_what_comes_of_it() -
     recipe = small_recipe(split={"test_from": "2024-03-01T00:00:00Z"}, training={"workers": 2, "sessions_per_batch": 8})
     assert validate_settings(RetrieverRecipe, recipe.model_dump(mode="json"), "card") == recipe
     alone = small_recipe(split={"test_from": "2024-03-01T00:00:00Z"}, training={"workers": 1, "sessions_per_batch": 8})
-    faster = small_recipe(split={"test_from": "2024-03-01T00:00:00Z"}, training={"sessions_per_batch": 8, "learning_rate": 0.01})
+    faster = small_recipe(split={"test_from": "2024-03-01T00:00:00Z"}, training={"sessions_per_batch": 8, "epochs": 3})
     assert deciding(recipe) == deciding(alone) != deciding(faster)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from shelfcode.attributes.extractor import extractor_name
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
@@ -13,8 +14,12 @@ from shelfcode.parallel import TABLES_AT_ONCE, in_order
 from shelfcode.quantization.semantic_ids import read_coded_texts
 from shelfcode.releases.release import Manifest, current_name, known_releases, previous_version, published_releases, release_recipe
 from shelfcode.retention.stored_files import Inventory
+from shelfcode.versions import published_versions
 from shelfcode.workspace import Workspace
 from shelfcode.workspace_layout import LAYOUT_FILE, read_layout
+
+RETRIEVERS = "retrievers"
+"""Folder of a workspace in which trained retrievers are published."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +38,42 @@ class KeepRules:
     pinned: tuple[str, ...] = ()
 
 
+class ReadInteractions(BaseModel):
+    """Where the interactions that a retriever was trained on lie, and the rows of them that were rejected."""
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: str = ""
+    rejected_folder: str = ""
+
+
+class RetrieverNeeds(BaseModel):
+    """What the card of a published retriever refers to. All else that it says is left to those who answer with it.
+
+    Attributes:
+        release: whose codes, or whose products, it was trained on.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
+    release: str
+    interactions: ReadInteractions = ReadInteractions()
+
+
 @dataclass(frozen=True)
 class Kept:
-    """The releases that stay, why each of them does, and those that go."""
+    """The releases that stay, why each of them does, and those that go.
+
+    Attributes:
+        retrievers: all that are published; they stay with the release and the interactions that they were trained on.
+    """
 
     releases: Mapping[str, Manifest]
     why: Mapping[str, str]
     going: Sequence[Manifest]
+    retrievers: Sequence[RetrieverNeeds]
 
 
 @dataclass(frozen=True)
@@ -72,10 +106,12 @@ def choose_kept(workspace: Workspace, rules: KeepRules, inventory: Inventory) ->
     """Decide for every release whether it stays. One that is too young to go stays with everything that it refers to.
 
     Raises:
-        ShelfcodeError: a release that the user wants to keep does not exist; the message lists those that do.
+        ShelfcodeError: a release that the user wants to keep does not exist (the message lists those that do), or a manifest is damaged.
     """
     manifests = {manifest.name: manifest for manifest in published_releases(workspace)}
-    why = _newest(list(manifests.values()), rules.newest)
+    retrievers = published_retrievers(workspace)
+    why = {each.release: f"{each.name}@{each.version} was trained on it" for each in retrievers}
+    why |= _newest(list(manifests.values()), rules.newest)
     for flavor in {manifest.flavor for manifest in manifests.values()}:
         why |= _current(workspace, flavor)
     for source, names in (("--keep", rules.named), ("--surfaces", rules.pinned)):
@@ -86,7 +122,26 @@ def choose_kept(workspace: Workspace, rules: KeepRules, inventory: Inventory) ->
         if manifest.name not in why and not inventory.are_old(inventory.below(manifest.folder), rules.older_than):
             why[manifest.name] = "too young to go"
     kept = {name: manifest for name, manifest in manifests.items() if name in why}
-    return Kept(kept, {name: why[name] for name in kept}, [manifest for name, manifest in manifests.items() if name not in why])
+    going = [manifest for name, manifest in manifests.items() if name not in why]
+    return Kept(kept, {name: why[name] for name in kept}, going, retrievers)
+
+
+def published_retrievers(workspace: Workspace) -> list[RetrieverNeeds]:
+    """What all published retrievers refer to, the oldest of each name first.
+
+    Raises:
+        ShelfcodeError: a card is damaged.
+    """
+    names = [f"{RETRIEVERS}/{name}" for name in workspace.names(RETRIEVERS)]
+    paths = [f"{name}/{version}/manifest.json" for name in names for version in published_versions(workspace, name)]
+    return list(in_order(lambda path: _read_needs(workspace, path), paths))
+
+
+def _read_needs(workspace: Workspace, path: str) -> RetrieverNeeds:
+    try:
+        return RetrieverNeeds.model_validate(workspace.read_json(path))
+    except ValueError as error:
+        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def _newest(manifests: Sequence[Manifest], number: int) -> dict[str, str]:

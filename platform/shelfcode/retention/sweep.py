@@ -1,14 +1,15 @@
 """What nothing refers to any more: first a plan that lists it, then its deletion. No file is deleted that the plan does not list.
 
-Never touched: audits/, encoders/, extractors/, encoded/, leases/, CURRENT and its history, layout.json, and everything that is not known
-to belong to a workspace.
+Never touched: audits/, encoders/, extractors/, retrievers/, encoded/, leases/, CURRENT and its history, layout.json, and everything that
+is not known to belong to a workspace.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.int8_models import INT8_MODELS, pointed_model
 from shelfcode.errors import ShelfcodeError
 from shelfcode.parts import is_part
@@ -23,7 +24,7 @@ DAY = 86_400.0
 DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
 """Names of files that a killed process leaves beside others."""
 
-SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "models", "rejected", "releases", "runs")
+SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "interactions", "models", "rejected", "releases", "runs")
 """Folders of a workspace in which such files are looked for."""
 
 EVALUATION = re.compile(r"([^@]+@v\d{4,})(-against-.+)?")
@@ -57,11 +58,14 @@ class Removal:
 
 def plan_removals(workspace: Workspace, inventory: Inventory, kept: Kept, uses: TableUses, older_than: float) -> list[Removal]:
     """Everything that may be deleted, in an order in which nothing goes before what refers to it."""
+    snapshots = snapshots_of(workspace, kept.releases.values())
     candidates = [
         *_releases(inventory, kept.going),
         *_broken_versions(inventory),
         *_evaluations(inventory, kept),
-        *_snapshots(workspace, inventory, kept),
+        *_snapshots(inventory, snapshots),
+        *_interactions(inventory, kept),
+        *_rejected(inventory, kept, snapshots),
         *_tables(inventory, uses),
         *_int8_models(workspace, inventory, kept),
         *_whole(inventory, "runs", "a training or coding that was broken off"),
@@ -117,20 +121,32 @@ def _evaluations(inventory: Inventory, kept: Kept) -> Iterator[Removal]:
             yield Removal(path, "the evaluation of a release that is gone", inventory.below(path))
 
 
-def _snapshots(workspace: Workspace, inventory: Inventory, kept: Kept) -> Iterator[Removal]:
-    """Snapshots that no release names, parts that were replaced by ones without duplicates, and rejected rows of no snapshot that stays."""
-    named, rejected = snapshots_of(workspace, kept.releases.values()), set()
+def _snapshots(inventory: Inventory, named: Mapping[str, Snapshot | None]) -> Iterator[Removal]:
+    """Snapshots that no release names, and parts that were replaced by ones without duplicates."""
     for folder in inventory.children("catalog"):
         if folder not in named:
             yield Removal(folder, "a snapshot that no release names", inventory.below(folder))
         elif snapshot := named[folder]:
-            rejected.add(snapshot.rejected_folder)
             listed = {part.path for part in snapshot.parts}
             for file in inventory.below(folder):
                 if file.path not in listed and is_part(file.path, folder):
                     yield Removal(file.path, "a part that its snapshot does not list", (file,))
-    for removal in _whole(inventory, "rejected", "rejected rows of no snapshot that is kept"):
-        if removal.path not in rejected:
+
+
+def _interactions(inventory: Inventory, kept: Kept) -> Iterator[Removal]:
+    """Logs that were read and that no retriever was trained on, or whose reading was broken off."""
+    named = {retriever.interactions.folder for retriever in kept.retrievers}
+    for removal in _whole(inventory, "interactions", "interactions that no retriever was trained on"):
+        if removal.path not in named:
+            yield removal
+
+
+def _rejected(inventory: Inventory, kept: Kept, snapshots: Mapping[str, Snapshot | None]) -> Iterator[Removal]:
+    """Rejected rows of neither a snapshot nor interactions that stay."""
+    named = {snapshot.rejected_folder for snapshot in snapshots.values() if snapshot}
+    named |= {retriever.interactions.rejected_folder for retriever in kept.retrievers}
+    for removal in _whole(inventory, "rejected", "rejected rows of nothing that is kept"):
+        if removal.path not in named:
             yield removal
 
 

@@ -91,6 +91,8 @@ def generate(
             others_C = ~np.isin(product_C, lists.products_RK[row])
             begin = int((lists.products_RK[row] >= 0).sum())
             _put_best(lists, row, begin, NEVER_SOLD_BEAMS, product_C[others_C], score_C[others_C])
+            order_K = np.argsort(-lists.scores_RK[row], kind="stable")
+            lists.products_RK[row], lists.scores_RK[row] = lists.products_RK[row, order_K], lists.scores_RK[row, order_K]
     return lists
 
 

@@ -11,7 +11,7 @@ class AnsweringSettings(Settings):
     """What is asked for with every context, and how the work is done."""
 
     k: Positive = Field(20, description="products of a list")
-    beams: Positive | None = Field(None, description="of a generator: semantic IDs that are followed; null: ten more than k")
+    beams: Positive | None = Field(None, description="of a generator: semantic IDs that are followed; null: 60, or ten more than k")
     temperature: float = Field(0.0, ge=0, description="of a generator: above 0, semantic IDs are drawn; the higher, the more evenly")
     seed: int = Field(0, ge=0, description="of the draws")
     rows_per_part: Positive = Field(1000, description="contexts that an actor answers at a time; each of its files holds as many lists")

@@ -75,7 +75,12 @@ def start_fitting(model: RetrieverModel, recipe: RetrieverRecipe, worker: Worker
     decayed = [weight for name, weight in model.named_parameters() if weight.dim() > 1 and not _is_table(name)]
     others = [weight for name, weight in model.named_parameters() if weight.dim() <= 1 or _is_table(name)]
     groups = [{"params": decayed, "weight_decay": recipe.training.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return Fitting(model, torch.optim.AdamW(groups, lr=recipe.training.learning_rate, betas=(0.9, 0.98), fused=True))
+    return Fitting(model, torch.optim.AdamW(groups, lr=learning_rate(recipe, model), betas=(0.9, 0.98), fused=True))
+
+
+def learning_rate(recipe: RetrieverRecipe, model: RetrieverModel) -> float:
+    """At its height, of one kind of model or the other."""
+    return recipe.generator.learning_rate if isinstance(model, Generator) else recipe.scoring.learning_rate
 
 
 def _is_table(name: str) -> bool:
@@ -114,7 +119,7 @@ def fit(
         sampled = sample_batch(log, sampler.share(step, worker), marks, recipe.prompt, random, masked)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
             loss = module(*_tensors(sampled, worker.device))
-        rate = warmup_cosine(step, steps, round(training.warmup_share * steps), training.learning_rate, FLOOR)
+        rate = warmup_cosine(step, steps, round(training.warmup_share * steps), learning_rate(recipe, state.model), FLOOR)
         descend(state.optimizer, loss, rate, clip_norm=1.0)
         state.step = step + 1
         yield state.step, float(loss.detach())
@@ -122,7 +127,7 @@ def fit(
 
 def total_steps(recipe: RetrieverRecipe, sampler: SessionSampler) -> int:
     """Batches until training ends, unless it stops early."""
-    return recipe.training.epochs * sampler.steps_per_epoch
+    return min(recipe.training.steps_max, recipe.training.epochs * sampler.steps_per_epoch)
 
 
 def _tensors(sampled: Sampled, device: torch.device) -> tuple[TokenTensors, Tensor, Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 from scipy import sparse
-from torch import Tensor
+from torch import Tensor, nn
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.availability import read_availability
@@ -136,10 +136,7 @@ def open_retriever(
     model = new_retriever_model(
         card.retriever, recipe, Marks(len(retailers), len(vocabulary["surfaces"])), trained, codebooks(workspace, trained_on)
     )
-    try:
-        model.load_state_dict(load(workspace.read_bytes(f"{card.folder}/{MODEL_FILE}")))
-    except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
-        raise ShelfcodeError(f"{card.folder}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error
+    _load(workspace, f"{card.folder}/{MODEL_FILE}", model)
     model = model.to(device).eval()
     model.take_up(assortment, trained)
     sharing = SharingModel(np.array(vocabulary["sharing"], np.float32), _sales(workspace, card, assortment, retailers))
@@ -157,8 +154,20 @@ def _ranker(workspace: Workspace, card: RetrieverCard) -> Ranker | None:
     if not workspace.exists(path):
         return None
     ranker = Ranker()
-    ranker.load_state_dict(load(workspace.read_bytes(path)))
+    _load(workspace, path, ranker)
     return ranker.eval()
+
+
+def _load(workspace: Workspace, path: str, module: nn.Module) -> None:
+    """Weights from a file.
+
+    Raises:
+        ShelfcodeError: it is damaged.
+    """
+    try:
+        module.load_state_dict(load(workspace.read_bytes(path)))
+    except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
+        raise ShelfcodeError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 def check_release(workspace: Workspace, card: RetrieverCard, manifest: Manifest) -> None:

@@ -24,7 +24,7 @@ class SplitSettings(Settings):
         "last product is tested, and the one before it validated. users: some are kept apart with all their sessions",
     )
     test_share: Share = Field(0.0, description="of `users`: part of them that is kept apart for a test; a session without a user is one")
-    validation_from: datetime | None = Field(None, description="of `time`, UTC; left out: the last tenth of the time before the test")
+    validation_from: datetime | None = Field(None, description="of `time`, UTC; left out: the last sessions of some users are kept apart")
     test_from: datetime | None = Field(
         None, description="of `time`, UTC: sessions from then on are kept out of training and validation; left out: nothing is"
     )
@@ -38,7 +38,7 @@ class PromptSettings(Settings):
     session_products: Positive = Field(50, description="the latest products of a session or cart that are shown")
     token_dropout: Share = Field(0.1, description="share of the history's products that training leaves out at random")
     segment_dropout: Share = Field(0.1, description="how often training leaves out the history, the retailer, the surface or the time")
-    cuts: Positive = Field(2, description="where the order means nothing: carts that are made of a session, each time it comes up")
+    cuts: Positive = Field(1, description="where the order means nothing: carts that are made of a session, each time it comes up")
     targets_per_cut: Positive = Field(8, description="products after the cut that are to be predicted")
     masked_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.3, description="of a scoring model with `objective: masked`: products that are hidden"
@@ -49,10 +49,10 @@ class ModelSettings(Settings):
     """Sizes of the transformer."""
 
     width: Positive = Field(128, description="of a token's vector")
-    layers: Positive = 4
+    layers: Positive = 2
     heads: Positive = 4
     hidden: Positive = Field(344, description="width of the gated linear unit")
-    dropout: Share = 0.2
+    dropout: Share = 0.25
 
     @model_validator(mode="after")
     def _even_heads(self) -> "ModelSettings":
@@ -67,12 +67,13 @@ class ScoringSettings(Settings):
     objective: Literal["causal", "masked"] = Field(
         "causal", description="causal: each product from what came before it. masked: hidden products from both sides, as BERT is trained"
     )
+    learning_rate: float = Field(1e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     full_softmax_up_to: Positive = Field(
         200_000,
         description="products; above, each step scores a sample of them, and their logits are corrected for how likely each was drawn",
     )
     sampled_products: Positive = Field(16_384, description="of a catalog above it")
-    label_smoothing: Share = 0.0
+    label_smoothing: Share = Field(0.0, description="share of each target that goes to all products alike")
     start: Literal["known", "random"] = Field(
         "known", description="the vectors of products before training; known: half by what each is bought with, half by its embedding"
     )
@@ -81,9 +82,8 @@ class ScoringSettings(Settings):
 class GeneratorSettings(Settings):
     """Of a generator."""
 
-    context_loss: float = Field(0.0, ge=0, description="weight of the loss on the products of the history; 0: none")
+    learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     start: Literal["codebooks", "random"] = Field("codebooks", description="what the vectors of codewords are before training")
-    label_smoothing: Share = 0.0
 
 
 class AnswerSettings(Settings):
@@ -106,11 +106,11 @@ class RetrieverTraining(Settings):
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
     epochs: Positive = Field(20, description="times that every session comes up, at the most")
+    steps_max: Positive = Field(7000, description="batches at the most, however many sessions there are")
     sessions_per_batch: Positive = Field(64, description="over all workers")
-    learning_rate: float = Field(1e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     warmup_share: float = Field(0.05, ge=0, le=1, description="part of the steps until the learning rate is at its height")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
-    evaluations: Positive = Field(10, description="times that the validation cases are answered, evenly over the steps")
+    evaluations: Positive = Field(5, description="times that the validation cases are answered, evenly over the steps")
     validation_cases: Positive = Field(2000, description="at the most")
     patience: Positive = Field(3, description="evaluations without a better one, after which training stops")
     checkpoint_every: Positive = Field(

@@ -25,8 +25,13 @@ from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import Sales, SharingModel
 
 REQUESTS_AT_ONCE = 64
-SPARE_BEAMS = 10
-"""Beams beyond the products that are asked for: the best products are not all under the best IDs."""
+LEAST_BEAMS, SPARE_BEAMS = 60, 10
+"""Beams at the least, and beyond the products that are asked for: the best products are not all under the best IDs."""
+
+
+def usual_beams(k: int) -> int:
+    """IDs that are followed for k products."""
+    return max(LEAST_BEAMS, k + SPARE_BEAMS)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,12 @@ class Retriever:
         """The best k products of each request's retailer, fewer where it has fewer.
 
         Args:
-            beams: of a generator: IDs that are followed; SPARE_BEAMS more than k when left out.
+            beams: of a generator: IDs that are followed; `usual_beams` when left out.
             temperature: of a generator: above 0, IDs are drawn and not the best ones taken.
         """
         of = self.recipe.answers
         pooled = self.ranker or of.never_sold_share or of.new_to_user_share
-        lists = self.candidates(contexts, max(k, POOL) if pooled else k, beams or k + SPARE_BEAMS, temperature, seed)
+        lists = self.candidates(contexts, max(k, POOL) if pooled else k, beams or usual_beams(k), temperature, seed)
         if self.ranker:
             lists = rank(self.ranker, lists, contexts, self.known)
         return compose(lists, k, contexts, self.sharing.sales.all_N > 0, self.recipe.answers)

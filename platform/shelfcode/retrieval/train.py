@@ -21,7 +21,7 @@ from shelfcode.retrieval.held_out import LearningSet, split_log
 from shelfcode.retrieval.published_retriever import Kind, codebooks
 from shelfcode.retrieval.ranking import POOL, fit_ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import SPARE_BEAMS, Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of, usual_beams
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import fit_sharing
 from shelfcode.retrieval.start_vectors import start_vectors
@@ -116,14 +116,11 @@ def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: Learning
 
 
 def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
-    """The retriever with a last stage fitted on its validation cases, where the recipe wants one and there are enough of them.
-
-    Candidates are looked for as widely as answers of fifty products are.
-    """
+    """The retriever with a last stage fitted on its validation cases, where the recipe wants one and there are enough of them."""
     if not retriever.recipe.answers.ranker:
         return retriever
-    cases, beams = learning.validation, 50 + SPARE_BEAMS
-    lists = retriever.candidates(cases.contexts, POOL, beams)
+    cases = learning.validation
+    lists = retriever.candidates(cases.contexts, POOL, usual_beams(CUT_OFF))
     known, seed = retriever.known, retriever.recipe.training.seed
     return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
 
