@@ -8,6 +8,7 @@ from scipy import sparse
 
 from shelfcode.releases.release import Manifest
 from shelfcode.retrieval.assortment import open_assortment
+from shelfcode.retrieval.cooccurrence import nothing_counted
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.published_retriever import Kind, RetrieverCard, codebooks, publish_retriever, write_retriever
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -38,7 +39,8 @@ def publish_untrained(
     shelves = open_shelves(trie, sharing.sales, None, device)
     model = new_retriever_model(kind, RECIPE, marks, assortment, codebooks(workspace, manifest))
     draft = f"runs/{name}/draft"
-    write_retriever(workspace, draft, Retriever(RECIPE, model, sharing, assortment, retailers, ("home",), shelves))
+    nothing = nothing_counted(len(assortment))
+    write_retriever(workspace, draft, Retriever(RECIPE, model, sharing, assortment, retailers, ("home",), shelves, nothing))
     card = RetrieverCard(
         name=name, retriever=kind, release=manifest.name, recipe=RECIPE.model_dump(mode="json"),
         interactions={}, training={}, parameters={}, figures={},

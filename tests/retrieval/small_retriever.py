@@ -11,6 +11,7 @@ from shelfcode.keys import item_keys
 from shelfcode.optimisation import Worker
 from shelfcode.retrieval.assortment import Assortment
 from shelfcode.retrieval.batches import SessionSampler
+from shelfcode.retrieval.cooccurrence import nothing_counted
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import Fitting, start_fitting
 from shelfcode.retrieval.published_retriever import Kind
@@ -53,7 +54,7 @@ def small_retriever(
     trie = trie_of(assortment)
     sharing = fit_sharing(log, train_S, trie.leaf_N, seed=0)
     shelves = open_shelves(trie, sharing.sales, available, CPU)
-    return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+    return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves, nothing_counted(len(assortment)))
 
 
 def marks_in(log: SessionLog) -> Marks:

@@ -20,6 +20,7 @@ from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment
 from shelfcode.retrieval.contexts import Contexts
+from shelfcode.retrieval.cooccurrence import nothing_counted
 from shelfcode.retrieval.lists import Lists
 from shelfcode.retrieval.published_retriever import (
     Kind,
@@ -65,7 +66,7 @@ def a_retriever(workspace: Workspace, manifest: Manifest, kind: Kind) -> Retriev
     trie = trie_of(assortment)
     sharing = fit_sharing(log, np.ones(log.sessions, bool), trie.leaf_N, seed=0)
     shelves = open_shelves(trie, sharing.sales, None, CPU)
-    return Retriever(RECIPE, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+    return Retriever(RECIPE, model, sharing, assortment, log.retailers, log.surfaces, shelves, nothing_counted(len(assortment)))
 
 
 def published(workspace: Workspace, retriever: Retriever, kind: Kind) -> RetrieverCard:

@@ -86,6 +86,13 @@ def test_where_order_means_something_a_user_is_what_products_have_in_common() ->
     assert near[True] > 0.8 > 0.4 > near[False]
 
 
+def test_a_product_that_a_user_has_again_and_again_counts_once() -> None:
+    once = log_of_sessions([[0, 1, 2], [1, 2, 3], [0, 3, 4], [5, 6]])
+    again = log_of_sessions([[0, 1, 2, 1, 1], [1, 2, 3, 3], [0, 3, 4, 0, 0, 0], [5, 6, 5]])
+    one_ND, other_ND = (spectral_vectors(log, every(log), 7, 2, seed=0) for log in (once, again))
+    np.testing.assert_allclose(one_ND, other_ND, atol=1e-5)
+
+
 def test_both_halves_stand_side_by_side(x_NE: NDArray[np.float32]) -> None:
     log = two_worlds()
     both_ND = start_vectors(log, every(log), x_NE, 7, seed=0)

@@ -70,7 +70,7 @@ class Fitting:
 
 
 def start_fitting(model: RetrieverModel, recipe: RetrieverRecipe, worker: Worker) -> Fitting:
-    """Model and optimizer before the first batch. Vectors, gains and biases are not decayed."""
+    """Model and optimizer before the first batch. Vectors of marks and codewords, gains and biases are not decayed."""
     model = model.to(worker.device)
     decayed = [weight for name, weight in model.named_parameters() if weight.dim() > 1 and not _is_table(name)]
     others = [weight for name, weight in model.named_parameters() if weight.dim() <= 1 or _is_table(name)]

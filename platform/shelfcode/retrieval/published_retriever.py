@@ -5,6 +5,7 @@ model.safetensors
 ranker.safetensors               of the last stage, where there is one
 vocabulary/products.parquet      item_id, sales, late_sales: what was sold in training, and of late
 vocabulary/retailers.parquet     retailer_id, item_id, sales
+vocabulary/cooccurrence.safetensors  what is bought with what; with the last stage
 vocabulary/vocabulary.json       retailers and surfaces in the order of their numbers, codewords a level, weights of the sharing model
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products.
@@ -28,6 +29,7 @@ from shelfcode.quantization.model_file import load_model
 from shelfcode.recipe_file import validate_recipe, validate_settings
 from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment
+from shelfcode.retrieval.cooccurrence import Cooccurrence, nothing_counted
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -37,6 +39,7 @@ from shelfcode.retrieval.translated import translated_assortment
 from shelfcode.workspace import Workspace
 
 MODEL_FILE, RANKER_FILE, VOCABULARY = "model.safetensors", "ranker.safetensors", "vocabulary"
+TOGETHER_FILE = "cooccurrence.safetensors"
 Kind = Literal["generator", "cr"]
 
 RETRIEVERS = ModelKind("retrievers", "--retriever", "retriever", "jobs/train_retriever.py")
@@ -88,6 +91,8 @@ def write_retriever(workspace: Workspace, draft: str, retriever: Retriever) -> N
     workspace.write_bytes(f"{draft}/{MODEL_FILE}", save(weights))
     if retriever.ranker:
         workspace.write_bytes(f"{draft}/{RANKER_FILE}", save(dict(retriever.ranker.state_dict())))
+        neighbours, cosines = torch.from_numpy(retriever.together.neighbour_NK), torch.from_numpy(retriever.together.cosine_NK).half()
+        workspace.write_bytes(f"{draft}/{VOCABULARY}/{TOGETHER_FILE}", save({"neighbour": neighbours, "cosine": cosines}))
     products = pa.table({"item_id": item_ids, "sales": sales.all_N, "late_sales": sales.late_N})
     workspace.write_table(f"{draft}/{VOCABULARY}/products.parquet", products)
     sold = sparse.coo_array(sales.at_retailer)
@@ -146,7 +151,21 @@ def open_retriever(
         retailers, available = _available(assortment, retailers, availability)
     shelves = open_shelves(trie, sharing.sales, available, device)
     surfaces = tuple(vocabulary["surfaces"])
-    return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, _ranker(workspace, card))
+    together = _together(workspace, card, trained, assortment)
+    return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, together, _ranker(workspace, card))
+
+
+def _together(workspace: Workspace, card: RetrieverCard, trained: Assortment, assortment: Assortment) -> Cooccurrence:
+    """What is bought with what, by the places of an assortment."""
+    path = f"{card.folder}/{VOCABULARY}/{TOGETHER_FILE}"
+    if not workspace.exists(path):
+        return nothing_counted(len(assortment))
+    try:
+        kept = load(workspace.read_bytes(path))
+        counted = Cooccurrence(kept["neighbour"].numpy(), kept["cosine"].float().numpy())
+    except Exception as error:  # as in _load
+        raise ShelfcodeError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return counted if assortment is trained else counted.of(assortment.place_of.get(trained.keys_N), len(assortment))
 
 
 def _ranker(workspace: Workspace, card: RetrieverCard) -> Ranker | None:

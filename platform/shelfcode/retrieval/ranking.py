@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shelfcode.retrieval.contexts import Contexts, own_products
+from shelfcode.retrieval.cooccurrence import Cooccurrence
 from shelfcode.retrieval.lists import Lists
 from shelfcode.retrieval.recipe import AnswerSettings
 from shelfcode.retrieval.sharing import Sales, features
@@ -24,9 +25,13 @@ POOL = 150
 FEATURES = (
     "score", "score below the best", "rank", "sales", "never sold", "sales of late", "sales at the retailer", "never sold at the retailer",
     "own count", "own", "own age", "share of the history", "trend", "agreement with the cart", "likeness to the cart",
-    "likeness to the nearest", "size of the cart", "size of the history",
+    "likeness to the nearest", "size of the cart", "size of the history", "bought with the cart",
+    "bought with one of the cart",
 )  # fmt: skip
 HIDDEN, STEPS, LEARNING_RATE, DECAY = 24, 300, 0.01, 0.01
+FAINT = 1e-3
+"""A cosine that counts as next to nothing."""
+
 LEAST_CASES = 50
 """Of fewer cases nothing is learnt, and the order of the model stays."""
 
@@ -37,11 +42,13 @@ class Known:
 
     Attributes:
         vector_ND: by which products are alike, of unit length.
+        together: what is bought with what.
     """
 
     sales: Sales
     codes_NL: NDArray[np.integer]
     vector_ND: NDArray[np.float32]
+    together: Cooccurrence
 
 
 def candidate_features(
@@ -53,10 +60,12 @@ def candidate_features(
     history = max(1, int(own.count_O.sum()))
     trend_C = np.log1p(known.sales.late_N[product_C]) - np.log1p(known.sales.all_N[product_C])
     agreement_C, mean_C, nearest_C = _likeness(product_C, cart, known)
+    together_C, with_one_C = known.together.with_cart(product_C, cart)
     columns = [
         score_C, score_C - score_C.max(initial=-np.inf), np.log1p(np.arange(len(product_C))), *counted_CF.T,
         np.expm1(counted_CF[:, 5]) / history, trend_C, agreement_C, mean_C, nearest_C,
         np.full(len(product_C), np.log1p(len(cart))), np.full(len(product_C), np.log1p(history)),
+        np.log(together_C + FAINT), np.log(with_one_C + FAINT),
     ]  # fmt: skip
     return np.stack([column.astype(np.float32) for column in columns], axis=1)
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from shelfcode.retrieval.answering import Shelves, empty_lists, generate, score
 from shelfcode.retrieval.assortment import Assortment
 from shelfcode.retrieval.contexts import Contexts
+from shelfcode.retrieval.cooccurrence import Cooccurrence
 from shelfcode.retrieval.decoder.allowed import AllowedSet, allowed_set, allowed_where, stack_sets
 from shelfcode.retrieval.decoder.trie import CodeTrie, build_trie
 from shelfcode.retrieval.examples import Marks
@@ -41,6 +42,7 @@ class Retriever:
     Attributes:
         retailers: whose products are known, in the order of their numbers: those that were trained on come first.
         surfaces: that were trained on.
+        together: what is bought with what; the last stage wants it.
         ranker: the last stage; None: candidates stay in the order of the model.
     """
 
@@ -51,6 +53,7 @@ class Retriever:
     retailers: tuple[str, ...]
     surfaces: tuple[str, ...]
     shelves: Shelves
+    together: Cooccurrence
     ranker: Ranker | None = None
 
     @property
@@ -94,7 +97,7 @@ class Retriever:
     @cached_property
     def known(self) -> Known:
         """What is known of the products besides the model's scores."""
-        return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model))
+        return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model), self.together)
 
 
 @torch.inference_mode()

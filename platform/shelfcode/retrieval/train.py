@@ -14,6 +14,7 @@ from shelfcode.optimisation import Worker
 from shelfcode.releases.release import load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment, release_embeddings
 from shelfcode.retrieval.batches import SessionSampler
+from shelfcode.retrieval.cooccurrence import count_cooccurrence, nothing_counted
 from shelfcode.retrieval.evaluation.measures import figure_name, recall_and_ndcg
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel, fit, start_fitting, total_steps
@@ -112,7 +113,7 @@ def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: Learning
     log, trie = learning.log, trie_of(assortment)
     sharing = fit_sharing(log, learning.train_S, trie.leaf_N, recipe.training.seed)
     shelves = open_shelves(trie, sharing.sales, None, torch.device("cpu"))
-    return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves)
+    return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves, nothing_counted(len(assortment)))
 
 
 def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
@@ -120,6 +121,8 @@ def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
     if not retriever.recipe.answers.ranker:
         return retriever
     cases = learning.validation
+    together = count_cooccurrence(learning.log, learning.train_S, len(retriever.assortment))
+    retriever = replace(retriever, together=together)
     lists = retriever.candidates(cases.contexts, POOL, usual_beams(CUT_OFF))
     known, seed = retriever.known, retriever.recipe.training.seed
     return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
