@@ -23,10 +23,12 @@ class LearningSet:
 
     Attributes:
         train_S: bool, the sessions of the log to learn from; all others are kept apart.
+        known_S: bool, those and the ones that are validated on: what is known when training is over.
     """
 
     log: SessionLog
     train_S: NDArray[np.bool_]
+    known_S: NDArray[np.bool_]
     validation: Cases
 
 
@@ -49,8 +51,9 @@ def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
                 "split.kind leave_one_out: no validation case could be made. Each needs a user of at least three products, of whom the "
                 "last but one is new to him"
             )
-        return LearningSet(training, np.ones(training.sessions, bool), cases)
-    train_S = before_test(log, split)
+        everything_S = np.ones(training.sessions, bool)
+        return LearningSet(training, everything_S, everything_S, cases)
+    known_S = before_test(log, split)
     if split.kind == "time" and split.validation_from is not None:
         since, until = seconds(split.validation_from), seconds(split.test_from) if split.test_from else None
         cases = cases_by_time(log, since, until, limit=number, seed=seed)
@@ -59,15 +62,15 @@ def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
                 f"split.validation_from {split.validation_from}: no validation case could be made. Each needs a session of at least 4 "
                 "products after it, of a user and a retailer that were known before"
             )
-        return LearningSet(log, split_sessions_by_time(log, since, until).train_S, cases)
-    chosen = _latest_sessions(log, train_S, number, seed)
+        return LearningSet(log, split_sessions_by_time(log, since, until).train_S, known_S, cases)
+    chosen, train_S = _latest_sessions(log, known_S, number, seed), known_S.copy()
     train_S[chosen] = False
     cases = cases_of_sessions(log, chosen)
     if not len(cases):
         raise ShelfcodeError(
             f"each of the {len(chosen):,} sessions to validate on ends with a product that it had before. Give a longer log"
         )
-    return LearningSet(log, train_S, cases)
+    return LearningSet(log, train_S, known_S, cases)
 
 
 def before_test(log: SessionLog, split: SplitSettings) -> NDArray[np.bool_]:

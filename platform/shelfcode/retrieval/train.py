@@ -24,7 +24,7 @@ from shelfcode.retrieval.ranking import POOL, fit_ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of, usual_beams
 from shelfcode.retrieval.scoring_model import ScoringModel
-from shelfcode.retrieval.sharing import fit_sharing
+from shelfcode.retrieval.sharing import count_sales, fit_sharing
 from shelfcode.retrieval.start_vectors import start_vectors
 from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
@@ -85,8 +85,10 @@ def train_retriever(task: TrainingTask, folder: str) -> Trained:
     learning, retriever = prepare(task)
     retriever.model.load_state_dict(state["kept"])
     retriever = with_ranker(retriever, learning)
+    figures = figures_of(retriever, learning)
+    retriever = with_all_sales(retriever, learning)
     evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
-    return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures_of(retriever, learning))
+    return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures)
 
 
 def prepare(task: TrainingTask) -> tuple[LearningSet, Retriever]:
@@ -126,6 +128,15 @@ def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
     lists = retriever.candidates(cases.contexts, POOL, usual_beams(CUT_OFF))
     known, seed = retriever.known, retriever.recipe.training.seed
     return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
+
+
+def with_all_sales(retriever: Retriever, learning: LearningSet) -> Retriever:
+    """The retriever with the sessions that it was validated on counted too: what sold in them is not new, and its retailer has it."""
+    log, products = learning.log, len(retriever.assortment)
+    sharing = replace(retriever.sharing, sales=count_sales(log, products, learning.known_S))
+    shelves = open_shelves(retriever.shelves.trie, sharing.sales, None, torch.device("cpu"))
+    together = count_cooccurrence(log, learning.known_S, products) if retriever.ranker else retriever.together
+    return replace(retriever, sharing=sharing, shelves=shelves, together=together)
 
 
 def figures_of(retriever: Retriever, learning: LearningSet) -> dict[str, float]:
