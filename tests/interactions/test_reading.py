@@ -15,7 +15,8 @@ import pytest
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions import account
 from shelfcode.interactions.account import Tally, complete_record
-from shelfcode.interactions.reading import LogDraft, count_partitions, list_log, log_columns, store_pieces, store_sessions
+from shelfcode.interactions.log_files import list_log
+from shelfcode.interactions.reading import LogDraft, count_partitions, log_columns, store_pieces, store_sessions
 from shelfcode.interactions.record import InteractionsRecord, check_kinds, check_products, check_sessions
 from shelfcode.interactions.session_log import NO_TIME, SessionLog, open_session_log
 from shelfcode.interactions.settings import InteractionSettings

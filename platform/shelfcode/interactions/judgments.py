@@ -26,10 +26,10 @@ from shelfcode.catalog.cells.arrow_types import plain
 from shelfcode.catalog.cells.item_ids import item_id_texts, known_item_ids
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
 from shelfcode.catalog.rows import read_file
-from shelfcode.catalog.source import list_source
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import EXACT, KNOWN_LABELS, LABELS, label_places, trimmed
+from shelfcode.interactions.log_files import list_log
 from shelfcode.keys import Keys, index_keys, item_keys
 
 STAGE = "judgments"
@@ -182,7 +182,7 @@ def _read_rows(url: str) -> _Rows:
     Raises:
         ShelfcodeError: nothing is there, a file cannot be read or lacks a column, or a label is unknown; without the flag and url.
     """
-    files = _files(url)
+    files = list_log(url)
     tables, rejected = [_ROWS.empty_table()], list[RejectedRow]()
     for number, file in enumerate(files):
         checked = False
@@ -202,16 +202,6 @@ def _read_rows(url: str) -> _Rows:
             rejected += _rejected(rows.filter(bad_R), [reasons[row] for row in sorted(reasons)], files)
             tables.append(_labelled(rows.filter(pc.invert(bad_R)), file))
     return _Rows(pa.concat_tables(tables), rejected, files)
-
-
-def _files(url: str) -> list[SourceFile]:
-    try:
-        return list_source(url)
-    except ShelfcodeError as error:
-        # What is said of a catalog's files holds for these, but for the flag, which the caller puts in front.
-        raise ShelfcodeError(str(error).removeprefix(f"--catalog {url}: ")) from error
-    except OSError as error:
-        raise ShelfcodeError(f"it cannot be opened: {' '.join(str(error).split())[:300]}") from error
 
 
 def _check_columns(columns: list[str], url: str) -> None:

@@ -23,12 +23,12 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.hardware import memory_to_reserve
 from shelfcode.interactions.account import StoredSessions, Tally, complete_record
 from shelfcode.interactions.instants import PER_SECOND
+from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.reading import (
     EVENTS_PER_PARTITION,
     EVENTS_PER_PIECE,
     LogDraft,
     count_partitions,
-    list_log,
     log_columns,
     store_pieces,
     store_sessions,

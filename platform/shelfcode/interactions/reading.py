@@ -16,7 +16,6 @@ import pyarrow as pa
 from shelfcode.catalog.formats.content import COMPRESSED
 from shelfcode.catalog.rejected import count_reasons, write_rejected
 from shelfcode.catalog.rows import read_file
-from shelfcode.catalog.source import list_source
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.account import StoredSessions, Tally, counted
@@ -62,21 +61,6 @@ class LogDraft:
     now: int
     events_per_piece: int = EVENTS_PER_PIECE
     events_at_once: int = EVENTS_PER_PARTITION
-
-
-def list_log(url: str) -> list[SourceFile]:
-    """The files of a log, in the order in which their rows count.
-
-    Raises:
-        ShelfcodeError: nothing is there, or a file is of a format that is not read; without the url.
-    """
-    try:
-        return list_source(url)
-    except ShelfcodeError as error:
-        # What is said of a catalog's files holds for these, but for the flag, which the caller puts in front.
-        raise ShelfcodeError(str(error).removeprefix(f"--catalog {url}: ")) from error
-    except OSError as error:
-        raise ShelfcodeError(f"it cannot be opened: {' '.join(str(error).split())[:300]}") from error
 
 
 def log_columns(files: Sequence[SourceFile], settings: InteractionSettings) -> Columns:

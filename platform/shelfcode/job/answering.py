@@ -7,7 +7,7 @@ from typing import Any
 from shelfcode.catalog.source_file import SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.availability import availability_version
-from shelfcode.interactions.reading import list_log
+from shelfcode.interactions.log_files import list_log
 from shelfcode.job.capacity import Need, Stage
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.leased_workspace import open_workspace

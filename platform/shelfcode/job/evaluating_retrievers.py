@@ -15,8 +15,8 @@ from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.snapshot import load_snapshot, snapshot_batches, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.pipeline import take_interactions
-from shelfcode.interactions.reading import list_log
 from shelfcode.interactions.session_log import SessionLog, only_sessions, open_session_log, without_events
 from shelfcode.interactions.splits import check_no_leak, leave_one_out_sessions, targets_of_events
 from shelfcode.job.cluster import start_ray

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.pipeline import take_interactions
-from shelfcode.interactions.reading import list_log
 from shelfcode.interactions.record import InteractionsRecord
 from shelfcode.job.capacity import training_stage
 from shelfcode.job.cluster import fit_to_cluster, start_ray

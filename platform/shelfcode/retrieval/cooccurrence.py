@@ -58,21 +58,31 @@ class Cooccurrence:
         return sum_C, most_C
 
 
+def products_of_groups(log: SessionLog, train_S: NDArray[np.bool_], products: int) -> sparse.csr_array:
+    """Which products stand in each session, or with each user where the order means something: 1 or nothing, [groups, products]."""
+    event_E = np.repeat(train_S, np.diff(log.first_S))
+    group_E = np.repeat(np.asarray(log.user_S) if log.ordered else np.arange(log.sessions), np.diff(log.first_S))[event_E]
+    product_E = np.asarray(log.product_E)[event_E]
+    shape = (int(group_E.max(initial=0)) + 1, products)
+    x_GN = sparse.csr_array((np.ones(len(product_E), np.float32), (group_E, product_E)), shape=shape)
+    x_GN.sum_duplicates()
+    x_GN.data[:] = 1
+    return x_GN
+
+
+def _sales(log: SessionLog, train_S: NDArray[np.bool_], products: int) -> NDArray[np.int64]:
+    return np.bincount(np.asarray(log.product_E)[np.repeat(train_S, np.diff(log.first_S))], minlength=products)
+
+
 def count_cooccurrence(log: SessionLog, train_S: NDArray[np.bool_], products: int, neighbours: int = NEIGHBOURS) -> Cooccurrence:
     """Count the sessions to learn from; those of users, where order means something and a session is one product's step.
 
     Item-item cosine (Sarwar et al. 2001). The products of a part of the catalog at a time, so that memory stays bounded.
     """
-    event_E = np.repeat(train_S, np.diff(log.first_S))
-    group_E = np.repeat(np.asarray(log.user_S) if log.ordered else np.arange(log.sessions), np.diff(log.first_S))[event_E]
-    product_E = np.asarray(log.product_E)[event_E]
-    groups = int(group_E.max(initial=0)) + 1
-    x_GN = sparse.csr_array((np.ones(len(product_E), np.float32), (group_E, product_E)), shape=(groups, products))
-    x_GN.sum_duplicates()
-    x_GN.data[:] = 1
+    x_GN = products_of_groups(log, train_S, products)
     length_G = np.diff(x_GN.indptr)
     x_GN = x_GN[(length_G > 1) & (length_G <= LARGEST_SESSION)]
-    sold_N = np.maximum(np.bincount(product_E, minlength=products), LEAST_SALES).astype(np.float32)
+    sold_N = np.maximum(_sales(log, train_S, products), LEAST_SALES).astype(np.float32)
     transposed_NG, lengths_G = sparse.csr_array(x_GN.T), np.diff(x_GN.indptr)
     pairs_N = np.asarray(transposed_NG @ lengths_G.astype(np.float64))  # at the most so many neighbours has each product
     neighbour_NK, cosine_NK = np.full((products, neighbours), -1, np.int32), np.zeros((products, neighbours), np.float32)

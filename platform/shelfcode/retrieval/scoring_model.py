@@ -47,8 +47,8 @@ class ScoringModel(nn.Module):
     def start_from(self, vectors_ND: NDArray[np.float32], sold_N: NDArray[np.floating]) -> None:
         """What is known before training: products that occur together are near each other, and some are sold more often than others."""
         with torch.no_grad():
-            self.product.weight.add_(START_SIZE * torch.from_numpy(vectors_ND))
-            self.bias.add_(torch.from_numpy(np.log(sold_N + UNSOLD) - np.log(sold_N + UNSOLD).mean()).float())
+            self.product.weight.add_(START_SIZE * torch.from_numpy(vectors_ND).to(self.bias.device))
+            self.bias.add_(torch.from_numpy(np.log(sold_N + UNSOLD) - np.log(sold_N + UNSOLD).mean()).float().to(self.bias.device))
 
     def sample_above(self, products: int, drawn: int, sold_N: NDArray[np.floating]) -> None:
         """Train by a sample of the catalog where it has more products than this."""

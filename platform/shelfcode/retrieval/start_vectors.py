@@ -13,6 +13,7 @@ from scipy import sparse
 from sklearn.utils.extmath import randomized_svd
 
 from shelfcode.interactions.session_log import SessionLog
+from shelfcode.retrieval.cooccurrence import products_of_groups
 
 ITERATIONS, ROWS_AT_A_TIME = 3, 65_536
 
@@ -43,14 +44,7 @@ def spectral_vectors(log: SessionLog, train_S: NDArray[np.bool_], products: int,
     Groups are sessions, or users where the order means something: X[g, n] = 1 / sqrt(products of g * groups of n), of which X^T X is a
     cosine of products (Sarwar et al. 2001), weighted by how little else is in the group.
     """
-    event_E = np.repeat(train_S, np.diff(log.first_S))
-    session_E = np.repeat(np.arange(log.sessions), np.diff(log.first_S))[event_E]
-    group_E = np.asarray(log.user_S)[session_E] if log.ordered else session_E
-    product_E = np.asarray(log.product_E)[event_E]
-    groups = int(group_E.max(initial=0)) + 1
-    x_GN: Any = sparse.csr_array((np.ones(len(product_E), np.float32), (group_E, product_E)), shape=(groups, products))
-    x_GN.sum_duplicates()
-    x_GN.data[:] = 1
+    x_GN: Any = products_of_groups(log, train_S, products)
     length_G, sold_N = np.maximum(x_GN.sum(1), 1), np.maximum(x_GN.sum(0), 1)
     x_GN = sparse.csr_array(sparse.diags_array(length_G**-0.5) @ x_GN @ sparse.diags_array(sold_N**-0.5))
     rank = min(width, min(x_GN.shape) - 1)

@@ -92,7 +92,7 @@ def train_retriever(task: TrainingTask, folder: str) -> Trained:
 
 
 def prepare(task: TrainingTask) -> tuple[LearningSet, Retriever]:
-    """The sets that a task learns from and is validated on, and the retriever before its first step; the same on every worker."""
+    """The sets that a task learns from and is validated on, and the retriever with weights drawn at random; the same on every worker."""
     recipe, workspace = task.recipe, task.workspace
     manifest = load_manifest(workspace, task.release)
     assortment, log = open_assortment(workspace, manifest), open_session_log(workspace, task.record)
@@ -102,12 +102,17 @@ def prepare(task: TrainingTask) -> tuple[LearningSet, Retriever]:
     model = new_retriever_model(task.kind, recipe, marks, assortment, codebooks(workspace, manifest))
     retriever = assembled(recipe, model, learning, assortment)
     if isinstance(model, ScoringModel):
-        sold_N, scoring = retriever.sharing.sales.all_N, recipe.scoring
-        model.sample_above(scoring.full_softmax_up_to, scoring.sampled_products, sold_N)
-        if scoring.start == "known":
-            x_NE = release_embeddings(workspace, manifest, assortment)
-            model.start_from(start_vectors(log, learning.train_S, x_NE, recipe.model.width, recipe.training.seed), sold_N)
+        model.sample_above(recipe.scoring.full_softmax_up_to, recipe.scoring.sampled_products, retriever.sharing.sales.all_N)
     return learning, retriever
+
+
+def start(task: TrainingTask, learning: LearningSet, retriever: Retriever) -> None:
+    """Give a model what is known before training, where the recipe wants that; the same on every worker."""
+    model, recipe, assortment = retriever.model, task.recipe, retriever.assortment
+    if isinstance(model, ScoringModel) and recipe.scoring.start == "known":
+        x_NE = release_embeddings(task.workspace, load_manifest(task.workspace, task.release), assortment)
+        vectors_ND = start_vectors(learning.log, learning.train_S, x_NE, recipe.model.width, recipe.training.seed)
+        model.start_from(vectors_ND, retriever.sharing.sales.all_N)
 
 
 def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: LearningSet, assortment: Assortment) -> Retriever:
@@ -164,7 +169,8 @@ def _train_worker(task: TrainingTask, worker: Worker) -> None:
     retriever = replace(retriever, shelves=retriever.shelves.to(worker.device))
     sampler = sampler_of(recipe, learning)
     steps = total_steps(recipe, sampler)
-    resume(state, worker, steps)
+    if not resume(state, worker, steps):
+        start(task, learning, retriever)
     if state.exhausted(recipe.training.patience):
         return
     evaluated_at = evaluation_steps(recipe, steps)
