@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -117,12 +117,21 @@ def fit(
         torch.manual_seed(hash((training.seed, step, worker.rank)) % 2**63)  # of dropout: a run that goes on drops what it would have
         random = np.random.default_rng([training.seed, step, worker.rank])
         sampled = sample_batch(log, sampler.share(step, worker), marks, recipe.prompt, random, masked)
-        with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
+        with torch.autocast(worker.device.type, torch.bfloat16, enabled=in_bfloat16(training.precision, worker.device)):
             loss = module(*_tensors(sampled, worker.device))
         rate = warmup_cosine(step, steps, round(training.warmup_share * steps), learning_rate(recipe, state.model), FLOOR)
         descend(state.optimizer, loss, rate, clip_norm=1.0)
         state.step = step + 1
         yield state.step, float(loss.detach())
+
+
+def in_bfloat16(precision: Literal["auto", "float32", "bfloat16"], device: torch.device) -> bool:
+    """Whether a forward pass computes in bfloat16; by itself only where the device has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def total_steps(recipe: RetrieverRecipe, sampler: SessionSampler) -> int:

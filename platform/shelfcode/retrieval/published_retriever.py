@@ -3,6 +3,7 @@
 manifest.json                    the card; last
 model.safetensors
 ranker.safetensors               of the last stage, where there is one
+never_sold.safetensors           of a generator: which products that nobody bought yet are bought first, where there is one
 vocabulary/products.parquet      item_id, sales, late_sales: what was sold in training, and of late
 vocabulary/retailers.parquet     retailer_id, item_id, sales
 vocabulary/cooccurrence.safetensors  what is bought with what; with the last stage
@@ -31,6 +32,7 @@ from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment
 from shelfcode.retrieval.cooccurrence import Cooccurrence, nothing_counted
 from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.never_sold import NeverSoldModel, feature_count
 from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
 from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
@@ -39,7 +41,8 @@ from shelfcode.retrieval.translated import translated_assortment
 from shelfcode.workspace import Workspace
 
 MODEL_FILE, RANKER_FILE, VOCABULARY = "model.safetensors", "ranker.safetensors", "vocabulary"
-TOGETHER_FILE = "cooccurrence.safetensors"
+NEVER_SOLD_FILE, TOGETHER_FILE = "never_sold.safetensors", "cooccurrence.safetensors"
+LOG_SHARE = "log_share"
 Kind = Literal["generator", "cr"]
 
 RETRIEVERS = ModelKind("retrievers", "--retriever", "retriever", "jobs/train_retriever.py")
@@ -93,6 +96,9 @@ def write_retriever(workspace: Workspace, draft: str, retriever: Retriever) -> N
         workspace.write_bytes(f"{draft}/{RANKER_FILE}", save(dict(retriever.ranker.state_dict())))
         neighbours, cosines = torch.from_numpy(retriever.together.neighbour_NK), torch.from_numpy(retriever.together.cosine_NK).half()
         workspace.write_bytes(f"{draft}/{VOCABULARY}/{TOGETHER_FILE}", save({"neighbour": neighbours, "cosine": cosines}))
+    if retriever.never_sold:
+        log_share = torch.tensor(retriever.never_sold.log_share, dtype=torch.float64)
+        workspace.write_bytes(f"{draft}/{NEVER_SOLD_FILE}", save({**retriever.never_sold.network.state_dict(), LOG_SHARE: log_share}))
     products = pa.table({"item_id": item_ids, "sales": sales.all_N, "late_sales": sales.late_N})
     workspace.write_table(f"{draft}/{VOCABULARY}/products.parquet", products)
     sold = sparse.coo_array(sales.at_retailer)
@@ -152,7 +158,8 @@ def open_retriever(
     shelves = open_shelves(trie, sharing.sales, available, device)
     surfaces = tuple(vocabulary["surfaces"])
     together = _together(workspace, card, trained, assortment)
-    return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, together, _ranker(workspace, card))
+    stages = _ranker(workspace, card), _never_sold(workspace, card, len(assortment.sizes))
+    return Retriever(recipe, model, sharing, assortment, retailers, surfaces, shelves, together, *stages)
 
 
 def _together(workspace: Workspace, card: RetrieverCard, trained: Assortment, assortment: Assortment) -> Cooccurrence:
@@ -175,6 +182,16 @@ def _ranker(workspace: Workspace, card: RetrieverCard) -> Ranker | None:
     ranker = Ranker()
     _load(workspace, path, ranker)
     return ranker.eval()
+
+
+def _never_sold(workspace: Workspace, card: RetrieverCard, levels: int) -> NeverSoldModel | None:
+    path = f"{card.folder}/{NEVER_SOLD_FILE}"
+    if not workspace.exists(path):
+        return None
+    network = Ranker(feature_count(levels))
+    network.register_buffer(LOG_SHARE, torch.zeros((), dtype=torch.float64))
+    _load(workspace, path, network)
+    return NeverSoldModel(network.eval(), float(network.get_buffer(LOG_SHARE)))
 
 
 def _load(workspace: Workspace, path: str, module: nn.Module) -> None:

@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from shelfcode.retrieval.contexts import Contexts, own_products
 from shelfcode.retrieval.cooccurrence import Cooccurrence
 from shelfcode.retrieval.lists import Lists
-from shelfcode.retrieval.recipe import AnswerSettings
 from shelfcode.retrieval.sharing import Sales, features
 
-POOL = 150
+POOL = 300
 """Candidates that are ranked."""
 
 FEATURES = (
@@ -88,12 +87,17 @@ class Ranker(nn.Module):
     mean_F: Tensor
     scale_F: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, features: int = len(FEATURES)) -> None:
         super().__init__()
-        self.register_buffer("mean_F", torch.zeros(len(FEATURES)))
-        self.register_buffer("scale_F", torch.ones(len(FEATURES)))
-        layers = (nn.Linear(len(FEATURES), HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
+        self.register_buffer("mean_F", torch.zeros(features))
+        self.register_buffer("scale_F", torch.ones(features))
+        layers = (nn.Linear(features, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
         self.layers = nn.Sequential(*layers)
+
+    def standardize(self, x_CF: Tensor) -> None:
+        """Take over the mean and the spread of features."""
+        self.mean_F.copy_(x_CF.mean(0))
+        self.scale_F.copy_(x_CF.std(0).clamp(min=1e-3))
 
     def forward(self, x_CF: Tensor) -> Tensor:
         """Logits: [C]."""
@@ -144,8 +148,7 @@ def fit_ranker(
     if len(rows) < LEAST_CASES:
         return None
     x_CF, of_C, hit_C = (torch.from_numpy(np.concatenate(parts)) for parts in (rows, row_C, taken_C))
-    ranker.mean_F.copy_(x_CF.mean(0))
-    ranker.scale_F.copy_(x_CF.std(0).clamp(min=1e-3))
+    ranker.standardize(x_CF)
     optimizer = torch.optim.AdamW(ranker.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
     for step in range(STEPS):
         for group in optimizer.param_groups:
@@ -158,21 +161,3 @@ def fit_ranker(
         loss.backward()
         optimizer.step()
     return ranker.eval()
-
-
-def compose(lists: Lists, k: int, contexts: Contexts, sold_N: NDArray[np.bool_], settings: AnswerSettings) -> Lists:
-    """The best k of each list, with places kept for products that were never sold and for products that are new to the user.
-
-    By their order alone neither would be found. Within a list all stand in their order.
-    """
-    never_sold_places, strange_places = round(settings.never_sold_share * k), round(settings.new_to_user_share * k)
-    if not (never_sold_places or strange_places):
-        return lists.first(k)
-    products_RK, scores_RK = np.full((len(lists), k), -1, np.int32), np.full((len(lists), k), -np.inf, np.float32)
-    for row in range(len(lists)):
-        product_C = lists.products_RK[row][lists.products_RK[row] >= 0]
-        never_sold_C, strange_C = ~sold_N[product_C], ~np.isin(product_C, contexts.history(row))
-        kept = [np.flatnonzero(never_sold_C)[:never_sold_places], np.flatnonzero(strange_C & ~never_sold_C)[:strange_places]]
-        chosen = np.sort(np.array(list(dict.fromkeys(np.concatenate([*kept, np.arange(len(product_C))]).tolist()))[:k], np.int64))
-        products_RK[row, : len(chosen)], scores_RK[row, : len(chosen)] = product_C[chosen], lists.scores_RK[row, chosen]
-    return Lists(products_RK, scores_RK)

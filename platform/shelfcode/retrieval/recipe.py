@@ -61,6 +61,19 @@ class ModelSettings(Settings):
         return self
 
 
+class Worth(Settings):
+    """How much more it is worth to have shown what was taken, where that is hard to find; 1: no more than anything else."""
+
+    new_to_user: float = Field(1.0, ge=1, description="a product that the user never had")
+    seldom_sold: float = Field(1.0, ge=1, description="one of the 80% of products that sell least, of those that were sold")
+    never_sold: float = Field(1.0, ge=1, description="a product that nobody bought yet; of a generator, as no other answers with one")
+
+    @property
+    def even(self) -> bool:
+        """Whether everything is worth the same."""
+        return self.new_to_user == self.seldom_sold == self.never_sold == 1
+
+
 class ScoringSettings(Settings):
     """Of a scoring model (CR)."""
 
@@ -77,6 +90,7 @@ class ScoringSettings(Settings):
     start: Literal["known", "random"] = Field(
         "known", description="the vectors of products before training; known: half by what each is bought with, half by its embedding"
     )
+    worth: Worth = Worth()
 
 
 class GeneratorSettings(Settings):
@@ -84,14 +98,14 @@ class GeneratorSettings(Settings):
 
     learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     start: Literal["codebooks", "random"] = Field("codebooks", description="what the vectors of codewords are before training")
+    worth: Worth = Worth(new_to_user=1.5, seldom_sold=2, never_sold=20)
 
 
 class AnswerSettings(Settings):
     """How candidates become lists."""
 
     ranker: bool = Field(True, description="whether candidates are ranked anew by counts, fitted on the validation cases")
-    never_sold_share: Share = Field(0.0, description="part of a generator's list that is kept for products never sold")
-    new_to_user_share: Share = Field(0.0, description="part of a list that is kept for products that the user never had")
+    never_sold: bool = Field(True, description="whether a generator learns which products that nobody bought yet are bought first")
 
 
 class RetrieverTraining(Settings):
@@ -104,7 +118,9 @@ class RetrieverTraining(Settings):
     backend: Literal["auto", "gloo", "nccl"] = Field(
         "auto", description="of torch.distributed; auto: nccl with GPUs, gloo without", json_schema_extra=RUNS
     )
-    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the forward pass; auto: bfloat16 where the GPU or the processor computes in it, else float32"
+    )
     epochs: Positive = Field(20, description="times that every session comes up, at the most")
     steps_max: Positive = Field(7000, description="batches at the most, however many sessions there are")
     sessions_per_batch: Positive = Field(64, description="over all workers")

@@ -20,13 +20,15 @@ from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel
 from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.lists import Lists
-from shelfcode.retrieval.ranking import POOL, Known, Ranker, compose, rank
-from shelfcode.retrieval.recipe import RetrieverRecipe
+from shelfcode.retrieval.never_sold import Neighbourhoods, NeverSoldModel, add_never_sold, neighbourhoods
+from shelfcode.retrieval.ranking import POOL, Known, Ranker, rank
+from shelfcode.retrieval.recipe import RetrieverRecipe, Worth
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import Sales, SharingModel
+from shelfcode.retrieval.worth import by_worth
 
 REQUESTS_AT_ONCE = 64
-LEAST_BEAMS, SPARE_BEAMS = 60, 10
+LEAST_BEAMS, SPARE_BEAMS = 120, 10
 """Beams at the least, and beyond the products that are asked for: the best products are not all under the best IDs."""
 
 
@@ -44,6 +46,7 @@ class Retriever:
         surfaces: that were trained on.
         together: what is bought with what; the last stage wants it.
         ranker: the last stage; None: candidates stay in the order of the model.
+        never_sold: of a generator; None: products that nobody bought yet have the probability that the generator gives them.
     """
 
     recipe: RetrieverRecipe
@@ -55,6 +58,7 @@ class Retriever:
     shelves: Shelves
     together: Cooccurrence
     ranker: Ranker | None = None
+    never_sold: NeverSoldModel | None = None
 
     @property
     def marks(self) -> Marks:
@@ -68,12 +72,18 @@ class Retriever:
             beams: of a generator: IDs that are followed; `usual_beams` when left out.
             temperature: of a generator: above 0, IDs are drawn and not the best ones taken.
         """
-        of = self.recipe.answers
-        pooled = self.ranker or of.never_sold_share or of.new_to_user_share
-        lists = self.candidates(contexts, max(k, POOL) if pooled else k, beams or usual_beams(k), temperature, seed)
-        if self.ranker:
-            lists = rank(self.ranker, lists, contexts, self.known)
-        return compose(lists, k, contexts, self.sharing.sales.all_N > 0, self.recipe.answers)
+        if not (self.ranker or self.never_sold) and self.worth.even:
+            return self.candidates(contexts, k, beams or usual_beams(k), temperature, seed)
+        lists = self.ranked(contexts, max(k, POOL), beams or usual_beams(k), temperature, seed)
+        if self.never_sold:
+            holds = self.shelves.held_by(contexts.retailer_R)
+            lists = add_never_sold(lists, contexts, holds, self.never_sold, self.neighbourhoods, k)
+        return by_worth(lists, contexts, self.sharing.sales, self.worth).first(k)
+
+    def ranked(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
+        """The candidates in the order of the last stage, where there is one."""
+        lists = self.candidates(contexts, k, beams, temperature, seed)
+        return rank(self.ranker, lists, contexts, self.known) if self.ranker else lists
 
     def candidates(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
         """What the model alone answers: k products at the least where there are so many."""
@@ -90,6 +100,11 @@ class Retriever:
         return Lists(np.concatenate([one.products_RK for one in parts]), np.concatenate([one.scores_RK for one in parts]))
 
     @property
+    def worth(self) -> Worth:
+        """What a hit is worth to this kind."""
+        return self.recipe.generator.worth if isinstance(self.model, Generator) else self.recipe.scoring.worth
+
+    @property
     def device(self) -> torch.device:
         """Where the model computes."""
         return next(self.model.parameters()).device
@@ -98,6 +113,11 @@ class Retriever:
     def known(self) -> Known:
         """What is known of the products besides the model's scores."""
         return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model), self.together)
+
+    @cached_property
+    def neighbourhoods(self) -> Neighbourhoods:
+        """What is known of the prefixes of the products."""
+        return neighbourhoods(self.shelves.trie, self.sharing.sales, self.known.vector_ND)
 
 
 @torch.inference_mode()
@@ -133,13 +153,8 @@ def open_shelves(trie: CodeTrie, sales: Sales, available: Sequence[NDArray[np.in
     Args:
         available: products of each retailer; None: what it sold, and what nobody ever sold.
     """
-    new_N = sales.all_N == 0
-    if available is None:
-        sets, new = sold_or_new(trie, sales), [allowed_where(trie, new_N)]
-    else:
-        sets = listed(trie, available)
-        new = [allowed_where(trie, one.holds_N & new_N) for one in sets]
-    return Shelves(trie, trie.to(device), stack_sets(sets, device), stack_sets(new, device))
+    sets = sold_or_new(trie, sales) if available is None else listed(trie, available)
+    return Shelves(trie, trie.to(device), stack_sets(sets, device))
 
 
 def trie_of(assortment: Assortment) -> CodeTrie:

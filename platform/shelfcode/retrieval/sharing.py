@@ -41,10 +41,16 @@ class Sales:
     late_N: NDArray[np.float32]
     at_retailer: sparse.csr_array
 
+    def at(self, retailer: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The products that a retailer sold, in their order, and how often; none where training did not know it."""
+        if not 0 <= retailer < self.at_retailer.shape[0]:
+            return np.empty(0, np.int32), np.empty(0, np.float32)
+        first, end = self.at_retailer.indptr[retailer : retailer + 2]
+        return self.at_retailer.indices[first:end], self.at_retailer.data[first:end]
+
     def of_retailer(self, retailer: int, product_C: NDArray[np.integer]) -> NDArray[np.float32]:
         """How often a retailer sold some products."""
-        first, end = self.at_retailer.indptr[retailer : retailer + 2]
-        sold, count = self.at_retailer.indices[first:end], self.at_retailer.data[first:end]
+        sold, count = self.at(retailer)
         if not len(sold):
             return np.zeros(len(product_C), np.float32)
         slot_C = np.searchsorted(sold, product_C).clip(max=len(sold) - 1)
@@ -100,7 +106,7 @@ def features(product_C: NDArray[np.integer], sales: Sales, retailer: int, own: O
     all_C, late_C = sales.all_N[product_C], sales.late_N[product_C]
     if retailer >= sales.at_retailer.shape[0]:  # one that training did not know
         retailer = -1
-    here_C = sales.of_retailer(retailer, product_C) if retailer >= 0 else np.zeros(len(product_C), np.float32)
+    here_C = sales.of_retailer(retailer, product_C)
     own_count_C, own_age_C = _own(product_C, own)
     columns = [
         np.log1p(all_C), all_C == 0, np.log1p(late_C), np.log1p(here_C), (here_C == 0) & (retailer >= 0), np.log1p(own_count_C),

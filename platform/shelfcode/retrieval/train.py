@@ -18,7 +18,10 @@ from shelfcode.retrieval.cooccurrence import count_cooccurrence, nothing_counted
 from shelfcode.retrieval.evaluation.measures import figure_name, recall_and_ndcg
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel, fit, start_fitting, total_steps
+from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.held_out import LearningSet, split_log
+from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.never_sold import NeverSoldModel, fit_never_sold, log_share
 from shelfcode.retrieval.published_retriever import Kind, codebooks
 from shelfcode.retrieval.ranking import POOL, fit_ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -84,8 +87,8 @@ def train_retriever(task: TrainingTask, folder: str) -> Trained:
     state = fit_in_ray(partial(_train_worker, task), task.recipe.training, task.workspace, folder, task.recipe.training.backend)
     learning, retriever = prepare(task)
     retriever.model.load_state_dict(state["kept"])
-    retriever = with_ranker(retriever, learning)
-    figures = figures_of(retriever, learning)
+    retriever = with_never_sold(with_ranker(retriever, learning), learning)
+    figures = figures_of(retriever.answer(learning.validation.contexts, CUT_OFF), learning)
     retriever = with_all_sales(retriever, learning)
     evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
     return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures)
@@ -135,6 +138,18 @@ def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
     return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
 
 
+def with_never_sold(retriever: Retriever, learning: LearningSet) -> Retriever:
+    """A generator with a model of which products that nobody bought yet are bought first, where enough first sales teach it."""
+    if not (retriever.recipe.answers.never_sold and isinstance(retriever.model, Generator)):
+        return retriever
+    trie, vector_ND, cases = retriever.shelves.trie, retriever.known.vector_ND, learning.validation
+    network = fit_never_sold(learning.log, learning.train_S, trie, vector_ND, retriever.recipe.training.seed)
+    if network is None:
+        return retriever
+    lists = retriever.ranked(cases.contexts, POOL, usual_beams(CUT_OFF))
+    return replace(retriever, never_sold=NeverSoldModel(network, log_share(lists, cases, retriever.neighbourhoods)))
+
+
 def with_all_sales(retriever: Retriever, learning: LearningSet) -> Retriever:
     """The retriever with the sessions that it was validated on counted too: what sold in them is not new, and its retailer has it."""
     log, products = learning.log, len(retriever.assortment)
@@ -144,10 +159,9 @@ def with_all_sales(retriever: Retriever, learning: LearningSet) -> Retriever:
     return replace(retriever, sharing=sharing, shelves=shelves, together=together)
 
 
-def figures_of(retriever: Retriever, learning: LearningSet) -> dict[str, float]:
-    """Recall and NDCG on the validation cases."""
-    cases = learning.validation
-    values = recall_and_ndcg(retriever.answer(cases.contexts, CUT_OFF), cases, {}, (10, CUT_OFF))
+def figures_of(lists: Lists, learning: LearningSet) -> dict[str, float]:
+    """Recall and NDCG of answers to the validation cases."""
+    values = recall_and_ndcg(lists, learning.validation, {}, (10, CUT_OFF))
     return {name: float(np.nanmean(value_R)) for name, value_R in values.items()}
 
 
@@ -180,7 +194,8 @@ def _train_worker(task: TrainingTask, worker: Worker) -> None:
             left = (time.monotonic() - started) / (step - first) * (steps - step)
             say(worker, f"step {step:,} of {steps:,}: loss {loss:.4f}, {left / 60:.0f} minutes left at the most")
         if step in evaluated_at:
-            state.note(figures_of(retriever, learning)[FIGURE])
+            lists = retriever.candidates(learning.validation.contexts, CUT_OFF, usual_beams(CUT_OFF))
+            state.note(figures_of(lists, learning)[FIGURE])
             say(worker, f"step {step:,}: {FIGURE} {state.evaluations[-1][1]:.4f} on the validation cases; best at step {state.kept_step:,}")
         stopped = step == steps or (step in evaluated_at and state.exhausted(recipe.training.patience))
         if stopped or step in evaluated_at or step % recipe.training.checkpoint_every == 0:
