@@ -25,9 +25,11 @@ def small_codebooks() -> list[torch.Tensor]:
 
 
 def small_recipe(**fields: object) -> RetrieverRecipe:
-    """A recipe of a tiny model."""
+    """A recipe of a tiny model, to which every hit is worth the same and which computes alike everywhere."""
     model = {"width": 16, "layers": 2, "heads": 2, "hidden": 24, "dropout": 0.0}
-    return validate_settings(RetrieverRecipe, {"model": model, **fields}, "small")
+    even = {"worth": {"new_to_user": 1, "seldom_sold": 1, "never_sold": 1}}
+    fields["training"] = {"precision": "float32"} | dict(fields.get("training", {}))  # type: ignore[call-overload]
+    return validate_settings(RetrieverRecipe, {"model": model, "generator": even, **fields}, "small")
 
 
 def small_log(ordered: bool, users: int = 30, seed: int = 0) -> SessionLog:

@@ -12,7 +12,7 @@ from small_retriever import CPU, small_retriever
 
 from shelfcode.interactions.session_log import SessionLog, log_of_sessions
 from shelfcode.retrieval import retriever as retriever_module
-from shelfcode.retrieval.contexts import Contexts, own_products
+from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.examples import prompts_of, tokens_of
 from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.lists import Lists
@@ -44,8 +44,8 @@ CONTEXTS = contexts_of(
 )
 
 
-def a_retriever(kind: Kind, loudness: float = 0.3, **answers: float) -> Retriever:
-    return small_retriever(kind, small_recipe(answers=answers), LOG, loudness=loudness)
+def a_retriever(kind: Kind, loudness: float = 0.3) -> Retriever:
+    return small_retriever(kind, small_recipe(), LOG, loudness=loudness)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_request_is_answered_alone_as_among_others(by_kind: dict[Kind, Retriev
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_table_says_what_retailers_have_and_one_without_products_is_answered_with_nothing(kind: Kind) -> None:
     available = [np.array([0, 1, 2, 40, 55]), np.empty(0, np.int64)]
-    retriever = small_retriever(kind, small_recipe(answers={"never_sold_share": 0.4}), LOG, available=available, loudness=0.3)
+    retriever = small_retriever(kind, small_recipe(), LOG, available=available, loudness=0.3)
     north, south, nobody = rows_of(retriever.answer(contexts_of([[1], [1], [1]], None, [NORTH, SOUTH, -1]), 5, ALL_BEAMS))
     assert set(north) == {0, 2, 40} | ({55} if kind == "generator" else set())
     assert south == []
@@ -151,48 +151,6 @@ def test_of_products_that_share_an_id_those_the_user_had_and_those_that_sell_com
         for lists, first, second in ((nobody, more, less), (somebody, less, more)):
             order = rows_of(lists)[0]
             assert order.index(first) < order.index(second)
-
-
-def test_places_are_kept_for_products_that_were_never_sold() -> None:
-    retriever = a_retriever("generator", never_sold_share=0.3)
-    for beams in (1, 12):
-        for row, products in enumerate(rows_of(retriever.answer(CONTEXTS, 10, beams))):
-            assert len(set(products) & NEVER_SOLD) >= 3
-            assert len(products) == len(set(products)) <= 10
-            assert set(products) <= may_be_answered("generator", CONTEXTS, row)
-
-
-@pytest.mark.parametrize("loudness", [0.0, 0.3])
-def test_a_place_that_is_kept_changes_nothing_of_how_probable_a_product_is(loudness: float) -> None:
-    """Only which ones stand in the list: the ID of one that was never sold is shared with those that sell."""
-    keeping, plain = a_retriever("generator", loudness, never_sold_share=0.4), a_retriever("generator", loudness)
-    whole = plain.answer(CONTEXTS, PRODUCTS, ALL_BEAMS)
-    leaf_N, new_N = plain.shelves.trie.leaf_N, plain.sharing.sales.all_N == 0
-    assert set(leaf_N[new_N].tolist()) & set(leaf_N[~new_N].tolist())
-    for beams in (1, 4, 12):
-        lists = keeping.answer(CONTEXTS, 10, beams)
-        for row, products in enumerate(rows_of(lists)):
-            assert (np.diff(lists.scores_RK[row, : len(products)]) <= 0).all()
-            expected = dict(zip(whole.products_RK[row].tolist(), whole.scores_RK[row].tolist(), strict=True))
-            found = dict(zip(products, lists.scores_RK[row].tolist(), strict=False))
-            assert found == pytest.approx({product: expected[product] for product in products}, abs=1e-3)
-
-
-def test_places_are_kept_for_products_that_the_user_did_not_have() -> None:
-    had = list(range(0, 30, 2))
-    contexts = contexts_of([[]], [had * 4], [NORTH])
-    faithful = a_retriever("generator", loudness=0.0)
-    assert isinstance(faithful.model, Generator)
-    counts = {}
-    for share in (0.0, 0.5):
-        retriever = replace(faithful, recipe=small_recipe(answers={"new_to_user_share": share}))
-        with torch.no_grad():
-            faithful.model.own.slope.fill_(5.0)
-        (products,) = rows_of(retriever.answer(contexts, 10, ALL_BEAMS))
-        counts[share] = len(set(products) - set(had) - NEVER_SOLD)
-        assert len(products) == 10
-        assert set(products) & set(own_products(contexts.history(0)).product_O.tolist())
-    assert counts[0.0] < 5 <= counts[0.5]
 
 
 def test_ids_are_drawn_where_there_is_a_temperature_and_drawn_again_by_the_same_seed(by_kind: dict[Kind, Retriever]) -> None:

@@ -22,6 +22,7 @@ from shelfcode.retrieval.assortment import Assortment, open_assortment
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.cooccurrence import nothing_counted
 from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.never_sold import NeverSoldModel, feature_count
 from shelfcode.retrieval.published_retriever import (
     Kind,
     RetrieverCard,
@@ -37,7 +38,7 @@ from shelfcode.retrieval.sharing import fit_sharing
 from shelfcode.workspace import Workspace
 
 KINDS: list[Kind] = ["generator", "cr"]
-RECIPE = small_recipe(answers={"never_sold_share": 0.1})
+RECIPE = small_recipe()
 SOLD = 36
 """Of 40 products; north sells the first half and south the second."""
 
@@ -136,6 +137,23 @@ def test_the_last_stage_is_published_too(workspace: Workspace, manifest: Manifes
     assert answers[0] != answers[1] == answers[2]
     workspace.write_bytes(f"{card.folder}/ranker.safetensors", b"no weights")
     with pytest.raises(ShelfcodeError, match=r"ranker.safetensors cannot be loaded"):
+        open_retriever(workspace, card, CPU)
+
+
+def test_what_is_known_of_first_sales_is_published_too(workspace: Workspace, manifest: Manifest) -> None:
+    plain = a_retriever(workspace, manifest, "generator")
+    torch.manual_seed(0)
+    network = Ranker(feature_count(len(plain.assortment.sizes)))
+    knowing = replace(plain, never_sold=NeverSoldModel(network.eval(), log_share=3.0))
+    card = published(workspace, knowing, "generator")
+    contexts = contexts_by_name(plain.assortment)
+    opened = open_retriever(workspace, card, CPU)
+    answers = [one.answer(contexts, 12).products_RK.tolist() for one in (plain, knowing, opened)]
+    assert answers[0] != answers[1] == answers[2]
+    assert opened.never_sold is not None
+    assert opened.never_sold.log_share == 3.0
+    workspace.write_bytes(f"{card.folder}/never_sold.safetensors", b"no weights")
+    with pytest.raises(ShelfcodeError, match=r"never_sold.safetensors cannot be loaded"):
         open_retriever(workspace, card, CPU)
 
 

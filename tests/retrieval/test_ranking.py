@@ -6,8 +6,7 @@ from small_log import PRODUCTS, small_codes
 
 from shelfcode.retrieval.cooccurrence import Cooccurrence, nothing_counted
 from shelfcode.retrieval.lists import Lists
-from shelfcode.retrieval.ranking import FAINT, FEATURES, LEAST_CASES, Known, candidate_features, compose, fit_ranker, rank
-from shelfcode.retrieval.recipe import AnswerSettings
+from shelfcode.retrieval.ranking import FAINT, FEATURES, LEAST_CASES, Known, candidate_features, fit_ranker, rank
 from shelfcode.retrieval.sharing import Sales
 
 
@@ -86,18 +85,3 @@ def test_few_cases_teach_nothing() -> None:
     facts, count = known({}), LEAST_CASES - 1
     contexts = contexts_of([[1]] * count, [[]] * count, [0] * count)
     assert fit_ranker(lists_of([[2, 3]] * count, 2), contexts, np.arange(count + 1), np.full(count, 2, np.int32), facts, 0) is None
-
-
-def test_places_are_kept_in_the_order_of_the_list() -> None:
-    lists, sold_N = lists_of([[0, 1, 2, 3, 4, 5, 6, 7]], 8), np.ones(PRODUCTS, bool)
-    sold_N[[6, 7]] = False
-    contexts = contexts_of([[]], [[0, 1, 2, 3, 4]], [0])
-
-    def composed(**shares: float) -> list[int]:
-        return compose(lists, 4, contexts, sold_N, AnswerSettings(**shares)).products_RK[0].tolist()
-
-    assert composed() == [0, 1, 2, 3]
-    assert composed(never_sold_share=0.25) == [0, 1, 2, 6]
-    assert composed(new_to_user_share=0.25) == [0, 1, 2, 5]
-    assert composed(never_sold_share=0.25, new_to_user_share=0.25) == [0, 1, 5, 6]
-    assert composed(never_sold_share=0.75) == [0, 1, 6, 7]

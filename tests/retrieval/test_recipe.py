@@ -19,9 +19,9 @@ def test_the_recipes_that_are_delivered_are_valid_and_can_be_overridden() -> Non
     assert "small" in names
     for name in names:
         load_retriever_recipe(name, FOLDER)
-    overrides = ["training.seed=7", "prompt.segments=[hour]", "split.validation_from=2024-03-01", "answers.never_sold_share=0.2"]
+    overrides = ["training.seed=7", "prompt.segments=[hour]", "split.validation_from=2024-03-01", "generator.worth.never_sold=7"]
     recipe = load_retriever_recipe("small", FOLDER, overrides)
-    assert (recipe.training.seed, recipe.prompt.segments, recipe.answers.never_sold_share) == (7, ["hour"], 0.2)
+    assert (recipe.training.seed, recipe.prompt.segments, recipe.generator.worth.never_sold) == (7, ["hour"], 7)
     assert recipe.split.validation_from == datetime(2024, 3, 1)
     assert recipe.model.width == load_retriever_recipe(str(FOLDER / "small.yaml"), Path()).model.width
 
@@ -38,7 +38,7 @@ def test_the_recipes_that_are_delivered_are_valid_and_can_be_overridden() -> Non
         ({"prompt": {"masked_share": 0}}, "prompt.masked_share"),
         ({"split": {"kind": "random"}}, "split.kind"),
         ({"scoring": {"objective": "both"}}, "scoring.objective"),
-        ({"answers": {"new_to_user_share": -0.1}}, "answers.new_to_user_share"),
+        ({"scoring": {"worth": {"new_to_user": 0.5}}}, "scoring.worth.new_to_user"),
         ({"scoring": {"learning_rate": 0}}, "scoring.learning_rate"),
     ],
 )

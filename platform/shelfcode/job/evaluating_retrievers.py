@@ -40,8 +40,8 @@ from shelfcode.retrieval.evaluation.evaluate import Answers, Cost, DecodeTime, R
 from shelfcode.retrieval.evaluation.parameters import parameter_ratio
 from shelfcode.retrieval.evaluation.product_facts import product_facts
 from shelfcode.retrieval.evaluation.report import case_examples, report_html
-from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts, sold_or_new
-from shelfcode.retrieval.evaluation.sales import Sales, count_sales
+from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts, sold_there_or_new
+from shelfcode.retrieval.evaluation.training_counts import TrainingCounts, count_training
 from shelfcode.retrieval.held_out import before_test, seconds, some_cases, test_sessions
 from shelfcode.retrieval.published_retriever import RetrieverCard, load_card, open_retriever
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -184,7 +184,7 @@ def given_cases(url: str, log: SessionLog, recipe: RetrieverRecipe, assortment: 
 class _Shop:
     """What controls and measures know."""
 
-    sales: Sales
+    sales: TrainingCounts
     allowed: RetailerProducts
     x_ND: NDArray[np.float32]
     brands: pa.ChunkedArray | None
@@ -200,10 +200,11 @@ def _shop(workspace: Workspace, manifest: Manifest, assortment: Assortment, trai
     columns = workspace.read_schema(snapshot.parts[0].path).names
     table = pa.concat_tables(list(snapshot_batches(workspace, snapshot, ["title", *(["brand"] if "brand" in columns else [])])))
     table = table.take(pa.array(place_N))
-    sales = count_sales(training, len(assortment))
+    brands = table["brand"] if "brand" in columns else None
+    sales = count_training(training, len(assortment))
     return _Shop(
-        sales, sold_or_new(sales), release_embeddings(workspace, manifest, assortment), table["brand"] if "brand" in columns else None,
-        table["title"], snapshot_taxonomy(workspace, snapshot).of(place_N),
+        sales, sold_there_or_new(sales), release_embeddings(workspace, manifest, assortment), brands, table["title"],
+        snapshot_taxonomy(workspace, snapshot).of(place_N),
     )  # fmt: skip
 
 

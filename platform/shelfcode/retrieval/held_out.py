@@ -13,6 +13,9 @@ from shelfcode.interactions.splits import check_no_leak, leave_one_out_sessions,
 from shelfcode.retrieval.evaluation.cases import Cases, cases_by_time, cases_of_sessions, leave_one_out
 from shelfcode.retrieval.recipe import RetrieverRecipe, SplitSettings
 
+WHOLE_SESSIONS, SINGLE_PRODUCTS = 20, 5
+"""One of so many sessions is validated on at the most: a whole one, or its last product."""
+
 SHARES = np.uint64(10_000)
 """Into which keys are divided where a share of users is kept apart."""
 
@@ -35,7 +38,8 @@ class LearningSet:
 def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
     """Take out what is validated and tested, as the recipe says; the same on every worker.
 
-    Where nothing says when validation begins, it gets the last sessions of some users, so that nothing after them is learnt from.
+    Where nothing says when validation begins, it gets the last sessions of some users, so that nothing after them is learnt from. Of a
+    small log whose order means something it gets the last product of such sessions alone: there, whole ones would be missed.
 
     Raises:
         ShelfcodeError: the log has no times, or no order, to split it by; or nothing is left on one side.
@@ -63,13 +67,17 @@ def split_log(log: SessionLog, recipe: RetrieverRecipe) -> LearningSet:
                 "products after it, of a user and a retailer that were known before"
             )
         return LearningSet(log, split_sessions_by_time(log, since, until).train_S, known_S, cases)
-    chosen, train_S = _latest_sessions(log, known_S, number, seed), known_S.copy()
-    train_S[chosen] = False
+    small = log.ordered and known_S.sum() < number * WHOLE_SESSIONS
+    chosen = _latest_sessions(log, known_S, number, SINGLE_PRODUCTS if small else WHOLE_SESSIONS, seed)
     cases = cases_of_sessions(log, chosen)
     if not len(cases):
         raise ShelfcodeError(
             f"each of the {len(chosen):,} sessions to validate on ends with a product that it had before. Give a longer log"
         )
+    if small:
+        return LearningSet(without_events(log, log.first_S[chosen + 1] - 1), known_S, known_S, cases)
+    train_S = known_S.copy()
+    train_S[chosen] = False
     return LearningSet(log, train_S, known_S, cases)
 
 
@@ -109,14 +117,14 @@ def some_cases(cases: Cases, number: int, seed: int) -> Cases:
     return cases.take(np.sort(np.random.default_rng(seed).choice(len(cases), number, replace=False)))
 
 
-def _latest_sessions(log: SessionLog, train_S: NDArray[np.bool_], number: int, seed: int) -> NDArray[np.int64]:
-    """The last sessions of some users, of enough products for a case; a twentieth of all sessions at the most."""
+def _latest_sessions(log: SessionLog, train_S: NDArray[np.bool_], number: int, one_of: int, seed: int) -> NDArray[np.int64]:
+    """The last sessions of some users, of enough products for a case; one of so many sessions at the most."""
     least = least_of_a_case(log)
     own_S = np.flatnonzero(train_S)
     user_S = np.asarray(log.user_S)[own_S]
     last_S = own_S[np.append(user_S[1:] != user_S[:-1], True)] if len(own_S) else own_S
     fitting = last_S[np.diff(log.first_S)[last_S] >= least]
-    number = min(number, len(fitting), max(1, len(own_S) // 20))
+    number = min(number, len(fitting), max(1, len(own_S) // one_of))
     if not number or len(own_S) < 2:
         raise ShelfcodeError(
             f"of {len(own_S):,} sessions none can be kept apart to validate on: such a session needs {least} products or more, and be the "

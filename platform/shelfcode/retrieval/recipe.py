@@ -66,12 +66,20 @@ class Worth(Settings):
 
     new_to_user: float = Field(1.0, ge=1, description="a product that the user never had")
     seldom_sold: float = Field(1.0, ge=1, description="one of the 80% of products that sell least, of those that were sold")
-    never_sold: float = Field(1.0, ge=1, description="a product that nobody bought yet; of a generator, as no other answers with one")
+    never_sold: float = Field(1.0, ge=1, description="a product that nobody bought yet; a scoring model answers with none")
 
     @property
     def even(self) -> bool:
         """Whether everything is worth the same."""
         return self.new_to_user == self.seldom_sold == self.never_sold == 1
+
+
+class GeneratorWorth(Worth):
+    """The same of a generator, which is there to find what is not bought anyway."""
+
+    new_to_user: float = Field(1.5, ge=1, description="a product that the user never had")
+    seldom_sold: float = Field(2.0, ge=1, description="one of the 80% of products that sell least, of those that were sold")
+    never_sold: float = Field(25.0, ge=1, description="a product that nobody bought yet")
 
 
 class ScoringSettings(Settings):
@@ -98,7 +106,7 @@ class GeneratorSettings(Settings):
 
     learning_rate: float = Field(2e-3, gt=0, description="at its height; it warms up, then falls along a cosine")
     start: Literal["codebooks", "random"] = Field("codebooks", description="what the vectors of codewords are before training")
-    worth: Worth = Worth(new_to_user=1.5, seldom_sold=2, never_sold=20)
+    worth: GeneratorWorth = GeneratorWorth()
 
 
 class AnswerSettings(Settings):

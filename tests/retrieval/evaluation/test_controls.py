@@ -9,18 +9,18 @@ from shelfcode.interactions.session_log import log_of_sessions
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.evaluation import controls
 from shelfcode.retrieval.evaluation.controls import item_cosine, item_cosine_and_own, own_frequency, popularity, text_neighbours, union
-from shelfcode.retrieval.evaluation.retailer_products import everything_allowed, sold_or_new
-from shelfcode.retrieval.evaluation.sales import Sales, count_sales
+from shelfcode.retrieval.evaluation.retailer_products import everything_allowed, sold_there_or_new
+from shelfcode.retrieval.evaluation.training_counts import TrainingCounts, count_training
 from shelfcode.retrieval.lists import Lists
 
 MakeContexts = Callable[..., Contexts]
 
 SESSIONS = [[0, 1, 2], [0, 1], [0, 3], [3, 4], [3, 4], [5]]
 RETAILERS = ["x", "x", "x", "y", "y", "y"]
-SALES = count_sales(log_of_sessions(SESSIONS, None, RETAILERS, ordered=False), 7)
+SALES = count_training(log_of_sessions(SESSIONS, None, RETAILERS, ordered=False), 7)
 """x sold 0 three times, 1 twice, 2 and 3 once; y sold 3 and 4 twice, 5 once; nobody sold 6."""
 
-ALLOWED = sold_or_new(SALES)
+ALLOWED = sold_there_or_new(SALES)
 
 
 def test_a_retailers_best_sellers_come_first_without_the_cart_and_then_what_is_new(contexts_of: MakeContexts) -> None:
@@ -47,7 +47,7 @@ def test_a_cosine_is_summed_over_the_cart(contexts_of: MakeContexts) -> None:
 
 
 def test_what_sells_often_is_divided_by_its_own_sales(contexts_of: MakeContexts) -> None:
-    sales = count_sales(log_of_sessions([*[[0, 1]] * 8, [0, 2], [0, 2]], ordered=False), 3)
+    sales = count_training(log_of_sessions([*[[0, 1]] * 8, [0, 2], [0, 2]], ordered=False), 3)
     lists = item_cosine(contexts_of([[0]]), sales, everything_allowed(3), 2)
     assert lists.scores_RK[0] == pytest.approx([8 / np.sqrt(10 * 8), 2 / np.sqrt(10 * 5)])
 
@@ -92,7 +92,7 @@ def test_a_union_sums_reciprocal_ranks(lists_of: Callable[..., Lists]) -> None:
 def test_batches_do_not_show(contexts_of: MakeContexts, monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     products = [random.choice(40, 5, replace=False).tolist() for _ in range(200)]
-    sales: Sales = count_sales(log_of_sessions(products, None, [str(place % 3) for place in range(200)], ordered=False), 50)
+    sales: TrainingCounts = count_training(log_of_sessions(products, None, [str(place % 3) for place in range(200)], ordered=False), 50)
     carts = [random.choice(50, 3, replace=False).tolist() for _ in range(30)]
     contexts = contexts_of(carts, [place % 4 - 1 for place in range(30)], carts[::-1])
     x = random.standard_normal((50, 8)).astype(np.float32)
@@ -100,9 +100,10 @@ def test_batches_do_not_show(contexts_of: MakeContexts, monkeypatch: pytest.Monk
 
     def answers() -> list[Lists]:
         counted = [
-            control(contexts, sales, sold_or_new(sales), 9) for control in (popularity, own_frequency, item_cosine, item_cosine_and_own)
+            control(contexts, sales, sold_there_or_new(sales), 9)
+            for control in (popularity, own_frequency, item_cosine, item_cosine_and_own)
         ]
-        return [*counted, *(text_neighbours(contexts, x, sales, sold_or_new(sales), 9, of) for of in ("nearest", "mean"))]
+        return [*counted, *(text_neighbours(contexts, x, sales, sold_there_or_new(sales), 9, of) for of in ("nearest", "mean"))]
 
     whole = answers()
     for name, value in (("SCORES_AT_ONCE", 70), ("REQUESTS_AT_ONCE", 7), ("VECTORS_AT_ONCE", 11)):

@@ -16,7 +16,7 @@ from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.evaluation.best import best_of
 from shelfcode.retrieval.evaluation.cases import rows_of
 from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts
-from shelfcode.retrieval.evaluation.sales import Sales
+from shelfcode.retrieval.evaluation.training_counts import TrainingCounts
 from shelfcode.retrieval.lists import Lists
 
 SCORES_AT_ONCE = 1 << 23
@@ -30,7 +30,7 @@ VECTORS_AT_ONCE = 65_536
 LARGEST_SESSION = 500
 """Sessions of more products say nothing of which two belong together, and their pairs would fill the memory."""
 
-LEAST_SALES = 5
+LEAST_SESSIONS = 5
 """A product sold less often counts as sold so often in a cosine: one common session proves nothing."""
 
 OWN_WEIGHT = 5
@@ -44,7 +44,7 @@ Prepare = Callable[[int, int], Scorer]
 """The scorer of a range of requests."""
 
 
-def popularity(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number: int) -> Lists:
+def popularity(contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int) -> Lists:
     """What the retailer sells most; what sells most in all where the retailer is not known.
 
     Args:
@@ -57,7 +57,9 @@ def popularity(contexts: Contexts, sales: Sales, allowed: RetailerProducts, numb
     return _answers(contexts, sales, allowed, number, lambda *_: score)
 
 
-def own_frequency(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number: int, own_RN: csr_array | None = None) -> Lists:
+def own_frequency(
+    contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int, own_RN: csr_array | None = None
+) -> Lists:
     """What the user had most often.
 
     Args:
@@ -67,15 +69,17 @@ def own_frequency(contexts: Contexts, sales: Sales, allowed: RetailerProducts, n
     return _answers(contexts, sales, allowed, number, lambda *_: lambda rows_B, candidates_C: _block(own[rows_B], candidates_C))
 
 
-def item_cosine(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number: int) -> Lists:
-    """What is bought with the cart: the sum over its products i of s_ij / sqrt(s_i max(s_j, LEAST_SALES)), s sessions with i, j, or both.
+def item_cosine(contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int) -> Lists:
+    """What is bought with the cart: the sum over its products i of s_ij / sqrt(s_i max(s_j, LEAST_SESSIONS)), s sessions with i, j, or both.
 
     Item-to-item collaborative filtering by cosine (Sarwar et al., 2001), exact.
     """
     return _answers(contexts, sales, allowed, number, _cosine(contexts, sales))
 
 
-def item_cosine_and_own(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number: int, own_RN: csr_array | None = None) -> Lists:
+def item_cosine_and_own(
+    contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int, own_RN: csr_array | None = None
+) -> Lists:
     """The score of `item_cosine` times 1 + OWN_WEIGHT x how often the user had the product.
 
     Args:
@@ -94,7 +98,7 @@ def item_cosine_and_own(contexts: Contexts, sales: Sales, allowed: RetailerProdu
 def text_neighbours(
     contexts: Contexts,
     x_ND: NDArray[np.float32],
-    sales: Sales,
+    sales: TrainingCounts,
     allowed: RetailerProducts,
     number: int,
     of: Literal["mean", "nearest"] = "nearest",
@@ -165,7 +169,7 @@ def _ones(first_R: NDArray[np.int64], product_C: NDArray[np.int32], products: in
     return counts
 
 
-def _answers(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number: int, prepare: Prepare) -> Lists:
+def _answers(contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int, prepare: Prepare) -> Lists:
     """The best candidates of each request, by what `prepare` gives; requests of one retailer share their candidates."""
     cart_RN = cart_counts(contexts, sales.products)
     product_RK = np.full((len(contexts), number), -1, np.int32)
@@ -185,7 +189,7 @@ def _answers(contexts: Contexts, sales: Sales, allowed: RetailerProducts, number
     return Lists(product_RK, score_RK)
 
 
-def _best_selling_first(candidates_C: NDArray[np.int32], sales: Sales, retailer: int) -> NDArray[np.int32]:
+def _best_selling_first(candidates_C: NDArray[np.int32], sales: TrainingCounts, retailer: int) -> NDArray[np.int32]:
     """The same candidates; the first of equally good ones is the one that is answered."""
     here_N = np.zeros(sales.products, np.float32)
     if retailer >= 0:
@@ -204,13 +208,13 @@ def _block(values_BN: csr_array, columns_C: NDArray[np.int32]) -> NDArray[np.flo
     return np.asarray(values_BN[:, columns_C].toarray(), np.float32)
 
 
-def _cosine(contexts: Contexts, sales: Sales) -> Prepare:
+def _cosine(contexts: Contexts, sales: TrainingCounts) -> Prepare:
     """For each range of requests, count once what was bought with any product of their carts."""
     cart_RN = cart_counts(contexts, sales.products)
     sessions_N = np.bincount(sales.session_SN.indices, minlength=sales.products).astype(np.float32)
     session_SN = sales.session_SN[np.diff(sales.session_SN.indptr) <= LARGEST_SESSION]
     session_NS = session_SN.T.tocsr()
-    norm_N = np.sqrt(np.maximum(sessions_N, LEAST_SALES))
+    norm_N = np.sqrt(np.maximum(sessions_N, LEAST_SESSIONS))
 
     def prepare(low: int, high: int) -> Scorer:
         used_U, cart_BU = _used(cart_RN[low:high])

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.retrieval.evaluation.cases import rows_of
-from shelfcode.retrieval.evaluation.sales import Sales
+from shelfcode.retrieval.evaluation.training_counts import TrainingCounts
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def everything_allowed(products: int) -> RetailerProducts:
     return RetailerProducts(np.zeros(1, np.int64), np.empty(0, np.int32), np.ones(products, bool))
 
 
-def sold_or_new(sales: Sales) -> RetailerProducts:
+def sold_there_or_new(sales: TrainingCounts) -> RetailerProducts:
     """What each retailer sold, and what nobody ever sold: new products. Without retailers, everything."""
     if not sales.retailer_MN.nnz:
         return everything_allowed(sales.products)

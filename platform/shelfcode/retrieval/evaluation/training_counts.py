@@ -12,7 +12,7 @@ from shelfcode.retrieval.evaluation.cases import rows_of
 
 
 @dataclass(frozen=True)
-class Sales:
+class TrainingCounts:
     """Counts of N products, in memory: about thirty bytes an event.
 
     Attributes:
@@ -32,7 +32,7 @@ class Sales:
         return len(self.sold_N)
 
 
-def count_sales(log: SessionLog, products: int) -> Sales:
+def count_training(log: SessionLog, products: int) -> TrainingCounts:
     """Count the sessions to learn from.
 
     Args:
@@ -44,7 +44,7 @@ def count_sales(log: SessionLog, products: int) -> Sales:
     at_E = retailer_E >= 0
     session_SN = _counts(session_E, product_E, log.sessions, products)
     session_SN.data[:] = 1
-    return Sales(
+    return TrainingCounts(
         np.bincount(product_E, minlength=products), session_SN,
         _counts(retailer_E[at_E], product_E[at_E], len(log.retailers), products),
         _counts(user_E, product_E, int(np.max(log.user_S, initial=-1)) + 1, products),
