@@ -1,20 +1,23 @@
 """How well the generator and CR retrieve, beside each other and beside controls, on three public logs.
 
 SHELFCODE_DATA=... python tests/benchmarks/retrieval_quality.py [--data amazon_beauty ...] [--folder FOLDER] [--seeds 1]
-    [--variant "name: kind key=value ..."]
+    [--variant "name: kind [release=NAME] key=value ..."]
 
 - amazon_beauty: leave one out, full ranking
 - completejourney: weeks 1-44 are learnt from, half of each basket of weeks 45-47 is asked for, at the basket's store
 - amazon_industrial: the longest valid sequence of each user is learnt from; the test rows are asked for
 
 Everything is made by the project's own jobs, from outside: the release, the retrievers and the evaluation, whose page and table lie in
-FOLDER/DATA/workspace/evaluations. What is there already is used. A variant is one more retriever, such as "random codes: generator
-generator.start=random".
+FOLDER/DATA/workspace/evaluations. What is there already is used. A variant is one more retriever, such as "two epochs: cr
+training.epochs=2". Those of another release have an evaluation of their own, of the same cases: "themes: generator release=discovery" for
+the codes of that flavor, and "dealt out: generator release=shuffled" for those of precision, dealt out to the products at random: what it
+has less is what the codes mean.
 """
 
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,30 +53,58 @@ def main(
     for name in data or list(SETTINGS):
         workspace = base / name / "workspace"
         log, cases = prepared(name, base / name)
-        if not (workspace / "releases/precision/CURRENT").exists():
-            flags = ("--flavor", "precision", "--catalog", str(catalog_file(name)), "--workspace", str(workspace))
-            run("train_flavor", *flags, settings=("hardware=cpu",))
+        make_release(name, "precision", workspace)
+        retrievers = {"precision": ["generator", "cr"]}
         for kind in ("cr", "generator"):
             train(name, kind, kind, (), log, workspace, seeds)
-        named = ["generator", "cr"]
         for each in variant or ():
             title, _, rest = each.partition(":")
             kind, *fields = rest.split()
-            named.append(title.strip().replace(" ", "_"))
-            train(name, kind, named[-1], tuple(fields), log, workspace, seeds)
-        asked = [word for each in named for seed in range(seeds) for word in ("--retriever", f"{each}@v{seed + 1:04d}")]
+            of = [field.removeprefix("release=") for field in fields if field.startswith("release=")]
+            release, called = (of or ["precision"])[0], title.strip().replace(" ", "_")
+            make_release(name, release, workspace)
+            settings = tuple(field for field in fields if not field.startswith("release="))
+            train(name, kind, called, settings, log, workspace, seeds, release)
+            retrievers.setdefault(release, []).append(called)
         limit = CASES_AT_MOST if name == "completejourney" else 10**6
         given = ("--cases", str(cases)) if cases else ()
-        result = run("evaluate_retriever", *asked, "--interactions", str(log), "--workspace", str(workspace), "--limit", str(limit), *given)
-        print(name, json.dumps(result["metrics"], indent=1), result["report"], flush=True)
+        for release, names in retrievers.items():
+            asked = [word for each in names for seed in range(seeds) for word in ("--retriever", f"{each}@v{seed + 1:04d}")]
+            flags = (*asked, "--interactions", str(log), "--workspace", str(workspace), "--limit", str(limit), *given)
+            result = run("evaluate_retriever", *flags)
+            print(name, release, json.dumps(result["metrics"], indent=1), result["report"], flush=True)
 
 
-def train(data: str, kind: str, name: str, fields: tuple[str, ...], log: Path, workspace: Path, seeds: int) -> None:
+def make_release(data: str, release: str, workspace: Path) -> None:
+    """Train a flavor on a set's catalog, or deal out the codes of precision; what is there stays."""
+    if (workspace / f"releases/{release}/CURRENT").exists():
+        return
+    if release != "shuffled":
+        flags = ("--flavor", release, "--catalog", str(catalog_file(data)), "--workspace", str(workspace))
+        run("train_flavor", *flags, settings=("hardware=cpu",))
+        return
+    make_release(data, "precision", workspace)
+    shutil.copytree(workspace / "releases/precision", workspace / "releases/shuffled")
+    folder = workspace / "releases/shuffled/v0001"
+    parts = sorted((folder / "semantic_ids").iterdir())
+    table = pa.concat_tables([pq.read_table(part) for part in parts])
+    dealt = table["item_id"].take(pa.array(random.Random(0).sample(range(len(table)), len(table))))
+    table = table.set_column(table.schema.get_field_index("item_id"), "item_id", dealt).sort_by("item_id")
+    for part in parts:
+        part.unlink()
+    pq.write_table(table, parts[0])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"flavor": "shuffled", "version": "v0001", "files": {}}))
+
+
+def train(
+    data: str, kind: str, name: str, fields: tuple[str, ...], log: Path, workspace: Path, seeds: int, release: str = "precision"
+) -> None:
     """As many versions of a retriever as there are seeds; those that are there stay."""
     for seed in range(seeds):
         if not (workspace / f"retrievers/{name}/v{seed + 1:04d}/manifest.json").exists():
-            flags = ("--kind", kind, "--name", name, "--interactions", str(log), "--workspace", str(workspace))
-            run("train_retriever", *flags, settings=(*SETTINGS[data], *fields, f"training.seed={seed}"))
+            flags = ("--kind", kind, "--name", name, "--release", f"{release}@current", "--interactions", str(log))
+            run("train_retriever", *flags, "--workspace", str(workspace), settings=(*SETTINGS[data], *fields, f"training.seed={seed}"))
 
 
 def prepared(data: str, folder: Path) -> tuple[Path, Path | None]:

@@ -85,3 +85,17 @@ def test_few_cases_teach_nothing() -> None:
     facts, count = known({}), LEAST_CASES - 1
     contexts = contexts_of([[1]] * count, [[]] * count, [0] * count)
     assert fit_ranker(lists_of([[2, 3]] * count, 2), contexts, np.arange(count + 1), np.full(count, 2, np.int32), facts, 0) is None
+
+
+def test_where_the_model_knows_all_there_is_to_know_its_order_stays() -> None:
+    """What is taken is drawn by the model's own scores; nothing else says anything of it, and the cases are few."""
+    random, facts, count = np.random.default_rng(0), known({}), LEAST_CASES + 10
+    products = [random.permutation(30).tolist() for _ in range(count)]
+    chances = np.exp(-np.arange(30)) / np.exp(-np.arange(30)).sum()
+    targets = np.array([random.choice(row, p=chances) for row in products], np.int32)
+    contexts = contexts_of(random.integers(30, PRODUCTS, (count, 2)).tolist(), random.integers(0, PRODUCTS, (count, 6)).tolist())
+    lists = lists_of(products, 30)
+    ranker = fit_ranker(lists, contexts, np.arange(count + 1), targets, facts, seed=0)
+    if ranker is not None:
+        ranked = rank(ranker, lists, contexts, facts)
+        assert (ranked.products_RK[:, 0] == lists.products_RK[:, 0]).mean() > 0.9

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from shelfcode.retrieval.contexts import Contexts
+from shelfcode.retrieval.cooccurrence import LEAST_SALES
 from shelfcode.retrieval.evaluation.best import best_of
 from shelfcode.retrieval.evaluation.cases import rows_of
 from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts
@@ -29,9 +30,6 @@ VECTORS_AT_ONCE = 65_536
 
 LARGEST_SESSION = 500
 """Sessions of more products say nothing of which two belong together, and their pairs would fill the memory."""
-
-LEAST_SESSIONS = 5
-"""A product sold less often counts as sold so often in a cosine: one common session proves nothing."""
 
 OWN_WEIGHT = 5
 RANK_DAMPING = 60
@@ -70,7 +68,7 @@ def own_frequency(
 
 
 def item_cosine(contexts: Contexts, sales: TrainingCounts, allowed: RetailerProducts, number: int) -> Lists:
-    """What is bought with the cart: the sum over its products i of s_ij / sqrt(s_i max(s_j, LEAST_SESSIONS)), s sessions with i, j, or both.
+    """What is bought with the cart: the sum over its products i of s_ij / sqrt(s_i max(s_j, LEAST_SALES)), s sessions with i, j, or both.
 
     Item-to-item collaborative filtering by cosine (Sarwar et al., 2001), exact.
     """
@@ -214,7 +212,7 @@ def _cosine(contexts: Contexts, sales: TrainingCounts) -> Prepare:
     sessions_N = np.bincount(sales.session_SN.indices, minlength=sales.products).astype(np.float32)
     session_SN = sales.session_SN[np.diff(sales.session_SN.indptr) <= LARGEST_SESSION]
     session_NS = session_SN.T.tocsr()
-    norm_N = np.sqrt(np.maximum(sessions_N, LEAST_SESSIONS))
+    norm_N = np.sqrt(np.maximum(sessions_N, LEAST_SALES))
 
     def prepare(low: int, high: int) -> Scorer:
         used_U, cart_BU = _used(cart_RN[low:high])
