@@ -24,7 +24,7 @@ ContextsFlag = Annotated[
 OutFlag = Annotated[str, typer.Option("--out", help="Folder or s3:// prefix for the lists, of their own; made when missing.")]
 KFlag = Annotated[int | None, typer.Option("--k", min=1, help="Products of a list; 20 when left out.")]
 BeamsFlag = Annotated[
-    int | None, typer.Option("--beams", min=1, help="Of a generator: IDs that are followed; 60, or ten more than k, when left out.")
+    int | None, typer.Option("--beams", min=1, help="Of a generator: IDs that are followed; 120, or ten more than k, when left out.")
 ]
 TemperatureFlag = Annotated[float | None, typer.Option("--temperature", min=0, help="Of a generator: above 0, IDs are drawn.")]
 ReleaseFlag = Annotated[
