@@ -1,6 +1,6 @@
 """The whole way on one machine: the sample catalog, both flavors of it, how they compare, wrong labels, and retrievers of its sessions.
 
-python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--extractor vllm|rules] [--verbose]
+python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--retriever-steps 1000] [--extractor vllm|rules] [--verbose]
 """
 
 from pathlib import Path
@@ -38,6 +38,7 @@ def main(
     steps: Annotated[
         int, typer.Option("--steps", min=1, help="Training steps per flavor; the recipes' own number suits larger catalogs.")
     ] = 300,
+    retriever_steps: Annotated[int, typer.Option("--retriever-steps", min=1, help="Training steps of each retriever at the most.")] = 1000,
     extractor: Annotated[
         Literal["vllm", "rules"],
         typer.Option("--extractor", help="vllm: the small language model that comes with the package. rules: faster, and worse codes."),
@@ -52,9 +53,9 @@ def main(
         trained = [train_flavor(flavor, FLAVORS, sample["catalog"], workspace, flags) for flavor, flags in settings_of.items()]
         compared = evaluate_flavor.main("discovery", workspace, against="precision", pairs=sample["facts"])
         audit = audit_release("precision@current", workspace, ["discovery@current"])
-        sessions = str(Path(sample["facts"]) / "sessions")
+        sessions, recipe = str(Path(sample["facts"]) / "sessions"), [*SESSIONS, f"training.steps_max={retriever_steps}"]
         for kind in ("generator", "cr"):
-            train_and_publish(kind, sessions, workspace, "precision@current", "small", RECIPES, SESSIONS)
+            train_and_publish(kind, sessions, workspace, "precision@current", "small", RECIPES, recipe)
         retrieved = evaluate_on_interactions(["generator@current", "cr@current"], sessions, workspace)
 
     releases = [each.release for each in trained]

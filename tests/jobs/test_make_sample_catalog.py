@@ -27,7 +27,7 @@ def test_the_demo_trains_both_flavors_on_one_snapshot_and_shows_them(
     With a relative folder, as `make demo` has it: workers run elsewhere and must find it all the same.
     """
     demo = os.path.relpath(tmp_path / "demo", ROOT)
-    process = start_job("demo", "--out", demo, "--size", "2000", "--steps", "20", "--extractor", "rules")
+    process = start_job("demo", "--out", demo, "--size", "2000", "--steps", "20", "--retriever-steps", "40", "--extractor", "rules")
     out, told = process.communicate()
     assert process.returncode == 0, told
     job = Done(0, json.loads(out.splitlines()[-1]), told)
