@@ -79,7 +79,7 @@ class GeneratorWorth(Worth):
 
     new_to_user: float = Field(1.5, ge=1, description="a product that the user never had")
     seldom_sold: float = Field(2.0, ge=1, description="one of the 80% of products that sell least, of those that were sold")
-    never_sold: float = Field(25.0, ge=1, description="a product that nobody bought yet")
+    never_sold: float = Field(33.0, ge=1, description="a product that nobody bought yet")
 
 
 class ScoringSettings(Settings):
