@@ -8,6 +8,7 @@ from scipy import sparse
 from small_contexts import contexts_of
 
 from shelfcode.interactions.session_log import SessionLog, log_of_sessions
+from shelfcode.retrieval import never_sold
 from shelfcode.retrieval.decoder.trie import build_trie
 from shelfcode.retrieval.evaluation.cases import Cases
 from shelfcode.retrieval.lists import Lists
@@ -119,7 +120,8 @@ def a_log_of_first_sales(sessions: int) -> tuple[SessionLog, NDArray[np.uint16]]
     return log_of_sessions(rows, [str(session % 20) for session in range(sessions)], None, times, ordered=False), codes_NL
 
 
-def test_past_first_sales_teach_which_ones_come_next() -> None:
+def test_past_first_sales_teach_which_ones_come_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(never_sold, "STEPS", 60)
     log, codes_NL = a_log_of_first_sales(800)
     trie, vector_ND, every_S = build_trie(codes_NL, MANY_SIZES), np.zeros((MANY, 2), np.float32), np.ones(log.sessions, bool)
     network = fit_never_sold(log, every_S, trie, vector_ND, seed=0)
