@@ -81,6 +81,14 @@ def test_what_cannot_be_used_is_rejected_alone_with_its_row() -> None:
     assert (found.joined, found.unknown, found.unknown_items) == (3, 1, ("nope",))
 
 
+def test_a_time_beyond_all_calendars_is_rejected_too() -> None:
+    found = read({"item_id": ["p0", "p1"], "user_id": ["u", "u"], "at": pa.array([2**45, 1_700_000_000], pa.timestamp("s"))})
+    assert found.table["product"].to_pylist() == [1]
+    ((item_id, said),) = reasons(found)
+    assert item_id == "p0"
+    assert said.startswith("at is ")
+
+
 def test_an_event_of_nobody_is_rejected_and_one_without_a_session_is_of_its_users_only_one() -> None:
     found = read({"session_id": ["s", None, None, ""], "user_id": [None, "u", "u", " "], "item_id": ["p0", "p1", "p2", "p0"]})
     assert reasons(found) == [("p0", f"{NOBODY}: line 5 of log.csv")]

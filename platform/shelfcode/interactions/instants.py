@@ -28,6 +28,8 @@ _NUMBER = r"^-?(\d{1,7}|\d{9,})(\.\d*)?([eE]\+?\d+)?$"
 """Text that is a number: not eight digits, which are a date such as 20260131."""
 
 _LARGEST = 2.0**62
+_FURTHEST = {"s": 2**62 // 10**6, "ms": 2**62 // 10**3}
+"""Times of these units that still are a number of microseconds."""
 
 
 def instants(values: pa.Array, now: int) -> tuple[NDArray[np.int64], dict[int, str]]:
@@ -71,6 +73,11 @@ def shown(at: int) -> str:
 def _of_times(values: pa.Array) -> NDArray[np.int64]:
     if pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("s"))
+    furthest = _FURTHEST.get(values.type.unit)
+    if furthest:  # what is beyond would come out as some other time
+        counts = pc.min_element_wise(values.cast(pa.int64()), furthest, skip_nulls=False)
+        counts = pc.max_element_wise(counts, -furthest, skip_nulls=False)
+        values = counts.cast(values.type)
     counts = values.cast(pa.timestamp("us", values.type.tz), safe=False).cast(pa.int64())
     return pc.fill_null(counts, NO_TIME).to_numpy(zero_copy_only=False)
 

@@ -8,6 +8,7 @@ Users and sessions are known by 64-bit keys from here on, so that a log of any s
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -261,13 +262,21 @@ def _rejected(rejections: Sequence[tuple[int, str | None, str]], batch: RowBatch
     """Events as rejected rows: row, item_id and reason of each."""
     kept: dict[str, str] = {name: source for name, source in columns.items() if source in batch.table.column_names and name != "item_ids"}
     rows = pa.array([row for row, _, _ in rejections], pa.int64())
-    shown = {name: batch.table[source].take(rows).to_pylist() for name, source in kept.items()}
+    shown = {name: _as_python(batch.table[source].take(rows)) for name, source in kept.items()}
     rejected = []
     for place, (row, item_id, reason) in enumerate(rejections):
         cells = {name: values[place] for name, values in shown.items()}
         said = f"{reason}{', ' if ':' in reason else ': '}{file.place(int(batch.numbers_N[row]))}"
         rejected.append(RejectedRow(item_id, STAGE, said, {"item_id": item_id, **cells}))
     return rejected
+
+
+def _as_python(cells: pa.ChunkedArray) -> list[Any]:
+    """The cells of a column; as text where a time is beyond what a datetime holds."""
+    try:
+        return cells.to_pylist()
+    except OverflowError:
+        return pc.cast(cells, pa.string()).to_pylist()
 
 
 def _valid(texts: pa.Array) -> NDArray[np.bool_]:
