@@ -283,7 +283,7 @@ def test_a_place_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
     def refuse(url):
         raise PermissionError("access\ndenied")
 
-    monkeypatch.setattr("shelfcode.interactions.log_files.list_source", refuse)
+    monkeypatch.setattr("shelfcode.catalog.listed_files.list_source", refuse)
     with pytest.raises(ShelfcodeError, match=r"^--judgments s3://secret: it cannot be opened: access denied"):
         read_judgments("s3://secret", CATALOG)
 

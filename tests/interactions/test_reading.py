@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions import account
 from shelfcode.interactions.account import Tally, complete_record
-from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.reading import LogDraft, count_partitions, log_columns, store_pieces, store_sessions
 from shelfcode.interactions.record import InteractionsRecord, check_kinds, check_products, check_sessions
 from shelfcode.interactions.session_log import NO_TIME, SessionLog, open_session_log
@@ -34,7 +34,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 def read(url: Path, workspace: Workspace, partitions: int = 1, piece: int = 10**6, **settings: Any) -> InteractionsRecord:
     """A log, read in one process. What must add up is seen to."""
-    of, files = InteractionSettings(**settings), list_log(str(url))
+    of, files = InteractionSettings(**settings), list_files(str(url))
     draft = LogDraft(workspace, of, log_columns(files, of), "run", "interactions/x", "runs/run", partitions, NOW, piece, 10)
     tally = Tally()
     for task, file in enumerate(files):
@@ -160,11 +160,11 @@ def test_files_of_other_columns_are_refused_by_name(tmp_path: Path, workspace: W
     with pytest.raises(ShelfcodeError, match=r"2.csv has no column 'user_id' for user_id, and other files of the log have one"):
         read(tmp_path / "log", workspace)
     with pytest.raises(ShelfcodeError, match="there is nothing there"):
-        list_log(str(tmp_path / "nowhere"))
+        list_files(str(tmp_path / "nowhere"))
 
 
 def test_a_log_is_cut_by_the_size_of_its_files(tmp_path: Path) -> None:
-    files = list_log(str(write(tmp_path / "b.csv", BASKETS * 100)))
+    files = list_files(str(write(tmp_path / "b.csv", BASKETS * 100)))
     size = (tmp_path / "b.csv").stat().st_size
     assert count_partitions(files) == 1
     assert count_partitions(files, 10) == -(-size // 100)

@@ -21,9 +21,9 @@ from typing import Any
 
 from shelfcode.catalog.cells.category_paths import as_list, category_name, name_key
 from shelfcode.catalog.cells.item_ids import item_id_texts
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.catalog.rejected import RejectedRow
 from shelfcode.catalog.rows import read_file
-from shelfcode.catalog.source import list_source
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 
@@ -101,7 +101,7 @@ def label_rows(url: str, flag: str) -> Iterator[tuple[dict[str, Any], DecidedLab
         ShelfcodeError: as `read_decided_labels`.
     """
     try:
-        yield from _rows(_files(url))
+        yield from _rows(list_files(url))
     except ShelfcodeError as error:
         raise ShelfcodeError(f"{flag} {url}: {error}") from error
 
@@ -171,16 +171,6 @@ def _seconds(at: str) -> float:
     except ValueError:
         return float("-inf")
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _files(url: str) -> list[SourceFile]:
-    try:
-        return list_source(url)
-    except ShelfcodeError as error:
-        # What is said of a catalog's files holds for these, but for the flag, which the caller puts in front.
-        raise ShelfcodeError(str(error).removeprefix(f"--catalog {url}: ")) from error
-    except OSError as error:
-        raise ShelfcodeError(f"it cannot be opened: {' '.join(str(error).split())[:300]}") from error
 
 
 def _rows(files: Sequence[SourceFile]) -> Iterator[tuple[dict[str, Any], DecidedLabel | RejectedRow]]:

@@ -24,12 +24,12 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.cells.arrow_types import plain
 from shelfcode.catalog.cells.item_ids import item_id_texts, known_item_ids
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.catalog.rejected import RejectedRow, count_reasons
 from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.source_file import UNREADABLE_FILE, RowBatch, SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.interactions.columns import EXACT, KNOWN_LABELS, LABELS, label_places, trimmed
-from shelfcode.interactions.log_files import list_log
 from shelfcode.keys import Keys, index_keys, item_keys
 
 STAGE = "judgments"
@@ -182,7 +182,7 @@ def _read_rows(url: str) -> _Rows:
     Raises:
         ShelfcodeError: nothing is there, a file cannot be read or lacks a column, or a label is unknown; without the flag and url.
     """
-    files = list_log(url)
+    files = list_files(url)
     tables, rejected = [_ROWS.empty_table()], list[RejectedRow]()
     for number, file in enumerate(files):
         checked = False

@@ -17,13 +17,13 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.catalog.source import source_digest
 from shelfcode.catalog.source_file import SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.hardware import memory_to_reserve
 from shelfcode.interactions.account import StoredSessions, Tally, complete_record
 from shelfcode.interactions.instants import PER_SECOND
-from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.reading import (
     EVENTS_PER_PARTITION,
     EVENTS_PER_PIECE,
@@ -78,7 +78,7 @@ def take_interactions(
 def _take(
     url: str, settings: InteractionSettings, item_keys_N: Keys, workspace: Workspace, run: str, progress: Progress
 ) -> InteractionsRecord:
-    files = list_log(url)
+    files = list_files(url)
     catalog = hashlib.blake2b(item_keys_N.tobytes(), digest_size=8).hexdigest()
     decides = {"settings": deciding(settings), "catalog": catalog, "reading": READING}
     folder = f"interactions/{source_digest(files, json.dumps(decides, sort_keys=True))}"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.catalog.source_file import SourceFile
 from shelfcode.errors import ShelfcodeError
 from shelfcode.index.availability import availability_version
-from shelfcode.interactions.log_files import list_log
 from shelfcode.job.capacity import Need, Stage
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.leased_workspace import open_workspace
@@ -119,7 +119,7 @@ def _translated(workspace: Workspace, card: RetrieverCard, manifest: Manifest) -
 def _list_contexts(url: str) -> list[SourceFile]:
     """The files of contexts; says which of their columns nothing is made of."""
     try:
-        files = list_log(url)
+        files = list_files(url)
         if unused := passed_over(files):
             say(f"columns of the contexts that nothing is made of: {', '.join(unused)}")
     except ShelfcodeError as error:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.catalog.rows import read_file
 from shelfcode.catalog.snapshot import load_snapshot, snapshot_batches, snapshot_item_keys, snapshot_taxonomy
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.errors import ShelfcodeError
-from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.pipeline import take_interactions
 from shelfcode.interactions.session_log import SessionLog, only_sessions, open_session_log, without_events
 from shelfcode.interactions.splits import check_no_leak, leave_one_out_sessions, targets_of_events
@@ -171,7 +171,7 @@ def given_cases(url: str, log: SessionLog, recipe: RetrieverRecipe, assortment: 
     Raises:
         ShelfcodeError: it cannot be read, or lacks a column.
     """
-    files = list_log(url)
+    files = list_files(url)
     tables = [batch.table for file in files for batch in read_file(file) if batch.table.num_columns]
     if not tables:
         raise ShelfcodeError(f"--cases {url}: no row could be read")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shelfcode.catalog.listed_files import list_files
 from shelfcode.errors import ShelfcodeError
-from shelfcode.interactions.log_files import list_log
 from shelfcode.interactions.pipeline import take_interactions
 from shelfcode.interactions.record import InteractionsRecord
 from shelfcode.job.capacity import training_stage
@@ -63,7 +63,7 @@ def train_and_publish(
     settings = load_retriever_recipe(recipe, recipes, overrides)
     load_manifest(Workspace(workspace), release)
     try:
-        list_log(interactions)
+        list_files(interactions)
     except ShelfcodeError as error:
         raise ShelfcodeError(f"--interactions {interactions}: {error}") from error
     start_ray()

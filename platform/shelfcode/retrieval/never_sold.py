@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from shelfcode.interactions.session_log import NO_TIME, SessionLog
+from shelfcode.optimisation import descend
 from shelfcode.retrieval.contexts import Contexts, before_session
 from shelfcode.retrieval.decoder.trie import CodeTrie
 from shelfcode.retrieval.evaluation.cases import Cases
@@ -186,14 +187,10 @@ def fit_never_sold(log: SessionLog, train_S: NDArray[np.bool_], trie: CodeTrie, 
     network.standardize(x_JCF.flatten(0, 1))
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=DECAY)
     for step in range(STEPS):
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 - step / STEPS)
         drawn_JCF = x_JCF[torch.randint(len(x_JCF), (CHOICES_AT_ONCE,))]
         logit_JC = network(drawn_JCF.flatten(0, 1)).view(drawn_JCF.shape[:2])
         loss = -logit_JC.log_softmax(1)[:, 0].mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, loss, LEARNING_RATE * (1 - step / STEPS))
     return network.eval()
 
 
@@ -201,7 +198,7 @@ def log_share(lists: Lists, cases: Cases, around: Neighbourhoods) -> float:
     """`NeverSoldModel.log_share`, counted on the cases that training kept apart.
 
     Args:
-        lists: of the retriever without products never sold.
+        lists: of the model alone.
         around: as known without those cases.
     """
     found = waiting = 0
@@ -249,10 +246,9 @@ def _cart_and_wanted(
     products: NDArray[np.int32], ordered: bool, around: Neighbourhoods, random: np.random.Generator
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Half of a session, and what was a first sale in the rest; of an ordered one a first sale, and what came before it."""
-    unsold = around.sales.all_N[products] == 0
     if ordered:
-        place = int(random.choice(np.flatnonzero(unsold)))
+        place = int(random.choice(np.flatnonzero(around.sales.all_N[products] == 0)))
         return products[:place], products[place : place + 1]
     products = random.permutation(np.unique(products))
-    half = len(products) // 2
-    return products[:half], products[half:][around.sales.all_N[products[half:]] == 0]
+    cart, rest = np.split(products, [len(products) // 2])
+    return cart, rest[around.sales.all_N[rest] == 0]

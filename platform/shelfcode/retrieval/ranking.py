@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from shelfcode.optimisation import descend
 from shelfcode.retrieval.contexts import Contexts, own_products
 from shelfcode.retrieval.cooccurrence import Cooccurrence
 from shelfcode.retrieval.lists import Lists
@@ -198,9 +199,4 @@ def _fitting(learnt: _Taken, watched: _Taken, until: int, seed: int) -> Iterator
         if step % WATCHED_EVERY == 0:
             with torch.no_grad():
                 yield ranker, float(watched.loss(ranker))
-        for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * (1 - step / (STEPS + 1))
-        loss = learnt.loss(ranker)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        descend(optimizer, learnt.loss(ranker), LEARNING_RATE * (1 - step / (STEPS + 1)))

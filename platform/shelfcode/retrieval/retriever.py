@@ -74,16 +74,15 @@ class Retriever:
         """
         if not (self.ranker or self.never_sold) and self.worth.even:
             return self.candidates(contexts, k, beams or usual_beams(k), temperature, seed)
-        lists = self.ranked(contexts, max(k, POOL), beams or usual_beams(k), temperature, seed)
+        return self.composed(self.candidates(contexts, max(k, POOL), beams or usual_beams(k), temperature, seed), contexts, k)
+
+    def composed(self, candidates: Lists, contexts: Contexts, k: int) -> Lists:
+        """The best k of candidates: by the last stage, with products never sold among them, in the order of their worth."""
+        lists = rank(self.ranker, candidates, contexts, self.known) if self.ranker else candidates
         if self.never_sold:
             holds = self.shelves.held_by(contexts.retailer_R)
             lists = add_never_sold(lists, contexts, holds, self.never_sold, self.neighbourhoods, k)
         return by_worth(lists, contexts, self.sharing.sales, self.worth).first(k)
-
-    def ranked(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
-        """The candidates in the order of the last stage, where there is one."""
-        lists = self.candidates(contexts, k, beams, temperature, seed)
-        return rank(self.ranker, lists, contexts, self.known) if self.ranker else lists
 
     def candidates(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
         """What the model alone answers: k products at the least where there are so many."""

@@ -87,8 +87,10 @@ def train_retriever(task: TrainingTask, folder: str) -> Trained:
     state = fit_in_ray(partial(_train_worker, task), task.recipe.training, task.workspace, folder, task.recipe.training.backend)
     learning, retriever = prepare(task)
     retriever.model.load_state_dict(state["kept"])
-    retriever = with_never_sold(with_ranker(retriever, learning), learning)
-    figures = figures_of(retriever.answer(learning.validation.contexts, CUT_OFF), learning)
+    asked = learning.validation.contexts
+    candidates = retriever.candidates(asked, POOL, usual_beams(CUT_OFF))
+    retriever = with_never_sold(with_ranker(retriever, learning, candidates), learning, candidates)
+    figures = figures_of(retriever.composed(candidates, asked, CUT_OFF), learning)
     retriever = with_all_sales(retriever, learning)
     evaluations = [(int(step), float(value)) for step, value in state["evaluations"]]
     return Trained(retriever, learning, int(state["kept_step"]), int(state["step"]), evaluations, figures)
@@ -126,28 +128,34 @@ def assembled(recipe: RetrieverRecipe, model: RetrieverModel, learning: Learning
     return Retriever(recipe, model, sharing, assortment, log.retailers, log.surfaces, shelves, nothing_counted(len(assortment)))
 
 
-def with_ranker(retriever: Retriever, learning: LearningSet) -> Retriever:
-    """The retriever with a last stage fitted on its validation cases, where the recipe wants one and there are enough of them."""
+def with_ranker(retriever: Retriever, learning: LearningSet, candidates: Lists) -> Retriever:
+    """The retriever with a last stage fitted on its validation cases, where the recipe wants one and there are enough of them.
+
+    Args:
+        candidates: for the validation cases, of the model alone.
+    """
     if not retriever.recipe.answers.ranker:
         return retriever
     cases = learning.validation
     together = count_cooccurrence(learning.log, learning.train_S, len(retriever.assortment))
     retriever = replace(retriever, together=together)
-    lists = retriever.candidates(cases.contexts, POOL, usual_beams(CUT_OFF))
     known, seed = retriever.known, retriever.recipe.training.seed
-    return replace(retriever, ranker=fit_ranker(lists, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
+    return replace(retriever, ranker=fit_ranker(candidates, cases.contexts, cases.target_first_R, cases.target_T, known, seed))
 
 
-def with_never_sold(retriever: Retriever, learning: LearningSet) -> Retriever:
-    """A generator with a model of which products that nobody bought yet are bought first, where enough first sales teach it."""
+def with_never_sold(retriever: Retriever, learning: LearningSet, candidates: Lists) -> Retriever:
+    """A generator with a model of which products that nobody bought yet are bought first, where enough first sales teach it.
+
+    Args:
+        candidates: for the validation cases, of the model alone.
+    """
     if not (retriever.recipe.answers.never_sold and isinstance(retriever.model, Generator)):
         return retriever
     trie, vector_ND, cases = retriever.shelves.trie, retriever.known.vector_ND, learning.validation
     network = fit_never_sold(learning.log, learning.train_S, trie, vector_ND, retriever.recipe.training.seed)
     if network is None:
         return retriever
-    lists = retriever.ranked(cases.contexts, POOL, usual_beams(CUT_OFF))
-    return replace(retriever, never_sold=NeverSoldModel(network, log_share(lists, cases, retriever.neighbourhoods)))
+    return replace(retriever, never_sold=NeverSoldModel(network, log_share(candidates, cases, retriever.neighbourhoods)))
 
 
 def with_all_sales(retriever: Retriever, learning: LearningSet) -> Retriever:

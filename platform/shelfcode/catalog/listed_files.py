@@ -1,12 +1,12 @@
-"""The files of interactions, of judgments and of contexts: found as those of a catalog are, and refused without speaking of one."""
+"""Files that are no catalog, such as interactions, judgments and decided labels: found as a catalog's are, and refused without its flag."""
 
 from shelfcode.catalog.source import list_source
 from shelfcode.catalog.source_file import SourceFile
 from shelfcode.errors import ShelfcodeError
 
 
-def list_log(url: str) -> list[SourceFile]:
-    """The files of a log, in the order in which their rows count.
+def list_files(url: str) -> list[SourceFile]:
+    """The files of a url, in the order in which their rows count.
 
     Raises:
         ShelfcodeError: nothing is there, or a file is of a format that is not read; without the url.
