@@ -101,6 +101,41 @@ def test_a_claim_may_say_who_made_it_and_the_first_one_stays(workspace: Workspac
     assert workspace.read_bytes("a/written") == b"there"
 
 
+def test_a_reader_never_sees_half_a_claim_and_it_leaves_nothing_else(workspace: Workspace) -> None:
+    contents, seen = [bytes([65 + number]) * 300_000 for number in range(4)], set()
+    with ThreadPoolExecutor(4) as pool:
+        claims = [pool.submit(workspace.claim, f"t/{turn}", content) for turn in range(5) for content in contents]
+        while not all(claim.done() for claim in claims):
+            seen |= {workspace.read_bytes(f"t/{name}") for name in workspace.names("t")}
+    assert sum(claim.result() for claim in claims) == 5
+    assert seen <= set(contents)
+    assert [(file.path, file.bytes) for file in workspace.files("t")] == [(f"t/{turn}", 300_000) for turn in range(5)]
+
+
+def test_a_disk_that_fills_up_while_something_is_claimed_leaves_the_name_free(folder: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            folder.claim("a/.claim", b"mine")
+    assert folder.files("a") == []
+    assert folder.claim("a/.claim", b"mine")
+
+
+def test_where_a_file_can_have_one_name_only_one_of_many_wins_a_claim(folder: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda _: folder.claim("a/.claim", b"mine"), range(8)))
+    assert sum(won) == 1
+    assert [(file.path, file.bytes) for file in folder.files("a")] == [("a/.claim", 4)]
+    assert folder.claim("at the top", b"mine")
+
+
 def test_files_are_all_below_a_folder_with_their_sizes_hidden_ones_too(workspace: Workspace) -> None:
     sizes = {"t/a": 3, "t/b/c/d": 0, "t/b/.hidden": 1, "t/.claim": 2, "t2/x": 1}
     for path, size in sizes.items():

@@ -18,6 +18,7 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/layout.json               version of this layout (workspace_layout.py)
 """
 
+import errno
 import json
 import os
 import uuid
@@ -193,18 +194,36 @@ class Workspace:
             self.remove(probe)
 
     def claim(self, relative: str, data: bytes = b"") -> bool:
-        """Create a file that did not exist. False where somebody else was first."""
-        path = self.path(relative)
+        """Create a file that did not exist. False where somebody else was first. Readers see it whole or not at all."""
         try:
             if self.is_local:
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-                with Path(path).open("xb") as file:
-                    file.write(data)
+                self._claim_local(relative, data)
             else:
-                self.fs.pipe_file(path, data, mode="create")  # a conditional put
+                self.fs.pipe_file(self.path(relative), data, mode="create")  # a conditional put
         except FileExistsError:
             return False
         return True
+
+    def _claim_local(self, relative: str, data: bytes) -> None:
+        """Write a hidden file and give it the name as well, which only one can do.
+
+        Raises:
+            FileExistsError: somebody else was first.
+        """
+        target = Path(self.path(relative))
+        if target.exists():
+            raise FileExistsError(relative)  # found without writing anything
+        draft = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            self.write_bytes(f"{relative.rpartition('/')[0]}/{draft.name}".lstrip("/"), data)
+            os.link(draft, target)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            with target.open("xb") as file:  # where a file can have one name only, a reader may see half of what is written
+                file.write(data)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def move_folder(self, source: str, target: str) -> None:
         """Rename a folder; in a bucket, which cannot rename, copy it, several files at once, and delete it."""

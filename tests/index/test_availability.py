@@ -1,6 +1,7 @@
 """What each retailer has, by the rows of a store."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,137 @@ def test_the_products_of_any_number_of_retailers_are_found_before_anybody_asks(t
     for release in ("small@v0001", "small@v0002"):
         with pytest.raises(KeyError):
             stock.places("nobody", release, place_of)
+
+
+@pytest.fixture
+def stock(tmp_path: Path, items: ItemStore) -> Stock:
+    """Of the pairs above, with one release whose products stand in the order of the store's rows, and one that has them backwards."""
+    stock = Stock(read_availability(written(tmp_path / "t", table())))
+    stock.add("small@v0001", index_keys(items.keys_N))
+    stock.add("small@v0002", index_keys(items.keys_N[::-1]))
+    return stock
+
+
+NOWHERE = index_keys(np.empty(0, np.uint64))
+
+
+def at(stock: Stock, retailer: str) -> list[int]:
+    """The places of what a retailer has in the two releases; the second counts from the end, so that both come to the same."""
+    first, second = (stock.places(retailer, f"small@v000{number}", NOWHERE) for number in (1, 2))
+    assert list(first) == sorted(3 - place for place in second)
+    return list(first)
+
+
+def test_a_change_is_seen_in_every_release(stock: Stock, items: ItemStore) -> None:
+    assert at(stock, "north") == [0, 1, 3]
+    stock.change("north", ["c", "a"], ["b", "nowhere"])
+    assert at(stock, "north") == [0, 2, 3]
+    stock.replace("north", ["b"])
+    assert at(stock, "north") == [1]
+    assert list(stock.places("north", "small@v0003", index_keys(items.keys_N))) == [1]  # of a release that was not added
+    assert at(stock, "south") == [0]
+
+
+def test_what_is_to_be_added_and_removed_is_there(stock: Stock) -> None:
+    stock.change("north", ["c", "a"], ["a", "c", "d"])
+    assert at(stock, "north") == [0, 1, 2]
+
+
+def test_a_retailer_becomes_known_by_the_first_change_and_stays_known_with_nothing(stock: Stock) -> None:
+    assert not stock.knows("west")
+    with pytest.raises(KeyError):
+        stock.count("west")
+    stock.change("west", [], ["a"])
+    stock.replace("north", [])
+    for retailer in ("west", "north"):
+        assert stock.knows(retailer)
+        assert (stock.count(retailer), at(stock, retailer)) == (0, [])
+    assert sorted(stock.retailers) == ["east", "north", "south", "west"]
+
+
+def test_items_that_no_release_has_count_and_are_found_once_one_has_them(stock: Stock, tmp_path: Path) -> None:
+    stock.change("south", ["tomorrow"], [])
+    assert (stock.count("south"), at(stock, "south")) == (3, [0])
+    stock.add("small@v0003", index_keys(store(tmp_path / "new.arrow", ["tomorrow", "elsewhere", "a"]).keys_N))
+    assert list(stock.places("south", "small@v0003", NOWHERE)) == [0, 1, 2]
+    stock.change("south", [], ["elsewhere"])
+    assert list(stock.places("south", "small@v0003", NOWHERE)) == [0, 2]
+
+
+def test_reported_ids_are_the_same_ids_as_in_a_table(tmp_path: Path) -> None:
+    written_ids = ["Ñandú", "4006381333931"]
+    stock = Stock(read_availability(written(tmp_path / "t", table([("x", "south")]))))
+    stock.replace("north", ["  N\u0303andu\u0301\u200b ", "4006381333931.0", "\x07", "", "4.006381E+12"])
+    place_of = index_keys(store(tmp_path / "items.arrow", written_ids).keys_N)
+    assert (stock.count("north"), list(stock.places("north", "x", place_of))) == (2, [0, 1])
+
+
+def test_a_stock_becomes_another(stock: Stock, tmp_path: Path) -> None:
+    stock.become(read_availability(written(tmp_path / "other", table([("d", "north"), ("new", "west")]))))
+    assert at(stock, "north") == [3]
+    assert sorted(stock.retailers) == ["north", "west"]
+    with pytest.raises(KeyError):
+        stock.places("south", "small@v0001", NOWHERE)
+
+
+def test_what_was_given_to_a_reader_is_never_changed(stock: Stock) -> None:
+    before, known = stock.places("north", "small@v0001", NOWHERE), stock.availability
+    stock.change("north", ["c"], ["a"])
+    assert list(before) == [0, 1, 3]
+    assert len(known.retailers["north"]) == 3
+
+
+def test_readers_see_each_change_whole_and_no_writer_undoes_another(tmp_path: Path) -> None:
+    ids = [f"{number}" for number in range(2000)]
+    place_of = index_keys(store(tmp_path / "items.arrow", ids).keys_N)
+    stock = Stock(read_availability(written(tmp_path / "t", table([(each, "north") for each in ids[:1000]]))))
+    stock.add("one", place_of)
+    ended, seen = threading.Event(), set()
+
+    def read() -> None:
+        while not ended.is_set():
+            for release in ("one", "not added"):
+                places = stock.places("north", release, place_of)
+                seen.add((len(places), min(places), max(places)))
+
+    def write(own: str) -> None:
+        for turn in range(20):
+            stock.change(own, [f"{own}-{turn}"], [])
+            stock.add(own, place_of)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    writers = [threading.Thread(target=write, args=(own,)) for own in ("east", "south")]
+    for thread in (*readers, *writers):
+        thread.start()
+    for _ in range(20):
+        stock.change("north", ids[1000:], ids[:1000])
+        stock.replace("north", ids[:1000])
+    for thread in writers:
+        thread.join()
+    ended.set()
+    for thread in readers:
+        thread.join()
+    assert seen <= {(1000, 0, 999), (1000, 1000, 1999)}
+    assert (stock.count("east"), stock.count("south"), stock.count("north")) == (20, 20, 1000)
+
+
+def test_ids_that_are_written_in_two_ways_are_one_item(tmp_path: Path, items: ItemStore) -> None:
+    pairs = [(" a", "north"), ("a", "north"), ("a\u200b", "south"), ("b ", "south")]
+    availability = read_availability(written(tmp_path / "t", table(pairs)))
+    assert [has(availability, name, items) for name in ("north", "south")] == ["a", "ab"]
+    assert len(availability.retailers["north"]) == 1
+
+
+@pytest.mark.parametrize("item_ids", [pa.array(["a", "b", None, "a"]).dictionary_encode(), pa.array([b"a", b"b", None, b"a"])])
+def test_items_may_be_dictionaries_and_bytes(tmp_path: Path, items: ItemStore, item_ids: pa.Array) -> None:
+    pairs = pa.table({"item_id": item_ids, "retailer_id": ["north", "north", "south", "south"]})
+    availability = read_availability(written(tmp_path / "t", pairs, pairs.slice(1)))
+    assert [has(availability, name, items) for name in ("north", "south")] == ["ab", "a"]
+
+
+def test_a_retailer_of_nulls_alone_is_known_and_has_nothing(tmp_path: Path, items: ItemStore) -> None:
+    stock = Stock(read_availability(written(tmp_path / "t", table([(None, "north"), ("a", "south")]))))
+    assert (stock.knows("north"), stock.count("north"), stock.count("south")) == (True, 0, 1)
 
 
 @pytest.mark.parametrize("column", ["item_id", "retailer_id"])
