@@ -12,8 +12,9 @@ from shelfcode.retrieval.cooccurrence import nothing_counted
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.published_retriever import Kind, RetrieverCard, codebooks, publish_retriever, write_retriever
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, trie_of
 from shelfcode.retrieval.sharing import BY_SALES, Sales, SharingModel
+from shelfcode.retrieval.shelves import open_shelves
 from shelfcode.workspace import Workspace
 
 RECIPE = RetrieverRecipe.model_validate({

@@ -16,8 +16,9 @@ from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import Fitting, start_fitting
 from shelfcode.retrieval.published_retriever import Kind
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, trie_of
 from shelfcode.retrieval.sharing import fit_sharing
+from shelfcode.retrieval.shelves import open_shelves
 
 CPU = torch.device("cpu")
 

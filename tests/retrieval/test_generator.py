@@ -37,7 +37,7 @@ def test_what_is_learnt_in_one_pass_is_what_decoding_writes_step_by_step(ordered
         for target in range(0, len(row_M), 3):
             row, end = int(row_M[target]), int(position_M[target]) + 1
             decoding = model.decoding(cut(tokens, row, end))
-            codes = model.codes_NL[product_M[target]]
+            codes = model.codes_of(product_M[target])
             logits = decoding.start()
             stepwise = [-logits.log_softmax(-1)[0, codes[0]]]
             for level in range(1, len(SIZES)):
@@ -85,7 +85,7 @@ def test_a_bought_product_makes_the_codewords_that_lead_to_it_likelier() -> None
     one[0, 0] = product
     with torch.no_grad():
         liked, plain = (model.decoding(replace(tokens, own_RO=own_RO)).start()[0].softmax(-1) for own_RO in (one, nothing))
-    code = model.codes_NL[product, 0]
+    code = int(model.codes_NL[product, 0])
     assert liked[code] > plain[code]
     assert (torch.cat([liked[:code], liked[code + 1 :]]) < torch.cat([plain[:code], plain[code + 1 :]])).all()
 
@@ -107,3 +107,26 @@ def test_codewords_that_nothing_was_learnt_of_start_near_those_beside_them() -> 
     torch.manual_seed(0)
     vectors = Generator(small_recipe(), MARKS, books).codeword[0].weight()
     assert torch.cosine_similarity(vectors[0], vectors[1], dim=0) > 0.5 > torch.cosine_similarity(vectors[0], vectors[2], dim=0)
+
+
+def test_tables_that_are_fixed_change_no_answer_and_are_forgotten_when_training_goes_on() -> None:
+    recipe, log = small_recipe(), small_log(ordered=False)
+    model = a_generator(recipe)
+    tokens = on_device(sample_batch(log, np.array([4]), MARKS, recipe.prompt, np.random.default_rng(0)).tokens, torch.device("cpu"))
+    with torch.no_grad():
+        before = model.decoding(tokens).start()
+        fixed = model.fix_tables()
+        torch.testing.assert_close(fixed.decoding(tokens).start(), before, atol=0, rtol=0)
+        assert not any("fixed" in name for name in fixed.state_dict())
+        model.train()
+        for weight in model.parameters():
+            weight.add_(0.1)
+        after = model.eval().decoding(tokens).start()
+    assert not torch.allclose(before, after)
+
+
+def test_codes_above_half_of_what_two_bytes_hold_are_read_as_they_are() -> None:
+    model = a_generator(small_recipe())
+    codes_NL = np.array([[0, 40_000, 65_535]], np.uint16)
+    model.codes_NL = torch.from_numpy(codes_NL.view(np.int16))
+    assert model.codes_of(torch.tensor([0])).tolist() == codes_NL.tolist()

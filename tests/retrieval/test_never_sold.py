@@ -23,6 +23,7 @@ from shelfcode.retrieval.never_sold import (
     log_share,
     neighbourhoods,
 )
+from shelfcode.retrieval.product_vectors import ProductVectors
 from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.sharing import Sales, count_sales
 
@@ -30,13 +31,13 @@ SIZES = (3, 4, 5)
 CODES_NL = np.array([[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0], [1, 0, 0], [1, 0, 1], [1, 2, 0], [0, 0, 1]], np.uint16)
 SOLD_N = np.array([5, 2, 0, 0, 3, 0, 0, 0], np.float32)
 LATE_N = np.array([1, 2, 0, 0, 0, 0, 0, 0], np.float32)
-HOLDS_N = np.ones(8, bool)
+MAY_N = np.ones(8, bool)
 
 
 def around_of(at_retailer: NDArray[np.float32] | None = None) -> Neighbourhoods:
     sales = Sales(SOLD_N, LATE_N, sparse.csr_array((SOLD_N if at_retailer is None else at_retailer)[None]))
     vectors = np.random.default_rng(0).normal(size=(8, 6)).astype(np.float32)
-    return neighbourhoods(build_trie(CODES_NL, SIZES), sales, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return neighbourhoods(build_trie(CODES_NL, SIZES), sales, ProductVectors((vectors,)))
 
 
 def products(*numbers: int) -> NDArray[np.int32]:
@@ -63,7 +64,7 @@ def test_features_count_what_is_below_each_prefix() -> None:
     np.testing.assert_allclose(here, [[4, 4, 0], [0, 0, 0]], atol=1e-5)
     np.testing.assert_allclose(cart, [[2, 2, 0], [0, 0, 0]], atol=1e-5)
     np.testing.assert_allclose(history, [[0, 0, 0], [3, 3, 0]], atol=1e-5)
-    likeness = around.vector_ND[[2, 5]] @ around.vector_ND[[0, 1]].T
+    likeness = around.vectors.of(products(2, 5)) @ around.vectors.of(products(0, 1)).T
     np.testing.assert_allclose(x_CF[:, 24:26], np.stack([likeness.max(1), likeness.mean(1)], axis=1), atol=1e-6)
     np.testing.assert_allclose(np.expm1(x_CF[:, 28:]), [[2, 3], [2, 3]], rtol=1e-5)
     unknown = first_sale_features(products(2), products(0), products(), -1, around)
@@ -81,7 +82,7 @@ def a_model(share: float) -> NeverSoldModel:
 
 def test_each_has_its_share_of_what_the_list_adds_up_to() -> None:
     lists = Lists(np.array([[1, 4, -1, -1]], np.int32), np.array([[np.log(0.6), np.log(0.4), -np.inf, -np.inf]], np.float32))
-    added = add_never_sold(lists, contexts_of([[0]], [[4]]), iter([HOLDS_N]), a_model(0.3), around_of(), number=4)
+    added = add_never_sold(lists, contexts_of([[0]], [[4]]), iter([MAY_N]), a_model(0.3), around_of(), number_R=np.array([4]))
     assert set(added.products_RK[0, :2].tolist()) == {1, 4}
     assert set(added.products_RK[0, 2:].tolist()) < {2, 5, 7}
     np.testing.assert_allclose(np.exp(added.scores_RK[0, 2:]), [0.1, 0.1], rtol=1e-5)
@@ -90,11 +91,11 @@ def test_each_has_its_share_of_what_the_list_adds_up_to() -> None:
 
 def test_only_what_the_retailer_has_is_added_once_and_none_that_is_in_the_cart() -> None:
     lists = Lists(np.array([[7, 1, -1, -1]], np.int32), np.array([[0.0, -1, -np.inf, -np.inf]], np.float32))
-    holds_N = HOLDS_N.copy()
-    holds_N[5] = False
-    added = add_never_sold(lists, contexts_of([[0, 2]], [[4]]), iter([holds_N]), a_model(0.3), around_of(), number=4)
+    may_N = MAY_N.copy()
+    may_N[[2, 5]] = False  # one is in the cart, the other is not at the retailer
+    added = add_never_sold(lists, contexts_of([[0, 2]], [[4]]), iter([may_N]), a_model(0.3), around_of(), number_R=np.array([4]))
     assert sorted(added.products_RK[0].tolist()) == [-1, -1, 1, 7]
-    alone = add_never_sold(lists, contexts_of([[]], [[]]), iter([HOLDS_N]), a_model(0.3), around_of(), number=4)
+    alone = add_never_sold(lists, contexts_of([[]], [[]]), iter([MAY_N]), a_model(0.3), around_of(), number_R=np.array([4]))
     assert alone.products_RK.tolist() == lists.products_RK.tolist()
 
 
@@ -123,15 +124,19 @@ def a_log_of_first_sales(sessions: int) -> tuple[SessionLog, NDArray[np.uint16]]
 def test_past_first_sales_teach_which_ones_come_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(never_sold, "STEPS", 60)
     log, codes_NL = a_log_of_first_sales(800)
-    trie, vector_ND, every_S = build_trie(codes_NL, MANY_SIZES), np.zeros((MANY, 2), np.float32), np.ones(log.sessions, bool)
-    network = fit_never_sold(log, every_S, trie, vector_ND, seed=0)
+    trie, vectors, every_S = (
+        build_trie(codes_NL, MANY_SIZES),
+        ProductVectors((np.zeros((MANY, 2), np.float32),)),
+        np.ones(log.sessions, bool),
+    )
+    network = fit_never_sold(log, every_S, trie, vectors, seed=0)
     assert network is not None
-    around = neighbourhoods(trie, count_sales(log, MANY, every_S), vector_ND)
+    around = neighbourhoods(trie, count_sales(log, MANY, every_S), vectors)
     lists = Lists(np.full((12, 30), -1, np.int32), np.full((12, 30), -np.inf, np.float32))
     lists.products_RK[:, 0], lists.scores_RK[:, 0] = np.arange(12), 0
     contexts = contexts_of([[12 + number, 24 + number] for number in range(12)])
     model, holds = NeverSoldModel(network, log_share=0.0), iter([np.ones(MANY, bool)] * 12)
-    added = add_never_sold(lists, contexts, holds, model, around, number=20).products_RK[:, 1:21]
+    added = add_never_sold(lists, contexts, holds, model, around, number_R=np.full(len(contexts), 20)).products_RK[:, 1:21]
     assert (around.sales.all_N[added] == 0).all()
     assert (added % 12 == np.arange(12)[:, None]).all()  # as near as the first two codewords say
     assert (codes_NL[added, 2] == 0).mean() > 0.9
@@ -139,5 +144,5 @@ def test_past_first_sales_teach_which_ones_come_next(monkeypatch: pytest.MonkeyP
 
 def test_few_first_sales_teach_nothing() -> None:
     log, codes_NL = a_log_of_first_sales(LEAST_CHOICES)
-    trie, vector_ND = build_trie(codes_NL, MANY_SIZES), np.zeros((MANY, 2), np.float32)
-    assert fit_never_sold(log, np.ones(log.sessions, bool), trie, vector_ND, seed=0) is None
+    trie, vectors = build_trie(codes_NL, MANY_SIZES), ProductVectors((np.zeros((MANY, 2), np.float32),))
+    assert fit_never_sold(log, np.ones(log.sessions, bool), trie, vectors, seed=0) is None

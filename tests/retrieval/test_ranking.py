@@ -6,6 +6,7 @@ from small_log import PRODUCTS, small_codes
 
 from shelfcode.retrieval.cooccurrence import Cooccurrence, nothing_counted
 from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.product_vectors import ProductVectors
 from shelfcode.retrieval.ranking import FAINT, FEATURES, LEAST_CASES, Known, candidate_features, fit_ranker, rank
 from shelfcode.retrieval.sharing import Sales
 
@@ -14,8 +15,9 @@ def known(sold: dict[int, int]) -> Known:
     sold_N = np.zeros(PRODUCTS, np.float32)
     sold_N[list(sold)] = list(sold.values())
     vectors = np.random.default_rng(0).normal(size=(PRODUCTS, 8)).astype(np.float32)
-    unit_ND = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Known(Sales(sold_N, sold_N / 2, sparse.csr_array(sold_N[None])), small_codes(), unit_ND, nothing_counted(PRODUCTS))
+    return Known(
+        Sales(sold_N, sold_N / 2, sparse.csr_array(sold_N[None])), small_codes(), ProductVectors((vectors,)), nothing_counted(PRODUCTS)
+    )
 
 
 def lists_of(products: list[list[int]], width: int) -> Lists:
@@ -35,7 +37,7 @@ def test_features_say_what_is_known_of_each_candidate() -> None:
     np.testing.assert_allclose(column["never sold"], [0, 0, 1])
     np.testing.assert_allclose(column["own count"], np.log1p([3, 1, 0]), rtol=1e-6)
     np.testing.assert_allclose(column["share of the history"], [0.75, 0.25, 0], atol=1e-6)
-    likeness = facts.vector_ND[[3, 5, 9]] @ facts.vector_ND[[7, 8]].T
+    likeness = facts.vectors.of(np.array([3, 5, 9])) @ facts.vectors.of(np.array([7, 8])).T
     np.testing.assert_allclose(column["likeness to the nearest"], likeness.max(1), rtol=1e-5)
     np.testing.assert_allclose(column["likeness to the cart"], likeness.mean(1), rtol=1e-5)
 
@@ -45,7 +47,7 @@ def test_features_say_what_is_bought_with_the_cart() -> None:
     neighbour_NK, cosine_NK = np.full((PRODUCTS, 2), -1, np.int32), np.zeros((PRODUCTS, 2), np.float32)
     neighbour_NK[7], cosine_NK[7] = [3, 5], [0.5, 0.2]
     neighbour_NK[8], cosine_NK[8] = [3, -1], [0.1, 0.0]
-    facts = Known(facts.sales, facts.codes_NL, facts.vector_ND, Cooccurrence(neighbour_NK, cosine_NK))
+    facts = Known(facts.sales, facts.codes_NL, facts.vectors, Cooccurrence(neighbour_NK, cosine_NK))
     x_CF = candidate_features(contexts_of([[7, 8]], [[]], [0]), 0, np.array([5, 9, 3], np.int32), np.zeros(3, np.float32), facts)
     column = {name: np.exp(x_CF[:, place]) - FAINT for place, name in enumerate(FEATURES)}
     np.testing.assert_allclose(column["bought with the cart"], [0.2, 0, 0.6], atol=1e-6)
@@ -57,7 +59,7 @@ def test_agreement_counts_leading_levels_only(codes: list[int], levels: int) -> 
     facts = known({})
     codes_NL = np.full((PRODUCTS, 3), 7, np.uint16)
     codes_NL[0], codes_NL[1] = [1, 2, 3], codes
-    facts = Known(facts.sales, codes_NL, facts.vector_ND, facts.together)
+    facts = Known(facts.sales, codes_NL, facts.vectors, facts.together)
     x_CF = candidate_features(contexts_of([[0]], [[]], [0]), 0, np.array([1], np.int32), np.zeros(1, np.float32), facts)
     assert x_CF[0, FEATURES.index("agreement with the cart")] == levels
 

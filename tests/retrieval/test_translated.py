@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from small_published import two_releases
 from untrained_retriever import publish_untrained
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.stability.translation import prefix_translation
-from shelfcode.index.translation_table import TRANSLATION_FILE
 from shelfcode.interactions.session_log import NO_TIME
-from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.published_retriever import open_retriever
@@ -55,23 +54,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def two(workspace: Workspace, publish_small: Callable[..., Manifest]) -> tuple[Manifest, Manifest]:
-    """In the second, codes are turned by one codeword each; it lacks `item 0`, and has three products that the first does not have."""
-    old, new = publish_small(workspace), publish_small(workspace)
-    number_N = np.arange(1, 40)
-    before_NL = np.stack([number_N % 8, number_N % 16], axis=1)
-    now_NL = (before_NL + 1) % np.array(SIZES)
-    item_ids = pa.chunked_array([[*(f"item {number}" for number in number_N), "whole", "in part", "lost"]], pa.string())
-    codes_NL = np.concatenate([now_NL, [[6, 14], [6, 0], [7, 15]]])
-    kept_N = codes_NL[:, 0] != 7  # so that no common product has it
-    kept_N[-1] = True
-    workspace.remove(f"{new.folder}/semantic_ids")
-    table = semantic_ids_table(item_ids.filter(pa.array(kept_N)), codes_NL[kept_N])
-    workspace.write_table(f"{new.folder}/semantic_ids/part-000000.parquet", table)
-    new = new.model_copy(update={"churn": {"against": old.name}})
-    workspace.write_json(f"{new.folder}/manifest.json", new.model_dump(mode="json"))
-    kept_B = kept_N[: len(number_N)]
-    workspace.write_table(f"{new.folder}/{TRANSLATION_FILE}", prefix_translation(before_NL[kept_B], now_NL[kept_B]))
-    return old, new
+    return two_releases(workspace, publish_small)
 
 
 def test_common_products_keep_their_code_and_new_ones_are_translated(workspace: Workspace, two: tuple[Manifest, Manifest]) -> None:

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,15 +28,19 @@ def write_layout(folder: Path, arrays: Arrays, told: Mapping[str, Any]) -> None:
     draft.rename(folder)
 
 
-def map_layout(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a folder, mapped read-only, and what is known of them.
+def map_layout(folder: Path, mode: Literal["r", "c"] = "r") -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """The arrays of a folder, mapped, and what is known of them.
+
+    Args:
+        mode: r: they cannot be written. c: what a process writes is its own, and never in the file; pages that nobody writes are shared.
 
     Raises:
         OSError: it is not there.
+        ValueError: a file is damaged.
     """
     told = json.loads((folder / TOLD).read_text())
-    return {path.stem: _mapped(path) for path in folder.glob("*.npy")}, told
+    return {path.stem: _mapped(path, mode) for path in folder.glob("*.npy")}, told
 
 
-def _mapped(path: Path) -> NDArray[Any]:
-    return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))  # plain: numpy's class for mapped arrays is slow at single values
+def _mapped(path: Path, mode: Literal["r", "c"]) -> NDArray[Any]:
+    return np.asarray(np.load(path, mmap_mode=mode, allow_pickle=False))  # plain: numpy's class for mapped arrays is slow at single values

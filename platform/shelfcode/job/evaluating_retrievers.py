@@ -34,7 +34,6 @@ from shelfcode.retrieval.evaluation.controls import (
     own_frequency,
     popularity,
     text_neighbours,
-    union,
 )
 from shelfcode.retrieval.evaluation.evaluate import Answers, Cost, DecodeTime, RetrievalEvaluation, evaluate_retrievers
 from shelfcode.retrieval.evaluation.parameters import parameter_ratio
@@ -42,6 +41,7 @@ from shelfcode.retrieval.evaluation.product_facts import product_facts
 from shelfcode.retrieval.evaluation.report import case_examples, report_html
 from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts, sold_there_or_new
 from shelfcode.retrieval.evaluation.training_counts import TrainingCounts, count_training
+from shelfcode.retrieval.fusion import fused
 from shelfcode.retrieval.held_out import before_test, seconds, some_cases, test_sessions
 from shelfcode.retrieval.published_retriever import RetrieverCard, load_card, open_retriever
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -223,7 +223,7 @@ def _answers(workspace: Workspace, cards: Sequence[RetrieverCard], cases: Cases,
     generators, scoring = ([each for each in answers if each.kind == kind] for kind in ("generator", "cr"))
     if generators and scoring:
         pairs = zip(generators[0].versions, scoring[0].versions, strict=False)
-        answers.append(Answers("union", "union", tuple(union(pair, LONGEST) for pair in pairs)))
+        answers.append(Answers("union", "union", tuple(fused(pair, LONGEST) for pair in pairs)))
     with stage("asking the controls"):
         answers += _controls(cases, shop)
     return answers

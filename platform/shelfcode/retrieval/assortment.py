@@ -2,6 +2,7 @@
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, L levels.
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -36,10 +37,10 @@ class Assortment:
     def __len__(self) -> int:
         return len(self.keys_N)
 
-    @property
+    @cached_property
     def place_of(self) -> KeyIndex:
         """Item key -> place."""
-        return index_keys(self.keys_N)
+        return KeyIndex(self.keys_N, np.arange(len(self), dtype=np.int64))
 
     def places(self, item_ids: pa.Array | pa.ChunkedArray) -> NDArray[np.int32]:
         """Places of products, -1 for those that the release does not have."""

@@ -25,11 +25,11 @@ class Cooccurrence:
 
     Attributes:
         neighbour_NK: int32, -1 where a product has fewer.
-        cosine_NK: float32: common sessions over the root of both products' sessions.
+        cosine_NK: float32, or float16 as it is published: common sessions over the root of both products' sessions.
     """
 
     neighbour_NK: NDArray[np.int32]
-    cosine_NK: NDArray[np.float32]
+    cosine_NK: NDArray[np.floating]
 
     def of(self, place_N: NDArray[np.integer], products: int) -> "Cooccurrence":
         """The same in another numbering.
@@ -40,7 +40,7 @@ class Cooccurrence:
         """
         width, kept = self.neighbour_NK.shape[1], place_N >= 0
         renumbered = np.append(place_N, -1)[self.neighbour_NK[kept]]
-        neighbour_MK, cosine_MK = np.full((products, width), -1, np.int32), np.zeros((products, width), np.float32)
+        neighbour_MK, cosine_MK = np.full((products, width), -1, np.int32), np.zeros((products, width), self.cosine_NK.dtype)
         neighbour_MK[place_N[kept]], cosine_MK[place_N[kept]] = renumbered, self.cosine_NK[kept]
         return Cooccurrence(neighbour_MK, cosine_MK)
 
@@ -49,7 +49,7 @@ class Cooccurrence:
         sum_C, most_C = np.zeros(len(product_C), np.float32), np.zeros(len(product_C), np.float32)
         order_C = np.argsort(product_C, kind="stable")
         sorted_C = product_C[order_C]
-        neighbour_P, cosine_P = self.neighbour_NK[cart_X].reshape(-1), self.cosine_NK[cart_X].reshape(-1)
+        neighbour_P, cosine_P = self.neighbour_NK[cart_X].reshape(-1), self.cosine_NK[cart_X].reshape(-1).astype(np.float32)
         slot_P = np.searchsorted(sorted_C, neighbour_P).clip(max=max(0, len(sorted_C) - 1))
         found_P = (neighbour_P >= 0) & (sorted_C[slot_P] == neighbour_P) if len(sorted_C) else np.zeros(len(neighbour_P), bool)
         at_P = order_C[slot_P[found_P]] if len(sorted_C) else slot_P[found_P]

@@ -6,7 +6,7 @@ what remains is the choice among products: a hierarchical softmax over the catal
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, L levels, P prefixes, V prefixes with one more codeword, K codewords.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ class Followers:
 
     Attributes:
         prefix_P: int64, the prefixes as numbers, rising.
-        first_P: int64[P + 1], where the codewords of each begin in `code_V`.
+        first_P: int32[P + 1], where the codewords of each begin in `code_V`.
+        code_V: int32.
         most: codewords below one prefix, at the most.
         size: K, codewords of the level.
     """
@@ -37,9 +38,13 @@ class Followers:
         known = self.prefix_P[place] == prefix
         slot = self.first_P[place][..., None] + torch.arange(self.most, device=prefix.device)
         there = known[..., None] & (slot < self.first_P[place + 1][..., None])
-        code = torch.where(there, self.code_V[slot.clamp(max=len(self.code_V) - 1)], self.size)
+        code = torch.where(there, self.code_V[slot.clamp(max=len(self.code_V) - 1)].long(), self.size)
         mask = torch.zeros((*prefix.shape, self.size + 1), dtype=torch.bool, device=prefix.device)
         return mask.scatter_(-1, code, True)[..., : self.size]
+
+    def to(self, device: torch.device) -> "Followers":
+        """The same on another device."""
+        return replace(self, prefix_P=self.prefix_P.to(device), first_P=self.first_P.to(device), code_V=self.code_V.to(device))
 
 
 def followers(codes_NL: NDArray[np.integer], sizes: Sequence[int], device: torch.device) -> list[Followers]:
@@ -49,8 +54,9 @@ def followers(codes_NL: NDArray[np.integer], sizes: Sequence[int], device: torch
         whole_V = np.unique(prefix_N * size + codes_NL[:, level])
         prefix_P, first_P = np.unique(whole_V // size, return_index=True)
         first_P = np.append(first_P, len(whole_V))
-        on_device = [torch.from_numpy(each.astype(np.int64)).to(device) for each in (prefix_P, first_P, whole_V % size)]
-        levels.append(Followers(on_device[0], on_device[1], on_device[2], int(np.diff(first_P).max()), size))
+        arrays = (prefix_P, first_P.astype(np.int32), (whole_V % size).astype(np.int32))
+        prefixes, firsts, codes = (torch.from_numpy(each).to(device) for each in arrays)
+        levels.append(Followers(prefixes, firsts, codes, int(np.diff(first_P).max()), size))
         prefix_N = prefix_N * size + codes_NL[:, level]
     return levels
 

@@ -34,12 +34,17 @@ QUICKER = 10.0
 
 AFFINITY_WIDTH = 32
 NEVER, TINY = -1e4, 1e-9
+UINT16 = 0xFFFF
 
 
 class Generator(nn.Module):
     """Log-probabilities of codewords for a prompt.
 
-    The codes of the products are no weights: `codes_NL` of another catalog or a later release of the same model can be put in their place.
+    The codes of the products are no weights: those of another catalog or a later release of the same model can be put in their place.
+    They are no buffer of the module either, which every step of a training on several workers would send to all of them.
+
+    Attributes:
+        codes_NL: int16 with the bits of uint16, for which torch has few operations: `codes_of` reads it.
     """
 
     codes_NL: Tensor
@@ -59,21 +64,35 @@ class Generator(nn.Module):
         self.prompt = PromptEmbedding(marks, size.width)
         self.transformer = Transformer(Shape(size.width, size.layers, size.heads, size.hidden), size.dropout)
         self.own = OwnCodewords(len(self.sizes), size.width)
-        self.register_buffer("codes_NL", torch.zeros((1, len(self.sizes)), dtype=torch.int64), persistent=False)
+        self.codes_NL = torch.zeros((1, len(self.sizes)), dtype=torch.int16)
         self.followers: list[Followers] = []
 
-    def with_codes(self, codes_NL: NDArray[np.integer]) -> "Generator":
-        """Take up the codes of an assortment."""
-        self.codes_NL = torch.from_numpy(codes_NL.astype(np.int64)).to(self.codes_NL.device)
-        self.followers = followers(codes_NL, self.sizes, self.codes_NL.device)
+    def with_codes(self, codes_NL: NDArray[np.integer], known: Sequence[Followers] = ()) -> "Generator":
+        """Take up the codes of an assortment. Of uint16 ones no copy is made where the weights are on the CPU.
+
+        Args:
+            known: what follows each prefix in these codes, level by level, where that was found before.
+        """
+        device = self.device
+        self.codes_NL = torch.from_numpy(np.ascontiguousarray(codes_NL, np.uint16).view(np.int16)).to(device)
+        self.followers = [each.to(device) for each in known] or followers(codes_NL, self.sizes, device)
         return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.own.gate.device
 
     def _apply(self, move: Any, recurse: bool = True) -> "Generator":
         """As of any module; what exists goes along to another device."""
         super()._apply(move, recurse)  # type: ignore[no-untyped-call]
-        if self.followers:
-            self.with_codes(self.codes_NL.cpu().numpy())
+        self.codes_NL = self.codes_NL.to(self.device)
+        self.followers = [each.to(self.device) for each in self.followers]
         return self
+
+    def codes_of(self, product: Tensor) -> Tensor:
+        """Codes of some products (negative ones: of any), int64, in one more dimension."""
+        return self.codes_NL[product.clamp(min=0)].long() & UINT16
 
     def log_probabilities(
         self, level: int, h_MWD: Tensor, prefix_MWl: Tensor, weight_MO: Tensor, tokens: TokenTensors, row_M: Tensor
@@ -100,13 +119,13 @@ class Generator(nn.Module):
 
     def product_vectors(self, product: Tensor) -> Tensor:
         """The sum of the codewords' vectors of some products (negative ones: of any)."""
-        codes = self.codes_NL[product.clamp(min=0)]
+        codes = self.codes_of(product)
         return torch.stack([self.vectors_of(level, codes[..., level]) for level in range(len(self.sizes))]).sum(0)
 
     def target_losses(self, tokens: TokenTensors, row_M: Tensor, position_M: Tensor, product_M: Tensor) -> Tensor:
         """Cross-entropy of each codeword of each target: [M, L]. The targets of a row must stand together."""
         levels, device = len(self.sizes), row_M.device
-        codes_ML = self.codes_NL[product_M]
+        codes_ML = self.codes_of(product_M)
         rows, length = tokens.mark_RT.shape
         place_M = torch.arange(len(row_M), device=device) - torch.searchsorted(row_M, row_M)
         width = levels - 1
@@ -148,11 +167,11 @@ class Generator(nn.Module):
 
     def own_codes(self, tokens: TokenTensors, level: int) -> Tensor:
         """The codeword of each own product at a level: [R, O]."""
-        return self.codes_NL[tokens.own_RO.clamp(min=0), level]
+        return self.codes_of(tokens.own_RO)[..., level]
 
     def follows(self, tokens: TokenTensors, row_M: Tensor, prefix_MWl: Tensor) -> Tensor:
         """Which own products have some prefixes: bool [M, W, O]."""
-        own_MOl = self.codes_NL[tokens.own_RO.clamp(min=0)][row_M, :, : prefix_MWl.shape[-1]]
+        own_MOl = self.codes_of(tokens.own_RO)[row_M, :, : prefix_MWl.shape[-1]]
         return (own_MOl[:, None] == prefix_MWl[:, :, None]).all(-1) & (tokens.own_RO >= 0)[row_M, None]
 
     def decoding(self, tokens: TokenTensors) -> "Decoding":
@@ -162,6 +181,19 @@ class Generator(nn.Module):
         h_RTD, kept = self.transformer.read(x_RTD, position_RT)
         row_R = torch.arange(len(x_RTD), device=x_RTD.device)
         return Decoding(self, tokens, kept, h_RTD[row_R, tokens.length_R - 1])
+
+    def fix_tables(self) -> "Generator":
+        """Compute the vectors of all codewords once for good, for a model that is only to be asked. Training it again forgets them."""
+        for vectors in (*self.codeword, *self.output):
+            assert isinstance(vectors, CodewordVectors)
+            vectors.fix()
+        return self
+
+    def codeword_table(self, level: int) -> Tensor:
+        """Vectors of all codewords of a level: [K, D]."""
+        vectors = self.codeword[level]
+        assert isinstance(vectors, CodewordVectors)
+        return vectors.weight()
 
     def vectors_of(self, level: int, code: Tensor) -> Tensor:
         """Vectors of codewords of a level."""
@@ -203,11 +235,13 @@ class CodewordVectors(nn.Module):
     """
 
     codebook_KE: Tensor
+    fixed_KD: Tensor | None
 
     def __init__(self, codebook_KE: Tensor, width: int, from_codebook: bool) -> None:
         super().__init__()
         centred_KE = codebook_KE.float() - codebook_KE.float().mean(0)
         self.register_buffer("codebook_KE", centred_KE / centred_KE.pow(2).mean().sqrt().clamp(min=1e-6))
+        self.register_buffer("fixed_KD", None, persistent=False)
         self.projection = nn.Linear(codebook_KE.shape[1], width, bias=False) if from_codebook else None
         self.free = nn.Embedding(len(codebook_KE), width)
         self.bias = nn.Parameter(torch.zeros(len(codebook_KE)))
@@ -215,8 +249,22 @@ class CodewordVectors(nn.Module):
         if self.projection is not None:
             self.projection.weight = nn.Parameter(START_SIZE * shared_axes(width, codebook_KE.shape[1]))
 
+    @torch.no_grad()
+    def fix(self) -> None:
+        """Compute the vectors once, so that a codebook is not projected at every step of a search. Weights must not change from here on."""
+        self.fixed_KD = None
+        self.fixed_KD = self.weight().detach()
+
+    def train(self, mode: bool = True) -> "CodewordVectors":
+        """As of any module; what was fixed holds in evaluation mode only."""
+        if mode:
+            self.fixed_KD = None
+        return super().train(mode)
+
     def weight(self) -> Tensor:
         """All vectors: [K, D]."""
+        if self.fixed_KD is not None:
+            return self.fixed_KD
         return self.free.weight if self.projection is None else self.free.weight + self.projection(self.codebook_KE)
 
     def forward(self, code: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from shelfcode.retrieval.contexts import Contexts, before_session
 from shelfcode.retrieval.decoder.trie import CodeTrie
 from shelfcode.retrieval.evaluation.cases import Cases
 from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.product_vectors import ProductVectors
 from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.sharing import Sales, count_sales
 
@@ -49,7 +50,7 @@ class Neighbourhoods:
         prefix_LVF: float32[V, OF_A_PREFIX] of each level.
         waiting_U: int32, the products never sold, by their node on NEAR_LEVEL.
         first_V: int64[V + 1], where those of each such node begin.
-        vector_ND: by which products are alike, of unit length.
+        vectors: by which products are alike.
     """
 
     trie: CodeTrie
@@ -57,7 +58,7 @@ class Neighbourhoods:
     prefix_LVF: tuple[NDArray[np.float32], ...]
     waiting_U: NDArray[np.int32]
     first_V: NDArray[np.int64]
-    vector_ND: NDArray[np.float32]
+    vectors: ProductVectors
 
     def nodes(self, product_C: NDArray[np.integer]) -> NDArray[np.int32]:
         """The nodes above some products: int32[C, L]."""
@@ -70,7 +71,7 @@ class Neighbourhoods:
         return np.concatenate([np.empty(0, np.int32), *(self.waiting_U[self.first_V[node] : self.first_V[node + 1]] for node in node_M)])
 
 
-def neighbourhoods(trie: CodeTrie, sales: Sales, vector_ND: NDArray[np.float32]) -> Neighbourhoods:
+def neighbourhoods(trie: CodeTrie, sales: Sales, vectors: ProductVectors) -> Neighbourhoods:
     """Count what every prefix has sold and has not."""
     waiting_N = sales.all_N == 0
     fresh_N = (sales.late_N > 0) & (sales.late_N >= sales.all_N)  # all of its sales are late ones
@@ -85,7 +86,7 @@ def neighbourhoods(trie: CodeTrie, sales: Sales, vector_ND: NDArray[np.float32])
     node_U = trie.path_IL[trie.leaf_N[waiting_U], near]
     order_U = np.argsort(node_U, kind="stable")
     first_V = np.searchsorted(node_U[order_U], np.arange(trie.levels[near].nodes + 1))
-    return Neighbourhoods(trie, sales, tuple(levels), waiting_U[order_U], first_V, vector_ND)
+    return Neighbourhoods(trie, sales, tuple(levels), waiting_U[order_U], first_V, vectors)
 
 
 def _near_level(trie: CodeTrie) -> int:
@@ -120,8 +121,9 @@ def first_sale_features(
         for of, weight in ((sold, count), (cart, None), (history, None)):
             count_V = np.bincount(around.nodes(of)[:, level], weight, minlength=size)
             columns.append(np.log1p(count_V[node_C])[:, None])
+    vector_CD = around.vectors.of(product_C)
     for of in (cart, np.unique(history)):
-        likeness_CX = around.vector_ND[product_C] @ around.vector_ND[of].T if len(of) else np.zeros((len(product_C), 1))
+        likeness_CX = vector_CD @ around.vectors.of(of).T if len(of) else np.zeros((len(product_C), 1))
         columns += [likeness_CX.max(1, keepdims=True), likeness_CX.mean(1, keepdims=True)]
     columns.append(np.full((len(product_C), 2), [np.log1p(len(cart)), np.log1p(len(history))]))
     return np.concatenate(columns, axis=1, dtype=np.float32)
@@ -141,29 +143,30 @@ class NeverSoldModel:
 
 
 def add_never_sold(
-    lists: Lists, contexts: Contexts, holds: Iterator[NDArray[np.bool_]], model: NeverSoldModel, around: Neighbourhoods, number: int
-) -> Lists:
+    lists: Lists, contexts: Contexts, open_to: Iterator[NDArray[np.bool_]], model: NeverSoldModel, around: Neighbourhoods,
+    number_R: NDArray[np.integer],
+) -> Lists:  # fmt: skip
     """Lists with the likeliest products never sold among the others.
 
     A score is taken for the logarithm of a probability up to a constant of its list. That of a product never sold is its share of all such
     candidates, times the part of targets that are among them, times what the list adds up to.
 
     Args:
-        holds: for each request bool[N], the products that may be answered.
-        number: products that are added to a list at the most; a list has no more than it had places.
+        open_to: for each request bool[N], the products that may be answered.
+        number_R: products that are added to each list at the most; a list has no more than it had places.
     """
     products_RK, scores_RK = lists.products_RK.copy(), lists.scores_RK.copy()
-    for row, holds_N in enumerate(holds):
+    for row, may_N in enumerate(open_to):
         cart, history = contexts.cart(row), contexts.history(row)
         product_C = around.near(cart, history)
-        product_C = product_C[holds_N[product_C] & ~np.isin(product_C, cart)]
+        product_C = product_C[may_N[product_C]]
         old_K = products_RK[row] >= 0
         if not len(product_C) or not old_K.any():
             continue
         x_CF = first_sale_features(product_C, cart, history, int(contexts.retailer_R[row]), around)
         with torch.inference_mode():
             share_C = model.network(torch.from_numpy(x_CF)).log_softmax(0).numpy()
-        best = np.argsort(-share_C, kind="stable")[:number]
+        best = np.argsort(-share_C, kind="stable")[: number_R[row]]
         total = np.logaddexp.reduce(scores_RK[row, old_K], dtype=np.float64)
         others = old_K & ~np.isin(products_RK[row], product_C[best])
         product_M = np.concatenate([products_RK[row, others], product_C[best]])
@@ -173,11 +176,11 @@ def add_never_sold(
     return Lists(products_RK, scores_RK)
 
 
-def fit_never_sold(log: SessionLog, train_S: NDArray[np.bool_], trie: CodeTrie, vector_ND: NDArray[np.float32], seed: int) -> Ranker | None:
+def fit_never_sold(log: SessionLog, train_S: NDArray[np.bool_], trie: CodeTrie, vectors: ProductVectors, seed: int) -> Ranker | None:
     """Learn from past first sales, each among what else was never sold then and was near; None of fewer than LEAST_CHOICES."""
     random, choices = np.random.default_rng(seed), []
     for before_S, within_S in _windows(log, train_S):
-        around = neighbourhoods(trie, count_sales(log, len(trie.leaf_N), before_S), vector_ND)
+        around = neighbourhoods(trie, count_sales(log, len(trie.leaf_N), before_S), vectors)
         choices += _choices(log, within_S, around, random)
     if len(choices) < LEAST_CHOICES:
         return None

@@ -32,11 +32,13 @@ from shelfcode.releases.release import Manifest, load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment
 from shelfcode.retrieval.cooccurrence import Cooccurrence, nothing_counted
 from shelfcode.retrieval.examples import Marks
+from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.never_sold import NeverSoldModel, feature_count
 from shelfcode.retrieval.ranking import Ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, trie_of
 from shelfcode.retrieval.sharing import Sales, SharingModel
+from shelfcode.retrieval.shelves import open_shelves
 from shelfcode.retrieval.translated import translated_assortment
 from shelfcode.workspace import Workspace
 
@@ -150,6 +152,8 @@ def open_retriever(
     _load(workspace, f"{card.folder}/{MODEL_FILE}", model)
     model = model.to(device).eval()
     model.take_up(assortment, trained)
+    if isinstance(model, Generator):
+        model.fix_tables()
     sharing = SharingModel(np.array(vocabulary["sharing"], np.float32), _sales(workspace, card, assortment, retailers))
     trie = trie_of(assortment)
     available = None
@@ -169,7 +173,7 @@ def _together(workspace: Workspace, card: RetrieverCard, trained: Assortment, as
         return nothing_counted(len(assortment))
     try:
         kept = load(workspace.read_bytes(path))
-        counted = Cooccurrence(kept["neighbour"].numpy(), kept["cosine"].float().numpy())
+        counted = Cooccurrence(kept["neighbour"].numpy(), kept["cosine"].numpy())
     except Exception as error:  # as in _load
         raise ShelfcodeError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from error
     return counted if assortment is trained else counted.of(assortment.place_of.get(trained.keys_N), len(assortment))
@@ -191,7 +195,9 @@ def _never_sold(workspace: Workspace, card: RetrieverCard, levels: int) -> Never
     network = Ranker(feature_count(levels))
     network.register_buffer(LOG_SHARE, torch.zeros((), dtype=torch.float64))
     _load(workspace, path, network)
-    return NeverSoldModel(network.eval(), float(network.get_buffer(LOG_SHARE)))
+    log_share = float(network.get_buffer(LOG_SHARE))
+    delattr(network, LOG_SHARE)  # it was there for the sake of the file
+    return NeverSoldModel(network.eval(), log_share)
 
 
 def _load(workspace: Workspace, path: str, module: nn.Module) -> None:
@@ -245,18 +251,25 @@ def _sales(workspace: Workspace, card: RetrieverCard, assortment: Assortment, re
     sold_N, late_N = (np.zeros(len(assortment), np.float32) for _ in range(2))
     for target_N, name in ((sold_N, "sales"), (late_N, "late_sales")):
         target_N[place_P[known]] = products[name].to_numpy()[known]
-    table = workspace.read_table(f"{card.folder}/{VOCABULARY}/retailers.parquet")
+    return Sales(sold_N, late_N, _sales_at_retailers(workspace, card, assortment, retailers))
+
+
+def _sales_at_retailers(
+    workspace: Workspace, card: RetrieverCard, assortment: Assortment, retailers: tuple[str, ...]
+) -> sparse.csr_array:  # fmt: skip
+    """Sales of each retailer. Names are read a column at a time: a large shop has tens of millions, which together take gigabytes."""
+    path = f"{card.folder}/{VOCABULARY}/retailers.parquet"
     numbers = index_keys(item_keys(pa.array(retailers or ("",), pa.string())))
-    row_E, column_E = numbers.get(item_keys(table["retailer_id"])), assortment.places(table["item_id"])
-    known = (row_E >= 0) & (column_E >= 0)
-    at_retailer = sparse.csr_array(
-        sparse.coo_array(
-            (table["sales"].to_numpy()[known].astype(np.float32), (row_E[known], column_E[known])),
-            shape=(max(1, len(retailers)), len(assortment)),
-        )
-    )
+    row_E = numbers.get(item_keys(workspace.read_table(path, ["retailer_id"])["retailer_id"])).astype(np.int32)
+    column_E = assortment.places(workspace.read_table(path, ["item_id"])["item_id"])
+    sales_E = workspace.read_table(path, ["sales"])["sales"].to_numpy().astype(np.float32)
+    known_E = (row_E >= 0) & (column_E >= 0)
+    if not known_E.all():
+        row_E, column_E, sales_E = row_E[known_E], column_E[known_E], sales_E[known_E]
+    shape = (max(1, len(retailers)), len(assortment))
+    at_retailer = sparse.csr_array(sparse.coo_array((sales_E, (row_E, column_E)), shape=shape))
     at_retailer.sort_indices()
-    return Sales(sold_N, late_N, at_retailer)
+    return at_retailer
 
 
 def _available(assortment: Assortment, trained: tuple[str, ...], url: str) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:

@@ -20,6 +20,7 @@ from shelfcode.optimisation import descend
 from shelfcode.retrieval.contexts import Contexts, own_products
 from shelfcode.retrieval.cooccurrence import Cooccurrence
 from shelfcode.retrieval.lists import Lists
+from shelfcode.retrieval.product_vectors import ProductVectors
 from shelfcode.retrieval.sharing import Sales, features
 
 POOL = 300
@@ -47,13 +48,13 @@ class Known:
     """What is known of N products besides a model's score.
 
     Attributes:
-        vector_ND: by which products are alike, of unit length.
+        vectors: by which products are alike.
         together: what is bought with what.
     """
 
     sales: Sales
     codes_NL: NDArray[np.integer]
-    vector_ND: NDArray[np.float32]
+    vectors: ProductVectors
     together: Cooccurrence
 
 
@@ -84,7 +85,7 @@ def _likeness(
         return tuple(np.zeros(len(product_C)) for _ in range(3))  # type: ignore[return-value]
     same_CXL = known.codes_NL[product_C][:, None] == known.codes_NL[cart][None]
     agreement_C = np.minimum.accumulate(same_CXL, axis=2).sum(2).max(1)
-    likeness_CX = known.vector_ND[product_C] @ known.vector_ND[cart].T
+    likeness_CX = known.vectors.of(product_C) @ known.vectors.of(cart).T
     return agreement_C, likeness_CX.mean(1), likeness_CX.max(1)
 
 

@@ -2,39 +2,46 @@
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, R requests.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.nn import functional
 
-from shelfcode.retrieval.answering import Shelves, empty_lists, generate, score
+from shelfcode.retrieval.answering import empty_lists, generate, score
 from shelfcode.retrieval.assortment import Assortment
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.cooccurrence import Cooccurrence
-from shelfcode.retrieval.decoder.allowed import AllowedSet, allowed_set, allowed_where, stack_sets
+from shelfcode.retrieval.decoder.beam_search import Beams
 from shelfcode.retrieval.decoder.trie import CodeTrie, build_trie
+from shelfcode.retrieval.demands import Demands, alike
+from shelfcode.retrieval.diversity import spread
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel
 from shelfcode.retrieval.generator import Generator
 from shelfcode.retrieval.lists import Lists
 from shelfcode.retrieval.never_sold import Neighbourhoods, NeverSoldModel, add_never_sold, neighbourhoods
+from shelfcode.retrieval.product_vectors import product_vectors
 from shelfcode.retrieval.ranking import POOL, Known, Ranker, rank
 from shelfcode.retrieval.recipe import RetrieverRecipe, Worth
 from shelfcode.retrieval.scoring_model import ScoringModel
-from shelfcode.retrieval.sharing import Sales, SharingModel
+from shelfcode.retrieval.sharing import SharingModel
+from shelfcode.retrieval.shelves import RetailerShelves, Shelves
 from shelfcode.retrieval.worth import by_worth
 
 REQUESTS_AT_ONCE = 64
-LEAST_BEAMS, SPARE_BEAMS = 120, 10
-"""Beams at the least, and beyond the products that are asked for: the best products are not all under the best IDs."""
 
 
-def usual_beams(k: int) -> int:
-    """IDs that are followed for k products."""
-    return max(LEAST_BEAMS, k + SPARE_BEAMS)
+@dataclass(frozen=True)
+class Answers:
+    """Lists, and how a generator came to them.
+
+    Attributes:
+        beams: None of a model that follows none.
+    """
+
+    lists: Lists
+    beams: Beams | None
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Retriever:
         together: what is bought with what; the last stage wants it.
         ranker: the last stage; None: candidates stay in the order of the model.
         never_sold: of a generator; None: products that nobody bought yet have the probability that the generator gives them.
+        around: what was counted before of the prefixes of the products; None: it is counted when it is first asked of.
     """
 
     recipe: RetrieverRecipe
@@ -55,10 +63,11 @@ class Retriever:
     assortment: Assortment
     retailers: tuple[str, ...]
     surfaces: tuple[str, ...]
-    shelves: Shelves
+    shelves: RetailerShelves
     together: Cooccurrence
     ranker: Ranker | None = None
     never_sold: NeverSoldModel | None = None
+    around: Neighbourhoods | None = None
 
     @property
     def marks(self) -> Marks:
@@ -72,31 +81,62 @@ class Retriever:
             beams: of a generator: IDs that are followed; `usual_beams` when left out.
             temperature: of a generator: above 0, IDs are drawn and not the best ones taken.
         """
-        if not (self.ranker or self.never_sold) and self.worth.even:
-            return self.candidates(contexts, k, beams or usual_beams(k), temperature, seed)
-        return self.composed(self.candidates(contexts, max(k, POOL), beams or usual_beams(k), temperature, seed), contexts, k)
+        demands, random = alike(len(contexts), k, beams, temperature), self.random(seed)
+        parts = [empty_lists(0, k)]
+        for low in range(0, len(contexts), REQUESTS_AT_ONCE):
+            high = min(len(contexts), low + REQUESTS_AT_ONCE)
+            parts.append(self.answer_together(contexts.rows(low, high), demands.rows(low, high), self.shelves, random).lists)
+        return _joined(parts)
+
+    def answer_together(
+        self, contexts: Contexts, demands: Demands, shelves: Shelves, random: torch.Generator | None = None
+    ) -> "Answers":  # fmt: skip
+        """The best products of some requests, which go through the model together; what each demands is its own.
+
+        Args:
+            contexts: REQUESTS_AT_ONCE or fewer.
+            shelves: what each may be answered with.
+            random: of requests with a temperature.
+        """
+        chosen_from = demands.k_R if self.plain and not demands.diversity_R.any() else np.maximum(demands.k_R, POOL)
+        candidates, beams = self._asked(contexts, replace(demands, k_R=chosen_from), shelves, random)
+        return Answers(self._composed(candidates, contexts, demands, shelves), beams)
 
     def composed(self, candidates: Lists, contexts: Contexts, k: int) -> Lists:
         """The best k of candidates: by the last stage, with products never sold among them, in the order of their worth."""
+        return self._composed(candidates, contexts, alike(len(contexts), k), self.shelves)
+
+    def _composed(self, candidates: Lists, contexts: Contexts, demands: Demands, shelves: Shelves) -> Lists:
         lists = rank(self.ranker, candidates, contexts, self.known) if self.ranker else candidates
         if self.never_sold:
-            holds = self.shelves.held_by(contexts.retailer_R)
-            lists = add_never_sold(lists, contexts, holds, self.never_sold, self.neighbourhoods, k)
-        return by_worth(lists, contexts, self.sharing.sales, self.worth).first(k)
+            lists = add_never_sold(lists, contexts, shelves.open_to(contexts), self.never_sold, self.neighbourhoods, demands.k_R)
+        lists = by_worth(lists, contexts, self.sharing.sales, self.worth)
+        return spread(lists, self.assortment.codes_NL, demands.k_R, demands.diversity_R)
 
-    def candidates(self, contexts: Contexts, k: int, beams: int, temperature: float = 0.0, seed: int = 0) -> Lists:
+    def candidates(self, contexts: Contexts, k: int, beams: int) -> Lists:
         """What the model alone answers: k products at the least where there are so many."""
-        random = torch.Generator(self.device).manual_seed(seed) if temperature else None
-        parts = []
+        demands, parts = alike(len(contexts), k, beams), [empty_lists(0, k)]
         for low in range(0, len(contexts), REQUESTS_AT_ONCE):
-            part = contexts.rows(low, min(len(contexts), low + REQUESTS_AT_ONCE))
-            if isinstance(self.model, Generator):
-                parts.append(generate(self.model, self.sharing, self.marks, self.recipe, self.shelves, part, k, beams, temperature, random))
-            else:
-                parts.append(score(self.model, self.sharing.sales.all_N > 0, self.marks, self.recipe, self.shelves, part, k))
-        if not parts:
-            return empty_lists(0, k)
-        return Lists(np.concatenate([one.products_RK for one in parts]), np.concatenate([one.scores_RK for one in parts]))
+            high = min(len(contexts), low + REQUESTS_AT_ONCE)
+            parts.append(self._asked(contexts.rows(low, high), demands.rows(low, high), self.shelves, None)[0])
+        return _joined(parts)
+
+    def _asked(
+        self, contexts: Contexts, demands: Demands, shelves: Shelves, random: torch.Generator | None
+    ) -> tuple[Lists, Beams | None]:  # fmt: skip
+        """The candidates of the model alone, and of a generator the beams that they come from."""
+        if isinstance(self.model, Generator):
+            return generate(self.model, self.sharing, self.marks, self.recipe, shelves, contexts, demands, random)
+        return score(self.model, self.sharing.sales.all_N > 0, self.marks, self.recipe, shelves, contexts, demands), None
+
+    def random(self, seed: int) -> torch.Generator:
+        """Noise for requests with a temperature."""
+        return torch.Generator(self.device).manual_seed(seed)
+
+    @property
+    def plain(self) -> bool:
+        """Whether candidates stay in the order of the model."""
+        return not (self.ranker or self.never_sold) and self.worth.even
 
     @property
     def worth(self) -> Worth:
@@ -111,49 +151,16 @@ class Retriever:
     @cached_property
     def known(self) -> Known:
         """What is known of the products besides the model's scores."""
-        return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model), self.together)
+        return Known(self.sharing.sales, self.assortment.codes_NL, product_vectors(self.model, self.assortment.codes_NL), self.together)
 
     @cached_property
     def neighbourhoods(self) -> Neighbourhoods:
         """What is known of the prefixes of the products."""
-        return neighbourhoods(self.shelves.trie, self.sharing.sales, self.known.vector_ND)
+        return self.around or neighbourhoods(self.shelves.trie, self.sharing.sales, self.known.vectors)
 
 
-@torch.inference_mode()
-def product_vectors(model: RetrieverModel) -> NDArray[np.float32]:
-    """By which products are alike to a model, of unit length: float32[N, D]."""
-    if isinstance(model, Generator):
-        vectors_ND = model.product_vectors(torch.arange(len(model.codes_NL), device=model.codes_NL.device))
-    else:
-        vectors_ND = model.product.weight
-    unit_ND: NDArray[np.float32] = functional.normalize(vectors_ND.float(), dim=1).cpu().numpy()
-    return unit_ND
-
-
-def sold_or_new(trie: CodeTrie, sales: Sales) -> list[AllowedSet]:
-    """Of each retailer what it sold, and what nobody ever sold; at the end everything, for a retailer that nobody knows."""
-    new_N, sets = sales.all_N == 0, []
-    for retailer in range(sales.at_retailer.shape[0]):
-        first, end = sales.at_retailer.indptr[retailer : retailer + 2]
-        holds_N = new_N.copy()
-        holds_N[sales.at_retailer.indices[first:end]] = True
-        sets.append(allowed_where(trie, holds_N))
-    return [*sets, allowed_where(trie, np.ones(len(new_N), bool))]
-
-
-def listed(trie: CodeTrie, products: Sequence[NDArray[np.integer]]) -> list[AllowedSet]:
-    """Of each retailer the products that a table of availability names; at the end everything."""
-    return [*(allowed_set(trie, product_M) for product_M in products), allowed_where(trie, np.ones(len(trie.leaf_N), bool))]
-
-
-def open_shelves(trie: CodeTrie, sales: Sales, available: Sequence[NDArray[np.integer]] | None, device: torch.device) -> Shelves:
-    """Shelves on a device.
-
-    Args:
-        available: products of each retailer; None: what it sold, and what nobody ever sold.
-    """
-    sets = sold_or_new(trie, sales) if available is None else listed(trie, available)
-    return Shelves(trie, trie.to(device), stack_sets(sets, device))
+def _joined(parts: Sequence[Lists]) -> Lists:
+    return Lists(np.concatenate([one.products_RK for one in parts]), np.concatenate([one.scores_RK for one in parts]))
 
 
 def trie_of(assortment: Assortment) -> CodeTrie:

@@ -64,7 +64,12 @@ class ScoringModel(nn.Module):
         with torch.no_grad():
             weight_ND = torch.where(known_N[:, None], self.product.weight[row_N.clamp(min=0)], 0.0)
             bias_N = torch.where(known_N, self.bias[row_N.clamp(min=0)], NEVER)
+        self.with_products(weight_ND, bias_N)
+
+    def with_products(self, weight_ND: Tensor, bias_N: Tensor) -> "ScoringModel":
+        """Take vectors and biases of products as they are, without a copy."""
         self.product, self.bias = nn.Embedding.from_pretrained(weight_ND), nn.Parameter(bias_N, requires_grad=False)
+        return self
 
     def read(self, tokens: TokenTensors) -> Tensor:
         """What the transformer makes of prompts: [R, T, D]."""

@@ -8,6 +8,7 @@ those before them: products that nobody bought until then are among the choices,
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, C candidates, F features, J choices.
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -26,6 +27,10 @@ CHOICES_MAX, SIBLINGS_MAX = 30_000, 200
 
 BY_SALES = np.array([1, 0, 0, 0, 0, 0, 0, 0], np.float32)
 """Weights where no choice was ever seen."""
+
+
+SELDOM_SOLD = 0.8
+"""Share of the products that were sold that count as seldom sold."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,20 @@ class Sales:
             return np.empty(0, np.int32), np.empty(0, np.float32)
         first, end = self.at_retailer.indptr[retailer : retailer + 2]
         return self.at_retailer.indices[first:end], self.at_retailer.data[first:end]
+
+    @cached_property
+    def seldom(self) -> float:
+        """A product that was sold so often, or less, is one of those that are seldom sold; 0 where nothing was sold."""
+        sold_N = self.all_N[self.all_N > 0]
+        return float(np.quantile(sold_N, SELDOM_SOLD)) if len(sold_N) else 0.0
+
+    def sold_or_new(self, retailer: int) -> NDArray[np.int32]:
+        """What a retailer sold, and what nobody ever sold, ascending."""
+        return np.union1d(self.at(retailer)[0], np.flatnonzero(self.all_N == 0)).astype(np.int32)
+
+    def sold_or_new_everywhere(self) -> list[NDArray[np.int32]]:
+        """`sold_or_new` of each retailer."""
+        return [self.sold_or_new(retailer) for retailer in range(self.at_retailer.shape[0])]
 
     def of_retailer(self, retailer: int, product_C: NDArray[np.integer]) -> NDArray[np.float32]:
         """How often a retailer sold some products."""

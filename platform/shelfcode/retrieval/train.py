@@ -15,6 +15,7 @@ from shelfcode.releases.release import load_manifest
 from shelfcode.retrieval.assortment import Assortment, open_assortment, release_embeddings
 from shelfcode.retrieval.batches import SessionSampler
 from shelfcode.retrieval.cooccurrence import count_cooccurrence, nothing_counted
+from shelfcode.retrieval.demands import usual_beams
 from shelfcode.retrieval.evaluation.measures import figure_name, recall_and_ndcg
 from shelfcode.retrieval.examples import Marks
 from shelfcode.retrieval.fitting import RetrieverModel, fit, start_fitting, total_steps
@@ -25,9 +26,10 @@ from shelfcode.retrieval.never_sold import NeverSoldModel, fit_never_sold, log_s
 from shelfcode.retrieval.published_retriever import Kind, codebooks
 from shelfcode.retrieval.ranking import POOL, fit_ranker
 from shelfcode.retrieval.recipe import RetrieverRecipe
-from shelfcode.retrieval.retriever import Retriever, new_retriever_model, open_shelves, trie_of, usual_beams
+from shelfcode.retrieval.retriever import Retriever, new_retriever_model, trie_of
 from shelfcode.retrieval.scoring_model import ScoringModel
 from shelfcode.retrieval.sharing import count_sales, fit_sharing
+from shelfcode.retrieval.shelves import open_shelves
 from shelfcode.retrieval.start_vectors import start_vectors
 from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
@@ -151,8 +153,8 @@ def with_never_sold(retriever: Retriever, learning: LearningSet, candidates: Lis
     """
     if not (retriever.recipe.answers.never_sold and isinstance(retriever.model, Generator)):
         return retriever
-    trie, vector_ND, cases = retriever.shelves.trie, retriever.known.vector_ND, learning.validation
-    network = fit_never_sold(learning.log, learning.train_S, trie, vector_ND, retriever.recipe.training.seed)
+    trie, vectors, cases = retriever.shelves.trie, retriever.known.vectors, learning.validation
+    network = fit_never_sold(learning.log, learning.train_S, trie, vectors, retriever.recipe.training.seed)
     if network is None:
         return retriever
     return replace(retriever, never_sold=NeverSoldModel(network, log_share(candidates, cases, retriever.neighbourhoods)))

@@ -12,23 +12,18 @@ from shelfcode.retrieval.lists import Lists
 from shelfcode.retrieval.recipe import Worth
 from shelfcode.retrieval.sharing import Sales
 
-SELDOM_SOLD = 0.8
-"""Share of the products that were sold that count as seldom sold."""
-
 
 def by_worth(lists: Lists, contexts: Contexts, sales: Sales, worth: Worth) -> Lists:
     """The same products in the order of their worth. Scores are logarithms of probabilities up to a constant of a list, and stay that."""
     if worth.even:
         return lists
-    sold_N = sales.all_N[sales.all_N > 0]
-    seldom = np.quantile(sold_N, SELDOM_SOLD) if len(sold_N) else 0
     products_RK, scores_RK = lists.products_RK.copy(), lists.scores_RK.copy()
     for row in range(len(lists)):
         product_C = products_RK[row][products_RK[row] >= 0]
         sold_C = sales.all_N[product_C]
         score_C = scores_RK[row, : len(product_C)] + (
             np.log(worth.new_to_user) * ~np.isin(product_C, contexts.history(row))
-            + np.log(worth.seldom_sold) * ((sold_C > 0) & (sold_C <= seldom))
+            + np.log(worth.seldom_sold) * ((sold_C > 0) & (sold_C <= sales.seldom))
             + np.log(worth.never_sold) * (sold_C == 0)
         )
         order = np.argsort(-score_C, kind="stable")

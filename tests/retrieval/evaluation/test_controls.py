@@ -8,7 +8,7 @@ import pytest
 from shelfcode.interactions.session_log import log_of_sessions
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.evaluation import controls
-from shelfcode.retrieval.evaluation.controls import item_cosine, item_cosine_and_own, own_frequency, popularity, text_neighbours, union
+from shelfcode.retrieval.evaluation.controls import item_cosine, item_cosine_and_own, own_frequency, popularity, text_neighbours
 from shelfcode.retrieval.evaluation.retailer_products import everything_allowed, sold_there_or_new
 from shelfcode.retrieval.evaluation.training_counts import TrainingCounts, count_training
 from shelfcode.retrieval.lists import Lists
@@ -80,13 +80,6 @@ def test_text_neighbours_are_near_one_product_of_the_cart_or_near_its_mean(conte
 def test_of_products_with_one_text_the_better_seller_comes_first(contexts_of: MakeContexts) -> None:
     x = np.tile(np.array([1, 0], np.float32), (7, 1))
     assert text_neighbours(contexts_of([[0]]), x, SALES, everything_allowed(7), 4).products_RK.tolist() == [[3, 1, 4, 2]]
-
-
-def test_a_union_sums_reciprocal_ranks(lists_of: Callable[..., Lists]) -> None:
-    both = union([lists_of([[1, 2, 3], [7]]), lists_of([[3, 4], [8, 7]])], 4)
-    assert both.products_RK.tolist() == [[3, 1, 2, 4], [7, 8, -1, -1]]
-    assert both.scores_RK[0] == pytest.approx([1 / 63 + 1 / 61, 1 / 61, 1 / 62, 1 / 62])
-    assert both.scores_RK[1, :2] == pytest.approx([1 / 61 + 1 / 62, 1 / 61])
 
 
 def test_batches_do_not_show(contexts_of: MakeContexts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,25 @@ def stack_sets(sets: Sequence[AllowedSet], device: torch.device | str = "cpu") -
     return AllowedSets(list(sets), tuple(torch.from_numpy(np.stack([_flags(one, level) for one in sets])).to(device) for level in levels))
 
 
+def lay_over(trie: CodeTrie, product_RM: Sequence[NDArray[np.integer]], device: torch.device | str = "cpu") -> Allowed:
+    """What R requests may be answered with, where each has products of its own that no other request will ask of.
+
+    Takes time with the products of the requests, some 30 ns each.
+
+    Raises:
+        IndexError: the trie has no such product.
+    """
+    may_LSV = [np.zeros((len(product_RM), level.nodes + level.branching), np.bool_) for level in trie.levels]
+    for row, product_M in enumerate(product_RM):
+        _check_products(product_M, trie)
+        may_LSV[-1][row, trie.leaf_N[product_M]] = True
+        path_IL = trie.path_IL[np.flatnonzero(may_LSV[-1][row])]
+        for depth, may_SV in enumerate(may_LSV[:-1]):
+            may_SV[row, path_IL[:, depth]] = True
+    set_R = torch.arange(len(product_RM), device=device)
+    return Allowed(tuple(torch.from_numpy(may_SV).to(device) for may_SV in may_LSV), set_R)
+
+
 def _flags(one: AllowedSet, level: int) -> NDArray[np.bool_]:
     """Whether each node may be taken, and nothing for the candidates that a search looks at behind the last node."""
     return np.pad(one.node_mask(level), (0, one.trie.levels[level].branching))

@@ -57,9 +57,26 @@ class Beams:
     Attributes:
         leaf_RW: int32, leaves of the trie; -1 where a request has fewer.
         log_probability_RW: float32, of the model, at temperature 1 and over whole codebooks; -inf where a request has fewer.
+        steps: how they came about, level by level; empty where there was no search.
     """
 
     leaf_RW: Tensor
+    log_probability_RW: Tensor
+    steps: tuple["BeamStep", ...] = ()
+
+
+@dataclass(frozen=True)
+class BeamStep:
+    """The beams after one level, the best first; fewer on the first levels, where there are fewer prefixes.
+
+    Attributes:
+        parent_RW: int64, the beam of the level before that each goes on from.
+        code_RW: int64, the codeword that each took.
+        log_probability_RW: float32, of the prefix; -inf where a request has fewer beams.
+    """
+
+    parent_RW: Tensor
+    code_RW: Tensor
     log_probability_RW: Tensor
 
 
@@ -110,18 +127,20 @@ def beam_search(
         generator: of the noise, on the device of the model.
     """
     drawing = _drawing(temperature, allowed.set_R, generator)
-    state = _root(allowed.set_R, drawing is not None)
+    state, steps = _root(allowed.set_R, drawing is not None), []
     set_R1, closed_L = allowed.set_R.unsqueeze(1), allowed.closed_L or [None] * len(trie.levels)
     for depth, (level, may_SV, closed) in enumerate(zip(trie.levels, allowed.may_LSV, closed_L, strict=True)):
         logits_RWK = model.step(depth, state.beam_RW, state.code_RW) if depth else model.start().unsqueeze(1)
         candidates = _candidates(state.node_RW, level, may_SV, set_R1, closed)
         state = _best(state, logits_RWK.log_softmax(dim=2, dtype=torch.float32), candidates, level, width, width_R, drawing)
+        prefix_RW = torch.where(state.node_RW < level.nodes, -state.cost_RW, -torch.inf)
+        steps.append(BeamStep(state.beam_RW, state.code_RW, prefix_RW))
     alive_RW, short = state.node_RW < trie.levels[-1].nodes, width - state.node_RW.shape[1]
     leaf_RW = torch.where(alive_RW, state.node_RW, -1).to(torch.int32)
-    log_probability_RW = torch.where(alive_RW, -state.cost_RW, -torch.inf)
+    log_probability_RW = steps[-1].log_probability_RW
     if not short:
-        return Beams(leaf_RW, log_probability_RW)
-    return Beams(pad(leaf_RW, (0, short), value=-1), pad(log_probability_RW, (0, short), value=-torch.inf))
+        return Beams(leaf_RW, log_probability_RW, tuple(steps))
+    return Beams(pad(leaf_RW, (0, short), value=-1), pad(log_probability_RW, (0, short), value=-torch.inf), tuple(steps))
 
 
 def _drawing(temperature: float | Tensor, set_R: Tensor, generator: torch.Generator | None) -> Drawing | None:

@@ -72,6 +72,10 @@ class TrieTensors:
 
     levels: tuple[LevelTensors, ...]
 
+    @property
+    def device(self) -> torch.device:
+        return self.levels[0].slot_C.device
+
 
 @dataclass(frozen=True)
 class CodeTrie:

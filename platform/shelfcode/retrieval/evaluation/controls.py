@@ -5,16 +5,16 @@ retailer, then in all, then the first product. So a list goes on with what sells
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here R requests, B requests of a batch, C candidates, U distinct products of carts.
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from shelfcode.retrieval.best import best_of
 from shelfcode.retrieval.contexts import Contexts
 from shelfcode.retrieval.cooccurrence import LEAST_SALES
-from shelfcode.retrieval.evaluation.best import best_of
 from shelfcode.retrieval.evaluation.cases import rows_of
 from shelfcode.retrieval.evaluation.retailer_products import RetailerProducts
 from shelfcode.retrieval.evaluation.training_counts import TrainingCounts
@@ -32,8 +32,6 @@ LARGEST_SESSION = 500
 """Sessions of more products say nothing of which two belong together, and their pairs would fill the memory."""
 
 OWN_WEIGHT = 5
-RANK_DAMPING = 60
-"""Of reciprocal rank fusion, as its authors chose it."""
 
 Scorer = Callable[[NDArray[np.int64], NDArray[np.int32]], NDArray[np.float32]]
 """Requests int64[B] and candidates int32[C] -> scores float32[B, C]."""
@@ -121,30 +119,6 @@ def text_neighbours(
         return np.stack([cosine_UC[cart].max(axis=0, initial=-1) for cart in carts])
 
     return _answers(contexts, sales, allowed, number, lambda *_: mean if of == "mean" else nearest)
-
-
-def union(lists: Sequence[Lists], number: int) -> Lists:
-    """Several retrievers as one: the sum over lists of 1 / (RANK_DAMPING + rank), ranks from 1, all lists alike.
-
-    Reciprocal rank fusion (Cormack et al., 2009). Of equal scores the product of the earlier list comes first,
-    and of one list the earlier product.
-    """
-    product_RJ = np.hstack([each.products_RK for each in lists]).astype(np.int64)
-    part_RJ = np.hstack(
-        [np.broadcast_to(1 / (RANK_DAMPING + 1 + np.arange(each.products_RK.shape[1])), each.products_RK.shape) for each in lists]
-    )
-    order_RJ = np.argsort(product_RJ, axis=1, kind="stable")
-    product_J, part_J = (np.take_along_axis(values, order_RJ, axis=1).ravel() for values in (product_RJ, part_RJ))
-    starts_J = np.ones(product_RJ.shape, bool)
-    starts_J[:, 1:] = np.diff(product_J.reshape(product_RJ.shape), axis=1) != 0
-    firsts = np.flatnonzero(starts_J.ravel())
-    sum_RJ = np.full(product_RJ.shape, -np.inf, np.float32)
-    # The score of a product stands where the product was first, so that ties fall to the earlier place.
-    place_J = (order_RJ + np.arange(len(product_RJ))[:, None] * product_RJ.shape[1]).ravel()
-    sum_RJ.ravel()[place_J[firsts]] = np.add.reduceat(part_J, firsts) if len(firsts) else []
-    sum_RJ[product_RJ < 0] = -np.inf
-    place_RK, score_RK = best_of(sum_RJ, number)
-    return Lists(np.where(place_RK < 0, -1, np.take_along_axis(product_RJ, place_RK, axis=1)).astype(np.int32), score_RK)
 
 
 def cart_counts(contexts: Contexts, products: int) -> csr_array:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from shelfcode.retrieval.evaluation.best import best_of
+from shelfcode.retrieval.best import best_of
 
 
 @pytest.mark.parametrize("number", [1, 4, 12, 15])
