@@ -6,9 +6,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 from browsing import Watched
+from canned import NASTY_ID, Canned, application
+from fronted import listening
 from released import BOLD_TITLE, ITEM_IDS
 from served import Endpoint
+
+AXE = "axe.run({resultTypes: ['violations']}).then(({violations}) => violations.map(({id, impact}) => [id, impact]))"
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +132,49 @@ def test_the_api_page_is_read(watched: Watched) -> None:
     assert "min_level" in text
     assert f"curl -s -H 'Authorization: Bearer YOUR_KEY' {watched.url}/v1/" in text
     assert page.locator("td", has_text=re.compile("^self$")).count() == 0
+
+
+# The shop window, over canned answers.
+
+
+@pytest.fixture
+def window(chromium: Any) -> Iterator[Watched]:
+    with listening(application(Canned())) as port:
+        context = chromium.new_context(viewport={"width": 360, "height": 800})
+        watched = Watched(context.new_page(), f"http://127.0.0.1:{port}")
+        watched.page.set_default_timeout(30_000)
+        watched.follow()
+        yield watched
+        context.close()
+    assert watched.strangers == []
+    assert watched.complaints == []
+
+
+@pytest.mark.live
+def test_a_cart_is_filled_lists_are_compared_and_the_beam_is_walked(window: Watched) -> None:
+    page = window.page
+    window.open("/explore?shop=1")
+    page.get_by_label("Retailer").fill("7")
+    page.get_by_label("Into the cart").fill(NASTY_ID)
+    page.get_by_label("Into the cart").press("Enter")
+    page.wait_for_selector("[data-cart]")
+    assert page.get_by_label("Retailer").input_value() == "7"
+    page.get_by_label("Into the cart").fill("of precision")
+    page.get_by_role("button", name="Add").click()
+    page.get_by_role("region", name="Products like").get_by_role("link", name="Add to the cart").click()
+    page.wait_for_selector('[data-cart="x"]')
+    assert [row.get_attribute("data-cart") for row in page.locator("[data-cart]").all()] == [NASTY_ID, "x"]
+    assert page.locator("[data-column]").count() == 4
+    page.locator('[data-cart="x"]').get_by_role("link", name="Remove").click()
+    page.locator('[data-cart="x"]').wait_for(state="detached")
+    assert page.locator('[data-column="cr"] .products li').count() == 2
+    page.evaluate("document.querySelectorAll('details:not(.branches *)').forEach((each) => each.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.evaluate(AXE_SCRIPT)
+    assert page.evaluate(AXE) == []
+    assert page.evaluate("window.hit") is None
+    page.locator("[data-walk] summary", has_text="60%").click()
+    page.locator("[data-walk] summary", has_text="1_2").click()
+    page.get_by_role("link", name="What lies under 1_2").click()
+    page.wait_for_selector("text=level 2 of 2")
+    assert page.locator("h1 .mono").inner_text() == "1_2"

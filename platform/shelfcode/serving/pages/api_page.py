@@ -88,13 +88,13 @@ def product_fields() -> list[FieldRow]:
 
 def command(url: str, path: str, method: str, names: Mapping[str, str], with_keys: bool) -> str:
     """A command that tries an operation."""
-    body = BODIES.get(path) if method == "post" else None
+    body = BODIES.get(path) if method in ("post", "put") else None
     implied = "post" if body else "get"  # by curl, from the presence of a body
     return curl(url + filled(path, names), with_keys, body, None if method == implied else method.upper())
 
 
 def _operation(openapi: Json, path: str, method: str, described: Json, curl: str) -> Operation:
-    good = described["responses"].get("200", {})
+    good: Json = next((answer for status, answer in described["responses"].items() if status.startswith("2")), {})
     return Operation(
         name=f"{method}{path}".replace("/", "-").replace("{", "").replace("}", ""),
         method=method.upper(),

@@ -50,9 +50,9 @@ def root_of(request: Request) -> str:
 
 
 def address(root: str, **fields: object) -> str:
-    """The address of a view of /explore; fields that are empty or 0 are left out."""
+    """The address of a view of /explore; fields that are empty or 0 are left out, and a list is a field for each of its values."""
     given: Mapping[str, object] = {name: value for name, value in fields.items() if value}
-    return f"{root}/explore" + (f"?{urlencode(given)}" if given else "")
+    return f"{root}/explore" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
 @cache

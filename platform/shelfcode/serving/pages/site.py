@@ -1,6 +1,5 @@
 """The pages that people look at: /explore, /docs, and the form that takes their key."""
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -9,27 +8,31 @@ from fastapi import Request, Response
 from starlette.responses import RedirectResponse
 
 from shelfcode.serving.api import request_limits as most
+from shelfcode.serving.api.examples import RETRIEVE, curl, filled
 from shelfcode.serving.api.http_wire import bearer_key, declared_bytes, read_body, request_id
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.sessions import COOKIE, new_session, seconds, visitor
 from shelfcode.serving.pages.api_page import operations, product_fields
+from shelfcode.serving.pages.failures import as_problem
 from shelfcode.serving.pages.page_query import PageQuery
-from shelfcode.serving.pages.rendering import page, root_of
+from shelfcode.serving.pages.rendering import address, page, root_of
+from shelfcode.serving.pages.shop_query import ShopQuery
+from shelfcode.serving.pages.shop_window import ShopWindow, put_in, shop_window
+from shelfcode.serving.pages.shopper import Carts, Shopper
 from shelfcode.serving.pages.views import (
     Endpoint,
     catalog_item,
     describe_route,
     in_flavors,
     roots,
+    shown_of,
     status_of,
     surface_view,
     times_found,
     tree,
 )
-from shelfcode.serving.routing import RouteView
+from shelfcode.serving.routing import RouteView, route_of
 from shelfcode.serving.surface_settings import KeySettings, written_out
-
-log = logging.getLogger("ray.serve")
 
 SIGN_IN_SECONDS = 5.0
 """Time in which a key must arrive: nobody is known yet, and nobody may keep the server waiting."""
@@ -39,12 +42,15 @@ class Site:
     """Answers a browser. Whatever goes wrong is shown in a page, with the status that /v1 would give.
 
     Args:
+        carts: answers carts, for the shop window.
         enter: lets a caller through, by the key of a header or the session of a cookie, or raises a Problem.
         unavailable: errors that mean that a part of the server is down.
     """
 
-    def __init__(self, endpoint: Endpoint, enter: Callable[[Request], KeySettings], unavailable: tuple[type[Exception], ...] = ()) -> None:
-        self.endpoint, self.enter, self.unavailable = endpoint, enter, unavailable
+    def __init__(
+        self, endpoint: Endpoint, carts: Carts, enter: Callable[[Request], KeySettings], unavailable: tuple[type[Exception], ...] = ()
+    ) -> None:
+        self.endpoint, self.carts, self.enter, self.unavailable = endpoint, carts, enter, unavailable
 
     def root(self, request: Request) -> Response:
         """The address of the server itself: leads to /explore."""
@@ -55,7 +61,9 @@ class Site:
         return await self._guarded(request, lambda caller: self._docs(request, caller))
 
     async def explore(self, request: Request) -> Response:
-        """Whatever the address names: a product, a prefix, or the first page, which leads to both."""
+        """Whatever the address names: the shop window, a product, a prefix, or the first page, which leads to all of them."""
+        if "shop" in request.query_params:
+            return await self._guarded(request, lambda caller: self._shop(request, caller))
         return await self._guarded(request, lambda caller: self._explore(request, caller, dict(request.query_params)))
 
     async def posted(self, request: Request) -> Response:
@@ -68,17 +76,11 @@ class Site:
         try:
             caller = self.enter(request)
         except Problem as problem:
-            return turned_away(request, problem)
+            return turned_away(request, problem, _window(request))
         try:
             return await answer(caller)
-        except Problem as problem:
-            return await self._refused(request, caller, problem)
-        except self.unavailable:
-            failure = Problem("unavailable", "a part of the server is down and did not come back in time; try again")
-        except Exception:
-            log.exception("request_id=%s: %s failed", request_id(request), request.url.path)
-            failure = Problem("internal", "this is a fault of the server; its log has the request_id")
-        return await self._refused(request, caller, failure)
+        except Exception as error:
+            return await self._refused(request, caller, as_problem(error, self.unavailable, request_id(request), request.url.path))
 
     async def _explore(self, request: Request, caller: KeySettings, fields: dict[str, str]) -> Response:
         query = PageQuery.of(fields)
@@ -106,6 +108,27 @@ class Site:
         shown = await tree(self.endpoint, caller, query)
         template = "children.html" if query.part == "children" else "tree.html"
         return page(request, template, 200, **self._frame(caller), tree=shown)
+
+    async def _shop(self, request: Request, caller: KeySettings) -> Response:
+        settings = self.endpoint.settings
+        query = ShopQuery.of(request.query_params.multi_items(), settings.limits)
+        shopper = Shopper(self.endpoint, self.carts, caller, request_id(request), self.unavailable)
+        if "add" in request.query_params:  # by the form: what it leads to has an address of its own, which can be handed on
+            return RedirectResponse(address(root_of(request), **await put_in(shopper, query, request.query_params["add"])), 303)
+        window = await shop_window(shopper, query)
+        shown: dict[str, Any] = {
+            "window": window, "query": query, "limits": settings.limits, "columns": shopper.columns, "command": "", "way": None,
+            "flavors": self.endpoint.gate.flavors(caller),
+        }  # fmt: skip
+        if window.surface:
+            shown |= {"command": self._command(request, shopper, window), "way": settings.retrieve_of(route_of(settings, window.surface))}
+        return page(request, "shop.html", window.status, **self._frame(caller), **shown)
+
+    def _command(self, request: Request, shopper: Shopper, window: ShopWindow) -> str:
+        """How the first list of a window is asked for over HTTP."""
+        url = str(request.base_url).rstrip("/") + filled(RETRIEVE, {"surface": window.surface})
+        body = window.query.request(shown_of(shopper.columns)).model_dump(mode="json", exclude_defaults=True)
+        return curl(url, self.endpoint.settings.auth == "keys", body, None if body else "POST")
 
     async def _docs(self, request: Request, caller: KeySettings) -> Response:
         gate, with_keys = self.endpoint.gate, self.endpoint.settings.auth == "keys"
@@ -187,11 +210,18 @@ def turned_away(request: Request, problem: Problem, wanted: str = "") -> Respons
     return page(request, "sign_in.html", problem.status, problem=problem.body(), form=form, first_time=first_time, wanted=wanted)
 
 
+def _window(request: Request) -> str:
+    """The address of the shop window that was asked for, if it was one and is no longer than the form for a key may be."""
+    query = request.url.query
+    wanted = request.method in ("GET", "HEAD") and query.startswith("shop=") and len(query) <= most.SIGN_IN_BYTES // 3
+    return f"{root_of(request)}/explore?{query}" if wanted else ""
+
+
 def _own_page(request: Request, wanted: str) -> str:
-    """Where to go after signing in: a page of the review if that was wanted, else the first page; never another server's."""
+    """Where to go after signing in: a page of the review or a shop window if it was wanted, else the first page; never another server's."""
     root = root_of(request)
-    in_review = wanted == f"{root}/review" or wanted.startswith(f"{root}/review/")
-    return wanted if in_review and wanted.isascii() and wanted.isprintable() else f"{root}/explore"
+    is_own = wanted == f"{root}/review" or wanted.startswith((f"{root}/review/", f"{root}/explore?shop="))
+    return wanted if is_own and wanted.isascii() and wanted.isprintable() else f"{root}/explore"
 
 
 def is_https(request: Request) -> bool:

@@ -96,7 +96,7 @@ async def _in_flavor(endpoint: Endpoint, flavor: str, query: PageQuery, columns:
         view = await (_encoded if query.product else _looked_up)(endpoint, flavor, release, query)
         codes, item_id = ((view.codes,), None) if query.product else (None, catalog_id(query.item_id))
         question = Neighbours(
-            ((release, 1.0),), codes, item_id, _k(endpoint), 1, (), None, (), _shown(columns), columns
+            ((release, 1.0),), codes, item_id, _k(endpoint), 1, (), None, (), shown_of(columns), columns
         )  # fmt: skip
         levels, nearest = await asyncio.gather(_levels(endpoint, release, view), endpoint.ask(question))
         return replace(view, levels=levels, nearest=tuple(nearest))
@@ -180,7 +180,7 @@ async def surface_view(endpoint: Endpoint, caller: KeySettings, query: PageQuery
         targets = endpoint.targets(surface, caller.name)
         columns = endpoint.gate.columns(caller)
         asked_for = query.item_id if query.product is None else None
-        request = SimilarRequest(item_id=asked_for, product=query.product, k=_k(endpoint), fields=list(_shown(columns)))
+        request = SimilarRequest(item_id=asked_for, product=query.product, k=_k(endpoint), fields=list(shown_of(columns)))
         return SurfaceView(route, tuple(targets), tuple(await endpoint.neighbours(targets, request, columns)))
     except Problem as problem:
         return SurfaceView(route, problem=problem)
@@ -238,7 +238,7 @@ def no_release(endpoint: Endpoint, flavor: str) -> Problem:
     return Problem("not-ready", f"no release of flavor {flavor} can be shown: {why}")
 
 
-def _shown(columns: tuple[str, ...]) -> tuple[str, ...]:
+def shown_of(columns: tuple[str, ...]) -> tuple[str, ...]:
     """What is shown of each product of a list, as far as the caller may see it."""
     return tuple(name for name in FIELDS if name in columns)
 
