@@ -16,6 +16,7 @@ from shelfcode.embedding.relevance.recipe import RelevanceRecipe
 from shelfcode.flavor import Recipe
 from shelfcode.retrieval.answering_settings import AnsweringSettings
 from shelfcode.retrieval.recipe import RetrieverRecipe
+from shelfcode.serving.retrieve_settings import RetrieveSettings
 from shelfcode.serving.surface_settings import KeySettings, RouteSettings, SurfaceSettings
 from shelfcode.settings import Settings, part_of
 
@@ -64,7 +65,7 @@ This file is written by `make docs` from the models in `platform/shelfcode/retri
 
 TYPES = {"integer": "integer", "number": "number", "string": "text", "boolean": "true or false", "null": "null"}
 LINKS = {
-    "RouteSettings": "[a route](#surfacesname)", "KeySettings": "[a key](#keys)",
+    "RouteSettings": "[a route](#surfacesname)", "KeySettings": "[a key](#keys)", "RetrieveSettings": "[how carts are answered](#retrieve)",
     "ExtractorSettings": "[an extractor](configuration.md#extractor)",
 }  # fmt: skip
 BOUNDS = {
@@ -91,7 +92,12 @@ class Listed(NamedTuple):
 def documents() -> dict[str, str]:
     """Name of each file -> the whole of it."""
     retriever = [Listed(RetrieverRecipe), Listed(AnsweringSettings, name="answering in bulk")]
-    surfaces = [Listed(SurfaceSettings), Listed(RouteSettings, "surfaces.NAME"), Listed(KeySettings, "keys")]
+    surfaces = [
+        Listed(SurfaceSettings),
+        Listed(RouteSettings, "surfaces.NAME"),
+        Listed(RetrieveSettings, "retrieve"),
+        Listed(KeySettings, "keys"),
+    ]
     files: dict[str, tuple[str, list[Listed]]] = {
         "configuration.md": (INTRODUCTION, [Listed(Recipe)]),
         "encoder-configuration.md": (ENCODER_INTRODUCTION, [Listed(RelevanceRecipe)]),

@@ -1,6 +1,7 @@
 """Make a key for a caller of the endpoint. The key is shown once; surfaces.yaml gets only its hash.
 
 python jobs/make_key.py --name search-team [--surface search] [--surface reordering] [--column title] [--review reviewer]
+    [--retailer R] [--availability]
 """
 
 from typing import Annotated, Any, Literal
@@ -21,12 +22,22 @@ ColumnFlag = Annotated[
 ReviewFlag = Annotated[
     Literal["none", "reviewer", "lead"], typer.Option("--review", help="Whether it may review audits; a lead settles conflicts.")
 ]
+RetailerFlag = Annotated[
+    list[str] | None, typer.Option("--retailer", help="Retailers that it may ask about, several times; any when left out.")
+]
+AvailabilityFlag = Annotated[bool, typer.Option("--availability", help="It may say what its retailers have.")]
 
 
-def main(name: NameFlag, surface: SurfaceFlag = None, column: ColumnFlag = None, review: ReviewFlag = "none") -> dict[str, Any]:
+def main(
+    name: NameFlag, surface: SurfaceFlag = None, column: ColumnFlag = None, review: ReviewFlag = "none", retailer: RetailerFlag = None,
+    availability: AvailabilityFlag = False,
+) -> dict[str, Any]:  # fmt: skip
     """Print a new key, and the lines for surfaces.yaml."""
     key = new_key()
-    entry = KeySettings(name=name, sha256=key_hash(key), surfaces=surface or None, columns=column or None, review=review)
+    entry = KeySettings(
+        name=name, sha256=key_hash(key), surfaces=surface or None, columns=column or None, review=review, retailers=retailer or None,
+        availability=availability,
+    )  # fmt: skip
     say("add to surfaces.yaml, beside auth: keys:\n")
     say(yaml.safe_dump({"keys": [entry.model_dump(mode="json", exclude_defaults=True)]}, sort_keys=False))
     say("and give the caller the key below, which is kept nowhere; they send it as: Authorization: Bearer KEY")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from shelfcode.errors import ShelfcodeError
 from shelfcode.index.release_index import ReleaseIndex, open_release_index
 from shelfcode.semantic_id import format_codes
 from shelfcode.serving import routing
@@ -22,7 +23,8 @@ from shelfcode.serving.api.live_releases import LiveReleases, Unavailable
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Encoded, Neighbours, NotLoaded, Prepared, ProductInput, Question, StoredAttributes
 from shelfcode.serving.api.requests import Product, SimilarRequest, catalog_id, catalog_ids, characters_sent, given_id, read_product
-from shelfcode.serving.resources import INDEX, flavor_deployment
+from shelfcode.serving.api.retriever_choice import Choice, choose_retrievers
+from shelfcode.serving.resources import INDEX, RETRIEVAL, flavor_deployment
 from shelfcode.serving.routing import Target
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 from shelfcode.workspace import Workspace
@@ -44,11 +46,25 @@ patiently = retry(
 """A call whose replica dies is made again to another: encoding and looking up change nothing, so twice does no harm."""
 
 
+@dataclass(frozen=True)
+class Deployments:
+    """What stands behind the ingress.
+
+    Attributes:
+        extractor: None where only the rules extract.
+        retrieval: None where no surface names a retriever.
+    """
+
+    index: DeploymentHandle
+    flavors: dict[str, DeploymentHandle]
+    extractor: DeploymentHandle | None = None
+    retrieval: DeploymentHandle | None = None
+
+
 class Answering:
     """Knows which releases are live, and asks the deployments.
 
     Args:
-        index, flavors, extractor: the deployments; `extractor` is None where only the rules extract.
         why_blocked: names of deployments -> what keeps any of them from starting, if anything does.
         blocked_seconds: time between two looks at that.
     """
@@ -57,18 +73,18 @@ class Answering:
         self,
         workspace: str,
         settings: SurfaceSettings,
-        index: DeploymentHandle,
-        flavors: dict[str, DeploymentHandle],
-        extractor: DeploymentHandle | None,
+        deployments: Deployments,
         why_blocked: Callable[[Collection[str]], str | None],
         blocked_seconds: float = BLOCKED_SECONDS,
     ) -> None:
         self.workspace, self.why_blocked, self.blocked_seconds = workspace, why_blocked, blocked_seconds
-        self.settings, self.gate, self.index, self.flavors, self.extractor = settings, Gate.of(settings), index, flavors, extractor
+        self.settings, self.gate = settings, Gate.of(settings)
+        self.index, self.flavors = deployments.index, deployments.flavors
+        self.extractor, self.retrieval = deployments.extractor, deployments.retrieval
         self.releases = LiveReleases(Workspace(workspace), settings, self._prepare)
         self.mapped = item_index(workspace, settings)
         self.questions: Coalescer[Question] = Coalescer(self._answers, QUESTIONS_PER_CALL, at_once=QUESTION_CALLS_AT_ONCE)
-        self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in flavors.items()}
+        self.encoders = {flavor: self._coalescer(flavor, handle) for flavor, handle in self.flavors.items()}
 
     def targets(self, surface: str, routing_key: str) -> list[Target]:
         """The flavors and releases that answer a request of a surface, the one with the largest weight first."""
@@ -137,7 +153,7 @@ class Answering:
         """What the LLM finds in the time that it has; None for products that are left to the rules."""
         assert self.extractor is not None
         try:
-            return await asyncio.wait_for(_called(self.extractor.extract, products), self.settings.online_extraction.seconds)
+            return await asyncio.wait_for(called(self.extractor.extract, products), self.settings.online_extraction.seconds)
         except (TimeoutError, *DOWN):
             return [None] * len(products)
 
@@ -171,6 +187,7 @@ class Answering:
         return Neighbours(
             parts, codes, item_id, request.k, request.min_level, exclude, request.retailer_id,
             tuple(request.attributes.items()), tuple(dict.fromkeys(request.fields)), columns,
+            None if request.price is None else (request.price.min, request.price.max),
         )  # fmt: skip
 
     async def ask(self, question: Question) -> Any:
@@ -218,8 +235,14 @@ class Answering:
             Unavailable: a deployment has no replica that answers.
         """
         flavor = release.partition("@")[0]
-        names, handles = (flavor_deployment(flavor), INDEX), (self.flavors[flavor], self.index)
-        loading = [asyncio.ensure_future(_prepared(handle, release)) for handle in handles]
+        choice = await asyncio.to_thread(self._choose, release)
+        if choice.refusal:
+            return Prepared(release, choice.refusal)
+        names, calls = [flavor_deployment(flavor), INDEX], [_prepared(self.flavors[flavor], release), _prepared(self.index, release)]
+        if self.retrieval is not None and choice.labels:
+            names.append(RETRIEVAL)
+            calls.append(_prepared(self.retrieval, release, choice.labels))
+        loading = list(map(asyncio.ensure_future, calls))
         while (await asyncio.wait(loading, timeout=self.blocked_seconds))[1]:
             if why := await asyncio.to_thread(self.why_blocked, names):
                 for each in loading:
@@ -233,7 +256,19 @@ class Answering:
         if failed := next((each for each in answers if each.problem), None):
             return failed
         await asyncio.to_thread(self._map, [each.folder for each in answers if each.folder])
-        return answers[0]
+        return replace(answers[0], retrievers=choice.labels, without=choice.without)
+
+    def _choose(self, release: str) -> Choice:
+        """The retrievers that answer with a release.
+
+        Raises:
+            ShelfcodeError: its manifest cannot be read.
+        """
+        names = self.settings.retriever_names
+        try:
+            return choose_retrievers(Workspace(self.workspace), names, release, self.settings.retrieval.translate) if names else Choice()
+        except ShelfcodeError as error:  # what is wrong with the release itself is told by whoever loads it
+            return Choice(refusal=str(error))
 
     def _map(self, folders: Sequence[str]) -> None:
         """Map a release that the index has laid out on this very node: what is light is answered without a call between processes."""
@@ -245,15 +280,15 @@ class Answering:
                 continue
 
 
-async def _called(method: Any, *arguments: Any) -> Any:
+async def called(method: Any, *arguments: Any) -> Any:
     return await method.remote(*arguments)
 
 
 @patiently
-async def _prepared(handle: DeploymentHandle, release: str) -> list[Prepared]:
+async def _prepared(handle: DeploymentHandle, release: str, *more: Any) -> list[Prepared]:
     """What every replica of a deployment answers; one that is just starting is not reached by a broadcast, and is called alone."""
-    answers = list(await handle.broadcast("prepare", release).results_async())
-    return answers or [await handle.prepare.remote(release)]
+    answers = list(await handle.broadcast("prepare", release, *more).results_async())
+    return answers or [await handle.prepare.remote(release, *more)]
 
 
 def _failed_product(value: Any, problem: Problem) -> dict[str, Any]:

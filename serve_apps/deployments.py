@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from ray.serve import metrics
 
+from serve_apps.stock_following import StockFollower
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.availability import availability_version, read_availability
 from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.releases.release import current_name, load_manifest, release_recipe
 from shelfcode.serving.api.coalescing import Coalescer
@@ -27,7 +27,6 @@ from shelfcode.workspace import Workspace
 
 log = logging.getLogger("ray.serve")
 
-AVAILABILITY_POLL_SECONDS = 30
 ANSWERING_THREADS = 2
 """Questions that take long are answered so many at a time; with more, the threads would only take turns."""
 WARM_UP = ProductInput("a product to begin with", None, None)
@@ -111,10 +110,8 @@ class ItemIndexDeployment:
     async def __init__(self, workspace: str, settings: SurfaceSettings) -> None:  # type: ignore[misc]  # Ray Serve awaits it
         self.index, self.loading = item_index(workspace, settings), asyncio.Lock()
         self.threads = ThreadPoolExecutor(ANSWERING_THREADS, thread_name_prefix="answers")
-        if settings.availability:
-            self.availability = await asyncio.to_thread(availability_version, settings.availability)
-            self.index.take_stock(await asyncio.to_thread(read_availability, settings.availability))
-            self.following = asyncio.ensure_future(self._follow_availability(settings.availability))
+        self.stock = StockFollower(self.index, Workspace(workspace), settings)
+        await self.stock.start()
         for flavor in settings.flavor_names:
             await prepare_for_requests(self.prepare, Workspace(workspace), settings, flavor)
 
@@ -154,17 +151,9 @@ class ItemIndexDeployment:
                 self.index.keep_visitor(index)
             return index
 
-    async def _follow_availability(self, url: str) -> None:
-        """Read the availability table again when it changes, which it does more often than releases do."""
-        while True:
-            await asyncio.sleep(AVAILABILITY_POLL_SECONDS)
-            try:
-                version = await asyncio.to_thread(availability_version, url)
-                if version != self.availability:
-                    await asyncio.to_thread(self.index.take_stock, await asyncio.to_thread(read_availability, url))
-                    self.availability = version
-            except ShelfcodeError as error:
-                log.warning("the availability table was not read again: %s", error)
+    async def catch_up(self) -> int:
+        """Take up what has changed at retailers, now."""
+        return await self.stock.catch_up()
 
 
 class ExtractorDeployment:

@@ -17,9 +17,12 @@ from ray.serve.handle import DeploymentHandle
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from serve_apps.answering import DOWN, Answering
+from serve_apps.answering import DOWN, Answering, Deployments
+from serve_apps.cart_answering import CartAnswering
 from serve_apps.deployment_status import why_blocked
 from serve_apps.request_metrics import RequestMetrics
+from serve_apps.retrieve_routes import retrieve
+from serve_apps.retrieve_routes import router as carts
 from shelfcode.serving.api import request_limits as most
 from shelfcode.serving.api.access import check_listening
 from shelfcode.serving.api.front import Front
@@ -62,6 +65,8 @@ api = FastAPI(
 )  # fmt: skip
 api.include_router(review)
 api.state.review = lambda: serve.get_replica_context().servable_object.review
+api.include_router(carts)
+api.state.endpoint = lambda: serve.get_replica_context().servable_object
 api.add_middleware(RequestLog)
 api.add_middleware(LeftToServe)
 api.add_middleware(Front, settings=lambda: serve.get_replica_context().servable_object.settings)  # added last, it stands in front
@@ -87,7 +92,15 @@ async def _similar(request: Request) -> Response:
 SIMILAR = Route("/v1/surfaces/{surface}/similar", _similar, methods=["POST"])
 """`Surfaces.similar` in front of FastAPI's own route, which tells OpenAPI of it: FastAPI takes half as long to find its parameters as the
 answer does."""
-api.router.routes.append(SIMILAR)
+
+
+async def _retrieve(request: Request) -> Response:
+    request.scope["route"] = RETRIEVE
+    return await retrieve(request, request.path_params["surface"])
+
+
+RETRIEVE = Route("/v1/surfaces/{surface}/retrieve", _retrieve, methods=["POST"])
+api.router.routes[:0] = [SIMILAR, RETRIEVE]
 
 
 @api.exception_handler(Problem)
@@ -126,31 +139,28 @@ class Surfaces:
     """Lets callers in, and writes out what they asked for."""
 
     async def __init__(  # type: ignore[misc]  # Ray Serve awaits it
-        self,
-        workspace: str,
-        settings: SurfaceSettings,
-        index: DeploymentHandle,
-        flavors: dict[str, DeploymentHandle],
-        extractor: DeploymentHandle | None,
+        self, workspace: str, settings: SurfaceSettings, deployments: Deployments, impressions: DeploymentHandle | None = None
     ) -> None:
         check_listening(settings, _get_global_client().http_config.host)
         application = serve.get_replica_context().app_name
-        self.answer_by(Answering(workspace, settings, index, flavors, extractor, partial(why_blocked, settings, application)))
+        answering = Answering(workspace, settings, deployments, partial(why_blocked, settings, application))
+        self.answer_by(answering, CartAnswering(answering, impressions))
         self.metrics = RequestMetrics()
         await self.releases.refresh()
         self.following = asyncio.ensure_future(self.releases.follow())
 
-    def answer_by(self, answering: Answering) -> None:
+    def answer_by(self, answering: Answering, carts: CartAnswering) -> None:
         """Take requests to what answers them."""
+        self.carts = carts
         self.settings, self.answering, self.gate, self.releases = answering.settings, answering, answering.gate, answering.releases
-        self.pages = Site(answering, lambda request: self._enter(request, page=True), DOWN)
-        self.review = ReviewRoom(answering.workspace, answering.settings, answering.gate, lambda request: self._enter(request, page=True))
+        self.pages = Site(answering, carts, lambda request: self.enter(request, page=True), DOWN)
+        self.review = ReviewRoom(answering.workspace, answering.settings, answering.gate, lambda request: self.enter(request, page=True))
 
     # What surfaces call.
 
     @api.get("/v1/surfaces", response_model=SurfacesResponse, summary="What goes where, and which release is live")
     async def list_surfaces(self, request: Request) -> Response:
-        caller = self._enter(request)
+        caller = self.enter(request)
         default = self.settings.default if caller.surfaces is None else None
         return json_response(request, {
             "surfaces": [self._route(name, written_out(self.settings.surfaces[name])) for name in self.gate.surfaces(caller)],
@@ -165,8 +175,8 @@ class Surfaces:
         summary="Products to semantic IDs",
     )
     async def encode(self, request: Request, surface: Named) -> Response:
-        caller = self._enter(request, surface)
-        body = read_encode_request(await self._body(request), self.settings.limits)
+        caller = self.enter(request, surface)
+        body = read_encode_request(await self.read(request), self.settings.limits)
         request.scope["shelfcode.products"] = len(body.products)
         async with self.metrics.measured(request, "encode") as targets:
             targets += self.answering.targets(surface, body.routing_key or caller.name)
@@ -180,8 +190,10 @@ class Surfaces:
         summary="The nearest products",
     )
     async def similar(self, request: Request, surface: Named) -> Response:
-        caller = self._enter(request, surface)
-        body = read_similar_request(await self._body(request), self.settings.limits)
+        caller = self.enter(request, surface)
+        body = read_similar_request(await self.read(request), self.settings.limits)
+        if body.retailer_id is not None:
+            self.gate.permit_retailer(caller, body.retailer_id)
         async with self.metrics.measured(request, "similar") as targets:
             targets += self.answering.targets(surface, body.routing_key or caller.name)
             results = await self.answering.neighbours_json(targets, body, self.gate.columns(caller))
@@ -190,7 +202,7 @@ class Surfaces:
 
     @api.get("/v1/items/{item_id:path}", response_model=ItemResponse, summary="A product of the catalog and its semantic IDs")
     async def item(self, request: Request, item_id: Named, release: Release | None = None, limit: Limit = 50, first: From = 0) -> Response:
-        caller = self._enter(request)
+        caller = self.enter(request)
         releases = [self._release(caller, release)] if release else [self._live(flavor) for flavor in self.gate.flavors(caller)]
         limit = min(limit, self.settings.limits.page)
         page = ItemPage(catalog_id(item_id), tuple(releases), first, limit, self.gate.columns(caller))
@@ -209,7 +221,7 @@ class Surfaces:
         first: From = 0,
         children_from: Annotated[int, Query(ge=0, le=most.POSITION)] = 0,
     ) -> Response:
-        caller = self._enter(request)
+        caller = self.enter(request)
         self.gate.permit_flavor(caller, flavor)
         name = self._release(caller, release) if release else self._live(flavor)
         if name.partition("@")[0] != flavor:
@@ -236,6 +248,7 @@ class Surfaces:
         with contextlib.suppress(Problem):
             flavors = self.gate.flavors(self.gate.caller(bearer_key(request)))
             answer["live"] = {flavor: self.releases.live.get(flavor) for flavor in flavors}
+            answer["retrievers"], answer["without"] = self.releases.retrievers, self.releases.without
             answer["problems"] = {name: why for name, why in self.releases.problems.items() if name.partition("@")[0] in flavors}
         return json_response(request, answer, 200 if self.releases.ready else 503)
 
@@ -247,7 +260,7 @@ class Surfaces:
 
     @api.get("/openapi.json", include_in_schema=False)
     async def openapi(self, request: Request) -> Response:
-        self._enter(request, page=True)
+        self.enter(request, page=True)
         return json_response(request, with_shared_schemas(request.app.openapi()))
 
     @api.get("/explore", include_in_schema=False)
@@ -264,7 +277,7 @@ class Surfaces:
 
     # How they are answered.
 
-    def _enter(self, request: Request, surface: str | None = None, page: bool = False) -> KeySettings:
+    def enter(self, request: Request, surface: str | None = None, page: bool = False) -> KeySettings:
         """Let a caller through; the surface, if any, exists and is theirs to ask for."""
         caller = visitor(self.gate, request) if page else self.gate.caller(bearer_key(request))
         request.scope["shelfcode.caller"], request.scope["shelfcode.log"] = caller.name, self.settings.log_requests
@@ -275,7 +288,8 @@ class Surfaces:
             request.scope["shelfcode.surface"] = surface if surface in self.settings.surfaces else "(default)"
         return caller
 
-    async def _body(self, request: Request) -> bytes:
+    async def read(self, request: Request) -> bytes:
+        """The body of a request."""
         body = await read_body(request, self.settings.limits.body_bytes, self.settings.limits.body_seconds)
         request.scope["shelfcode.bytes_in"] = len(body)
         return body

@@ -14,9 +14,23 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
+from serve_apps.answering import Deployments
 from serve_apps.deployments import ExtractorDeployment, FlavorDeployment, ItemIndexDeployment
+from serve_apps.impressions import ImpressionsDeployment
 from serve_apps.ingress import Surfaces, api
-from shelfcode.serving.resources import EXTRACTOR, INDEX, INGRESS, DeploymentResources, deployment_resources, flavor_deployment, shortage
+from serve_apps.retrieval import RetrievalDeployment
+from shelfcode.serving.resources import (
+    EXTRACTOR,
+    IMPRESSIONS,
+    INDEX,
+    INGRESS,
+    RETRIEVAL,
+    DeploymentResources,
+    deployment_resources,
+    flavor_deployment,
+    shortage,
+)
+from shelfcode.serving.retrieve_settings import RetrievalSettings
 from shelfcode.serving.review.store_address import check_review_store, with_review_store
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings, load_surfaces
 from shelfcode.workspace import Workspace
@@ -55,7 +69,12 @@ def app(arguments: Arguments) -> Application:
     index = _deployed(ItemIndexDeployment, resources[INDEX]).bind(workspace, settings)
     flavors = {flavor: _flavor(workspace, flavor, settings, resources[flavor_deployment(flavor)]) for flavor in settings.flavor_names}
     extractor = _deployed(ExtractorDeployment, resources[EXTRACTOR]).bind(workspace, settings) if EXTRACTOR in resources else None
-    return _deployed(SURFACES, resources[INGRESS]).bind(workspace, settings, index, flavors, extractor)
+    retrieval = _retrieval(workspace, settings, resources[RETRIEVAL]) if RETRIEVAL in resources else None
+    impressions = None
+    if IMPRESSIONS in resources:
+        written = settings.impressions
+        impressions = _deployed(ImpressionsDeployment, resources[IMPRESSIONS]).bind(workspace, written.seconds, written.rows)
+    return _deployed(SURFACES, resources[INGRESS]).bind(workspace, settings, Deployments(index, flavors, extractor, retrieval), impressions)
 
 
 def _existing(surfaces: str) -> str:
@@ -66,10 +85,15 @@ def _existing(surfaces: str) -> str:
 
 def _flavor(workspace: str, flavor: str, settings: SurfaceSettings, resources: DeploymentResources) -> Application:
     serving = settings.flavors.get(flavor, FlavorServingSettings())
-    scaling = AutoscalingConfig(
-        min_replicas=serving.replicas_min, max_replicas=serving.replicas_max, target_ongoing_requests=serving.calls_per_replica
-    )
-    return _deployed(FlavorDeployment, resources, autoscaling_config=scaling).bind(workspace, flavor, settings)
+    return _deployed(FlavorDeployment, resources, autoscaling_config=_scaling(serving)).bind(workspace, flavor, settings)
+
+
+def _retrieval(workspace: str, settings: SurfaceSettings, resources: DeploymentResources) -> Application:
+    return _deployed(RetrievalDeployment, resources, autoscaling_config=_scaling(settings.retrieval)).bind(workspace, settings)
+
+
+def _scaling(run: FlavorServingSettings | RetrievalSettings) -> AutoscalingConfig:
+    return AutoscalingConfig(min_replicas=run.replicas_min, max_replicas=run.replicas_max, target_ongoing_requests=run.calls_per_replica)
 
 
 def _deployed(part: type, resources: DeploymentResources, **options: Any) -> serve.Deployment:

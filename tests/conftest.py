@@ -210,29 +210,33 @@ def publish_small() -> "Callable[..., Manifest]":
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
-    """A workspace with two releases of each flavor, v0002 current; whoever promotes another one puts it back."""
+    """A workspace with two releases of each flavor, v0002 current, and a generator for either of precision.
+
+    Whoever promotes another release puts it back.
+    """
     from released import open_shop
+    from untrained_retriever import publish_untrained
 
     folder = tmp_path_factory.mktemp("shop")
     opened = open_shop(str(folder / "workspace"), tiny=folder / "encoder")
     for flavor in ("precision", "discovery"):
         for seed in (1, 2):
-            opened.release(flavor, seed)
+            release = opened.release(flavor, seed)
+            if flavor == "precision":
+                publish_untrained(opened.workspace, release, {"7": opened.products["item_id"].to_pylist()[:300:3]})
     return opened
 
 
 @pytest.fixture(scope="session")
 def endpoint(shop: "Shop", request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Endpoint]":
     """The shop's endpoint on this machine, for callers with a key; retailer 7 has every third product."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
     from served import KEYS, SURFACES, serve_shop
 
     folder = tmp_path_factory.mktemp("served")
-    stocked = shop.products["item_id"].to_pylist()[::3]
-    pq.write_table(pa.table({"item_id": stocked, "retailer_id": [7] * len(stocked)}), folder / "availability.parquet")
-    beside = {"availability": str(folder / "availability.parquet"), "review": {"store": "review.sqlite"}}
-    surfaces = {**SURFACES, **beside}
     with contextlib.ExitStack() as serving:
         request.config.stash[SERVING] = serving
-        yield serving.enter_context(serve_shop(shop, folder, surfaces, KEYS["all"]))
+        running = serving.enter_context(serve_shop(shop, folder, {**SURFACES, "review": {"store": "review.sqlite"}}, KEYS["all"]))
+        stocked = {"item_ids": shop.products["item_id"].to_pylist()[::3]}
+        told = running.ask("/v1/retailers/7/availability", stocked, KEYS["stock"], "PUT")
+        assert told.status == 200, told.text
+        yield running

@@ -31,7 +31,7 @@ def fronted(canned: Canned, monkeypatch: pytest.MonkeyPatch) -> ASGIApp:
     """The application with canned answers, as it stands in a replica of the ingress."""
     assert serve_apps.surfaces.SURFACES
     surfaces = object.__new__(Surfaces)
-    surfaces.answer_by(canned)  # type: ignore[arg-type]
+    surfaces.answer_by(canned, canned.carts)  # type: ignore[arg-type, attr-defined]
     surfaces.metrics = Uncounted()  # type: ignore[assignment]
     monkeypatch.setattr(context, "_INTERNAL_REPLICA_CONTEXT", SimpleNamespace(servable_object=surfaces))
     return PlainRequestIds(RequestIdMiddleware(api))

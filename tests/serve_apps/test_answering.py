@@ -12,7 +12,7 @@ import pytest
 from pydantic_core import to_json
 from released import Shop
 
-from serve_apps.answering import Answering
+from serve_apps.answering import Answering, Deployments
 from serve_apps.deployments import FlavorDeployment, ItemIndexDeployment
 from shelfcode.serving.api.live_releases import Unavailable
 from shelfcode.serving.api.problems import Problem
@@ -57,8 +57,8 @@ def prepare(folder: Path, index: Deployment, encoder: Deployment, blocked: str |
     async def once() -> Prepared:
         nonlocal loop
         loop = asyncio.get_running_loop()
-        handles: Any = index, {"small": encoder}
-        answering = Answering(str(folder), SETTINGS, *handles, None, why_blocked, blocked_seconds=0.001)
+        handles: Any = Deployments(index, {"small": encoder})  # type: ignore[arg-type, dict-item]
+        answering = Answering(str(folder), SETTINGS, handles, why_blocked, blocked_seconds=0.001)
         async with asyncio.timeout(20):
             return await answering.releases.prepare(RELEASE)
 
@@ -112,8 +112,8 @@ def asked(shop: Shop, story: Callable[[Answering, ItemIndexDeployment, Index], A
         async with asyncio.timeout(60):
             deployment = ItemIndexDeployment.__new__(ItemIndexDeployment)
             await deployment.__init__(shop.workspace.url, settings)
-            handles: Any = (index := Index(deployment)), {}
-            answering = Answering(shop.workspace.url, settings, *handles, None, lambda _: None)
+            handles = Deployments(index := Index(deployment), {})  # type: ignore[arg-type]
+            answering = Answering(shop.workspace.url, settings, handles, lambda _: None)
             await story(answering, deployment, index)
 
     asyncio.run(told())

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import pytest
 from released import Shop
-from served import Endpoint
+from served import Endpoint, replica, wait_for
+from untrained_retriever import publish_untrained
 
 from shelfcode.releases.promotion import promote, roll_back
 
@@ -26,10 +26,6 @@ def _put_back(endpoint: Endpoint, shop: Shop) -> Iterator[None]:
     if json.loads(shop.workspace.read_bytes("releases/precision/CURRENT"))["version"] != "v0002":
         promote(shop.workspace, "precision@v0002")
     wait_for(endpoint, "precision@v0002")
-
-
-def wait_for(endpoint: Endpoint, release: str) -> None:
-    endpoint.until("/v1/ready", lambda told: told.get("live", {}).get("precision") == release)
 
 
 def ids(endpoint: Endpoint) -> tuple[set[str], list[str]]:
@@ -99,6 +95,7 @@ def test_a_roll_back_reaches_the_replicas_and_both_releases_can_be_read_meanwhil
 @pytest.mark.parametrize("damage", ["model.safetensors", "semantic_ids/part-000000.parquet"])
 def test_a_damaged_release_is_refused_and_the_old_one_goes_on(endpoint: Endpoint, shop: Shop, damage: str) -> None:
     broken = shop.release("precision", seed=3, make_current=False)
+    publish_untrained(shop.workspace, broken, {})
     path = f"{broken.folder}/{damage}"
     shop.workspace.write_bytes(path, shop.workspace.read_bytes(path)[:-200])
     shop.workspace.write_json("releases/precision/CURRENT", {"version": broken.version, "previous": "v0002"})
@@ -140,23 +137,3 @@ def test_the_death_of_an_encoder_loses_no_request(endpoint: Endpoint) -> None:
             time.sleep(0.05)
     assert ids(endpoint) == encoded
     assert replica(endpoint, "flavor-precision", besides=victim.pid).is_running()
-
-
-def replica(endpoint: Endpoint, part: str, besides: int | None = None, application: str = "surfaces") -> psutil.Process:
-    """The process of a deployment's replica on this cluster, another than a dead one; waits until there is one."""
-    end = time.monotonic() + 300
-    while time.monotonic() < end:
-        for process in psutil.process_iter(["cmdline"]):
-            title = " ".join(process.info["cmdline"] or [])
-            if process.pid != besides and title.startswith(f"ray::ServeReplica:{application}:{part}") and _is_of(endpoint, process):
-                return process
-        time.sleep(0.1)
-    raise AssertionError(f"no replica of {part} in a minute")
-
-
-def _is_of(endpoint: Endpoint, process: psutil.Process) -> bool:
-    """Whether a process belongs to the endpoint's cluster, by the folder that it logs to."""
-    try:
-        return any(file.path.startswith(endpoint.cluster.folder) for file in process.open_files())
-    except psutil.Error:
-        return False

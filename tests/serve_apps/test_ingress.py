@@ -52,7 +52,7 @@ def product_of(shop: Shop, row: int) -> dict[str, Any]:
 
 
 def test_the_lines_that_the_job_prints_work_with_a_key_in_its_place(endpoint: Endpoint) -> None:
-    assert len(endpoint.printed) == 3
+    assert len(endpoint.printed) == 4
     lines = [line.replace("YOUR_KEY", endpoint.key) for line in endpoint.printed]
     answers = [subprocess.run(shlex.split(line), capture_output=True, text=True, check=True).stdout for line in lines]
     encoded, found, prefixes = (json.loads(answer) for answer in answers)

@@ -16,13 +16,14 @@ from email.message import Message
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from released import Shop
 from running import ROOT, RayCluster, free_ports, job_command, ray_cluster
 
 from shelfcode.serving.api.access import key_hash
 
-KEYS = {"all": "shelf_all", "search": "shelf_search", "gone": "shelf_gone", "slow": "shelf_slow"}
+KEYS = {"all": "shelf_all", "search": "shelf_search", "gone": "shelf_gone", "slow": "shelf_slow", "stock": "shelf_stock"}
 SURFACES = {
     "surfaces": {
         "search": "precision", "substitution": "precision", "homepage": "discovery",
@@ -36,7 +37,9 @@ SURFACES = {
         {"name": "search", "sha256": key_hash(KEYS["search"]), "surfaces": ["search"]},
         {"name": "gone", "sha256": key_hash(KEYS["gone"]), "disabled": True},
         {"name": "slow", "sha256": key_hash(KEYS["slow"]), "requests_per_second": 2},
+        {"name": "stock", "sha256": key_hash(KEYS["stock"]), "retailers": ["7", "8"], "availability": True},
     ],
+    "retrieve": {"retriever": "generator", "seconds": 20},
     "poll_seconds": 0.1, "limits": {"requests_per_second": 1_000_000, "body_seconds": 3},
 }  # fmt: skip
 
@@ -127,7 +130,7 @@ def serve_shop(shop: Shop, folder: Path, surfaces: dict[str, Any], key: str = ""
         reader = threading.Thread(target=lambda: told.extend(iter(server.stderr.readline, "")), daemon=True)  # type: ignore[union-attr]
         reader.start()
         try:
-            printed = [server.stdout.readline().strip() for _ in range(3)]  # type: ignore[union-attr]
+            printed = [server.stdout.readline().strip() for _ in range(4)]  # type: ignore[union-attr]
             assert server.poll() is None, "".join(told[-40:])
             yield Endpoint(f"http://127.0.0.1:{port}", shop, cluster, printed, key)
         finally:
@@ -177,3 +180,27 @@ def _serve(*arguments: str) -> None:
     environment = {**os.environ, "RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
     done = subprocess.run([*SERVE, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def wait_for(endpoint: Endpoint, release: str) -> None:
+    endpoint.until("/v1/ready", lambda told: told.get("live", {}).get("precision") == release)
+
+
+def replica(endpoint: Endpoint, part: str, besides: int | None = None, application: str = "surfaces") -> psutil.Process:
+    """The process of a deployment's replica on this cluster, another than a dead one; waits until there is one."""
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        for process in psutil.process_iter(["cmdline"]):
+            title = " ".join(process.info["cmdline"] or [])
+            if process.pid != besides and title.startswith(f"ray::ServeReplica:{application}:{part}") and _is_of(endpoint, process):
+                return process
+        time.sleep(0.1)
+    raise AssertionError(f"no replica of {part} in a minute")
+
+
+def _is_of(endpoint: Endpoint, process: psutil.Process) -> bool:
+    """Whether a process belongs to the endpoint's cluster, by the folder that it logs to."""
+    try:
+        return any(file.path.startswith(endpoint.cluster.folder) for file in process.open_files())
+    except psutil.Error:
+        return False

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from filelock import FileLock
+from numpy.typing import NDArray
 
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.catalog.schema import ORIGINAL
@@ -62,6 +63,12 @@ class ItemStore:
         """The attributes of a product; None where none were extracted."""
         values = {name: self.value(row, column) for name, column in self.attributes.items()}
         return values if values.get("product_type") is not None else None
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """A column of numbers: float64[rows], NaN where a product has none, and everywhere where the store has no such column."""
+        if column not in self.columns or not pa.types.is_floating(self.table.schema.field(column).type):
+            return np.full(len(self), np.nan)
+        return self.table[column].cast(pa.float64()).to_numpy()
 
     @property
     def keys_N(self) -> Keys:

@@ -34,7 +34,7 @@ from shelfcode.scratch import scratch_folder
 from shelfcode.semantic_id import Codes, format_codes
 from shelfcode.workspace import Workspace
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the files. Raise it with whatever changes how they are built or read, so that older ones are not read."""
 LAYOUTS_KEPT = 8
 """Releases of a flavor that stay on a node's disk, those that were opened last."""
@@ -54,6 +54,7 @@ class ReleaseIndex:
         place_of_row: row of the item store -> place; -1 for a product that the release does not have.
         filters: which products have a value.
         cards: what is told of each product when nothing particular is asked for.
+        price_N: float64, NaN where a product has none.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ReleaseIndex:
     place_of_row: NDArray[np.int32]
     filters: Filters
     cards: Cards
+    price_N: NDArray[np.float64]
     labels: "LRUCache[Codes, list[str]]" = field(default_factory=lambda: LRUCache(LABELS_KEPT))
     surroundings: "LRUCache[Codes, TitleWords]" = field(default_factory=lambda: LRUCache(SURROUNDINGS_KEPT))
     labelling: Lock = field(default_factory=Lock)
@@ -172,7 +174,7 @@ def open_release_index(folder: Path, items: ItemStore | None = None) -> ReleaseI
     filters = Filters(**{each.name: arrays[f"filters_{each.name}"] for each in fields(Filters)})
     cards = Cards(**{each.name: arrays[f"cards_{each.name}"] for each in fields(Cards)})
     items = items or ItemStore(folder.parent / told["items"])
-    return ReleaseIndex(told["name"], told["catalog"], folder, codes, items, arrays["place_of_row"], filters, cards)
+    return ReleaseIndex(told["name"], told["catalog"], folder, codes, items, arrays["place_of_row"], filters, cards, arrays["price_N"])
 
 
 def _arrays(workspace: Workspace, manifest: Manifest, items: ItemStore) -> dict[str, NDArray[Any]]:
@@ -195,6 +197,7 @@ def _arrays(workspace: Workspace, manifest: Manifest, items: ItemStore) -> dict[
     return {
         "packed_B": index.packed_B, "codes_LB": index.codes_LB, "first_B": index.first_B, "norm_B": index.norm_B,
         "keys_K": index.place_of.keys_K, "places_K": index.place_of.values_K, "row_N": index.row_N, "place_of_row": place_of_row,
+        "price_N": items.numbers("price")[index.row_N],
         **{f"codewords_{level}": codewords_KD for level, codewords_KD in enumerate(codewords)},
         **{f"filters_{each.name}": getattr(filters, each.name) for each in fields(Filters)},
         **{f"cards_{each.name}": getattr(cards, each.name) for each in fields(Cards)},

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings
 
-INGRESS, INDEX, EXTRACTOR = "surfaces", "item-index", "extractor"
+INGRESS, INDEX, EXTRACTOR, RETRIEVAL, IMPRESSIONS = "surfaces", "item-index", "extractor", "retrieval", "impressions"
+WRITER_CPUS = 0.1
+"""What a deployment reserves that only writes files now and then."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ def deployment_resources(settings: SurfaceSettings) -> list[DeploymentResources]
         deployments.append(
             DeploymentResources(EXTRACTOR, "online_extraction", 1, settings.online_extraction.cpus, settings.online_extraction.gpus)
         )
+    if settings.retriever_names:
+        run = settings.retrieval
+        deployments.append(DeploymentResources(RETRIEVAL, "retrieval", run.replicas_min, run.cpus, run.gpus))
+    if settings.impressions.enabled:
+        deployments.append(DeploymentResources(IMPRESSIONS, "impressions", 1, WRITER_CPUS))
     return deployments
 
 

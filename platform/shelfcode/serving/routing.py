@@ -75,7 +75,7 @@ def targets(route: RouteSettings, live: Mapping[str, str], loaded: frozenset[str
     """
     chosen = []
     for flavor, weight in _weights(route).items():
-        name = _drawn(route.split, routing_key) if route.split else route.release or CURRENT
+        name = drawn(route.split, routing_key) if route.split else route.release or CURRENT
         release = f"{flavor}@{name}" if name != CURRENT else live.get(flavor)
         if release not in loaded and route.split:
             release = live.get(flavor)  # the rest of the split is not disturbed
@@ -109,7 +109,7 @@ def _weights(route: RouteSettings) -> dict[str, float]:
     return {flavor: weight / total for flavor, weight in route.blend.items()} or {str(route.flavor): 1.0}
 
 
-def _drawn(split: Mapping[str, float], routing_key: str) -> str:
+def drawn(split: Mapping[str, float], routing_key: str) -> str:
     """The side of a split that a key falls on: keys are spread evenly, and nothing is remembered."""
     digest = hashlib.blake2b(routing_key.encode("utf-8", "surrogatepass"), digest_size=4).digest()
     place = int.from_bytes(digest, "big") / STEPS * sum(split.values())

@@ -16,6 +16,7 @@ from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.recipe_file import read_yaml, validate_settings
 from shelfcode.serving.api import request_limits as most
+from shelfcode.serving.retrieve_settings import ImpressionSettings, RetrievalSettings, RetrieveSettings
 from shelfcode.settings import Positive, Settings
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -41,6 +42,7 @@ class RouteSettings(Settings):
         {}, description="release: share of the traffic, such as {current: 0.9, v0004: 0.1}; a routing_key stays on its side"
     )
     blend: dict[str, Share] = Field({}, description="flavor: weight, for a surface that needs several; instead of flavor")
+    retrieve: RetrieveSettings | None = Field(None, description="how carts are answered; as `retrieve` below where it is left out")
 
     @model_validator(mode="after")
     def _one_way(self) -> "RouteSettings":
@@ -80,6 +82,10 @@ class KeySettings(Settings):
     review: ReviewRole = Field(
         "none", description="whether the key is good for the review of audits; a lead also settles conflicts, exports and changes settings"
     )
+    retailers: list[str] | None = Field(
+        None, description="the retailers that the key may ask about, and must name one of; any, or none, where it is left out"
+    )
+    availability: bool = Field(False, description="whether the key may say what its retailers have")
     disabled: bool = Field(False, description="the key is known, and refused")
 
 
@@ -92,7 +98,8 @@ class LimitSettings(Settings):
     text_characters: Annotated[int, Field(gt=0, le=most.TEXT_CHARACTERS)] = Field(
         20_000, description="length of a title, description or brand; a longer one fails its product"
     )
-    neighbours: Annotated[int, Field(gt=0, le=most.NEIGHBOURS)] = Field(200, description="largest k of a similar request")
+    neighbours: Annotated[int, Field(gt=0, le=most.NEIGHBOURS)] = Field(200, description="largest k of a similar or a retrieve request")
+    beams: Annotated[int, Field(gt=0, le=most.BEAMS)] = Field(500, description="largest beam_width of a retrieve request")
     page: Annotated[int, Field(gt=0, le=most.PAGE)] = Field(500, description="products or prefixes per page")
     requests_per_second: Positive = Field(200, description="per key, counted by each replica of the ingress")
 
@@ -215,9 +222,17 @@ class SurfaceSettings(Settings):
     ingress: IngressSettings = IngressSettings()
     review: ReviewStoreSettings = ReviewStoreSettings()
     online_extraction: OnlineExtractionSettings = OnlineExtractionSettings()
-    availability: str | None = Field(
-        None, description="Parquet file or folder of item_id and retailer_id, local or s3://, for filters by retailer_id"
+    retrieve: RetrieveSettings | None = Field(
+        None, description="how carts are answered on surfaces that do not say; without it, by products similar to those of the cart"
     )
+    retrieval: RetrievalSettings = RetrievalSettings()
+    impressions: ImpressionSettings = ImpressionSettings()
+    availability: str | None = Field(
+        None,
+        description="Parquet file or folder of item_id and retailer_id, local or s3://: what each retailer has. Without it, callers say so "
+        "by PUT /v1/retailers/{retailer_id}/availability",
+    )
+    availability_seconds: float = Field(0.5, gt=0, le=3600, description="time between two looks at what retailers have")
     poll_seconds: float = Field(2.0, gt=0, description="time between two looks at CURRENT of each flavor")
     log_requests: bool = Field(True, description="log one line per request: ids, sizes and times, never its content")
 
@@ -246,6 +261,17 @@ class SurfaceSettings(Settings):
         if strangers := [name for name in self.flavors if name not in self.flavor_names]:
             raise ValueError(f"flavors names {', '.join(strangers)}, which no surface goes to")
         return self
+
+    def retrieve_of(self, route: RouteSettings) -> RetrieveSettings | None:
+        """How the carts of a surface are answered; None: by what is similar."""
+        return route.retrieve or self.retrieve
+
+    @property
+    def retriever_names(self) -> list[str]:
+        """The retrievers that any surface names, each once, in the order of the file."""
+        routes = [route for _, route in self.routes()] + ([written_out(self.default)] if self.default else [])
+        ways = [way for route in routes if (way := self.retrieve_of(route))]
+        return list(dict.fromkeys(name for way in ways for name in way.retrievers))
 
     def routes(self) -> Iterator[tuple[str, RouteSettings]]:
         """Every surface with its route, written out."""

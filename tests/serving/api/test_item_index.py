@@ -15,7 +15,7 @@ import pytest
 from released import BOLD_TITLE, ITEM_IDS, Shop
 
 from shelfcode.errors import ShelfcodeError
-from shelfcode.index.availability import read_availability
+from shelfcode.index.availability import Stock, read_availability
 from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.semantic_id import parse
 from shelfcode.serving.api.item_index import LIGHT_NEIGHBOURS, VISITORS_KEPT, ItemIndex, is_light
@@ -135,7 +135,7 @@ def test_what_is_wrong_with_a_question_is_its_answer(index: ItemIndex, question:
 def test_a_retailers_products_are_those_of_its_table(index: ItemIndex, shop: Shop, tmp_path: Path) -> None:
     item_ids = shop.products["item_id"].to_pylist()
     pq.write_table(pa.table({"item_id": item_ids[::7], "retailer_id": ["north"] * len(item_ids[::7])}), tmp_path / "t.parquet")
-    index.take_stock(read_availability(str(tmp_path / "t.parquet")))
+    index.use_stock(Stock(read_availability(str(tmp_path / "t.parquet"))))
     try:
         assert set(ids(answer(index, like(k=400, retailer_id="north")))) == set(item_ids[::7]) - {"SKU-0000011"}
         assert wrong(index, like(retailer_id="south"))[0] == "invalid-request"

@@ -331,3 +331,38 @@ def test_one_flavor_without_a_release_does_not_hold_up_the_other(
     refresh(following)
     assert (following.live, following.ready) == ({"small": first}, False)
     assert list(following.problems) == ["discovery"]
+
+
+# Retrievers.
+
+
+def test_another_version_of_a_retriever_is_loaded_with_the_release_that_is_live(
+    workspace: Workspace, publish: Callable[..., str], deployments: Deployments
+) -> None:
+    following = follow(workspace, deployments, home={"flavor": "small", "retrieve": {"blend": {"generator": 1, "cr@v0001": 1}}})
+    first = publish()
+    refresh(following, following)
+    assert deployments.asked == [first]
+    workspace.write_json("retrievers/generator/CURRENT", {"version": "v0001", "previous": None})
+    refresh(following, following)
+    assert deployments.asked == [first] * 2
+    deployments.damaged.add(first)
+    workspace.write_json("retrievers/generator/CURRENT", {"version": "v0002", "previous": "v0001"})
+    refresh(following)
+    assert (following.live, following.askable) == ({"small": first}, {first})  # with the retrievers that it has
+    assert "damaged" in following.problems["small"]
+    deployments.damaged.clear()
+    refresh(following, following)
+    assert deployments.asked == [first] * 4
+    assert following.problems == {}
+
+
+def test_retrievers_that_do_not_answer_are_told(workspace: Workspace, publish: Callable[..., str], deployments: Deployments) -> None:
+    following = follow(workspace, deployments, home={"flavor": "small", "retrieve": {"split": {"generator": 1, "cr": 1, "other": 1}}})
+    release = publish()
+    refresh(following)
+    following.loaded[release] = Prepared(release, retrievers={"generator": "generator@v0001"}, without={"cr": "train it"})
+    assert following.retrievers == {"generator": "generator@v0001"}
+    assert list(following.without) == ["cr", "other"]
+    assert following.without["cr"] == "train it"
+    assert "a flavor that no surface goes to" in following.without["other"]

@@ -14,7 +14,7 @@ from shelfcode.serving.surface_settings import KeySettings, ReviewRole, SurfaceS
 
 PREFIX = "shelf_"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-ANYBODY = KeySettings(name="anybody", sha256="0" * 64, review="lead")
+ANYBODY = KeySettings(name="anybody", sha256="0" * 64, review="lead", availability=True)
 """The caller where `auth` is none."""
 
 
@@ -107,6 +107,31 @@ class Gate:
         """
         if caller.surfaces is not None and surface not in caller.surfaces:
             raise Problem("key-not-permitted", f"the key of {caller.name} is for {', '.join(caller.surfaces) or 'no surface'}")
+
+    def permit_retailer(self, caller: KeySettings, retailer_id: str | None) -> None:
+        """Refuse a retailer that the caller's key is not good for. A limited key is not told whether there is such a retailer.
+
+        Raises:
+            Problem: the key is for other retailers, or for some, and none was named.
+        """
+        if caller.retailers is None or retailer_id in caller.retailers:
+            return
+        if retailer_id is None:
+            raise Problem("key-not-permitted", f"the key of {caller.name} is for some retailers only: name one of them in retailer_id")
+        raise Problem("key-not-permitted", f"the key of {caller.name} is not for retailer {retailer_id[:100]!r}")
+
+    def permit_availability(self, caller: KeySettings, retailer_id: str) -> None:
+        """Refuse whoever may not say what a retailer has.
+
+        Raises:
+            Problem: the key is not for that, or not for this retailer.
+        """
+        if not caller.availability:
+            raise Problem(
+                "key-not-permitted",
+                f"the key of {caller.name} may not say what retailers have; jobs/make_key.py --availability makes one that may",
+            )
+        self.permit_retailer(caller, retailer_id)
 
     def permit_review(self, caller: KeySettings, role: ReviewRole = "reviewer") -> None:
         """Refuse whoever may not review, or may not do what a lead does.

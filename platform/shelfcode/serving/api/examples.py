@@ -11,10 +11,15 @@ from shelfcode.serving.surface_settings import SurfaceSettings
 from shelfcode.workspace import Workspace
 
 ENCODE, SIMILAR, PREFIXES = "/v1/surfaces/{surface}/encode", "/v1/surfaces/{surface}/similar", "/v1/flavors/{flavor}/prefixes"
+RETRIEVE, CHOSEN = "/v1/surfaces/{surface}/retrieve", "/v1/surfaces/{surface}/chosen"
+AVAILABILITY = "/v1/retailers/{retailer_id}/availability"
 AUDIT = "/v1/audits/{audit}"
 BODIES: Mapping[str, Any] = {
     ENCODE: {"products": [{"title": "Oat Drink, 1 l"}, {"title": "Penne Rigate 500 g"}]},
     SIMILAR: {"product": {"title": "Oat Drink, 1 l"}, "k": 5},
+    RETRIEVE: {"cart": ["ITEM_ID"], "retailer_id": "RETAILER_ID", "k": 5},
+    CHOSEN: {"request_id": "REQUEST_ID", "item_ids": ["ITEM_ID"], "event": "cart"},
+    AVAILABILITY: {"add": ["ITEM_ID"], "remove": []},
     f"{AUDIT}/queue/next": {"count": 1},
     f"{AUDIT}/queue/skip": {"finding_id": "FINDING_ID"},
     f"{AUDIT}/decisions": {"finding_id": "FINDING_ID", "verdict": "keep", "version": 0, "idempotency_key": "MADE_UP"},
@@ -23,11 +28,18 @@ BODIES: Mapping[str, Any] = {
     f"{AUDIT}/marks": {"kind": "applied", "finding_ids": ["FINDING_ID"]},
     f"{AUDIT}/settings": {"second_review_share": 0.1},
 }
-PLACEHOLDERS = {"item_id": "ITEM_ID", "prefix": "0", "audit": "latest", "finding_id": "FINDING_ID", "pattern_id": "PATTERN_ID"}
+PLACEHOLDERS = {
+    "item_id": "ITEM_ID",
+    "retailer_id": "RETAILER_ID",
+    "prefix": "0",
+    "audit": "latest",
+    "finding_id": "FINDING_ID",
+    "pattern_id": "PATTERN_ID",
+}
 
 
 def example_requests(workspace_url: str, settings: SurfaceSettings, url: str) -> list[str]:
-    """Three commands over a workspace's own products: encode, find similar ones, walk the prefixes. None before there is a release."""
+    """Commands over a workspace's own products: encode, what is similar, what goes with one, the prefixes. None without a release."""
     workspace = Workspace(workspace_url)
     surface, route = next(settings.routes())
     release = current_name(workspace, route.flavors[0])
@@ -40,6 +52,7 @@ def example_requests(workspace_url: str, settings: SurfaceSettings, url: str) ->
     return [
         curl(url + filled(ENCODE, names), with_key, BODIES[ENCODE]),
         curl(url + filled(SIMILAR, names), with_key, {"item_id": item_id, "k": 5}),
+        curl(url + filled(RETRIEVE, names), with_key, {"cart": [item_id], "k": 5}),
         curl(f"{url}{filled(PREFIXES, names)}?limit=5", with_key),
     ]
 

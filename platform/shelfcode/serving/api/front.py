@@ -53,7 +53,7 @@ class Front:
         return CORSMiddleware(
             self.app,
             allow_origins=origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT"],
             allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Request-Id"],
             expose_headers=["X-Request-Id", "Retry-After"],
             max_age=PREFLIGHT_SECONDS,

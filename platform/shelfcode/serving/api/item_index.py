@@ -10,14 +10,24 @@ import pyarrow as pa
 from cachetools import LRUCache
 from pyroaring import BitMap
 
-from shelfcode.index.availability import Availability, Stock
+from shelfcode.index.availability import Stock
 from shelfcode.index.cards import COLUMNS
 from shelfcode.index.code_index import Match
 from shelfcode.index.release_index import ReleaseIndex, attributes_folder, load_release_index
 from shelfcode.semantic_id import Codes, format_codes, parse
 from shelfcode.serving.api.blending import Blended, FlavorQuery, blend
+from shelfcode.serving.api.filtering import passing
 from shelfcode.serving.api.problems import Problem
-from shelfcode.serving.api.questions import ItemPage, Neighbours, PrefixPage, Question, StoredAttributes
+from shelfcode.serving.api.questions import (
+    CartNeighbours,
+    ItemPage,
+    KnownRetailers,
+    Neighbours,
+    PrefixPage,
+    Question,
+    RetailerStock,
+    StoredAttributes,
+)
 from shelfcode.serving.api.visible_columns import check_columns, visible_columns
 from shelfcode.serving.routing import named_releases
 from shelfcode.serving.surface_settings import SurfaceSettings
@@ -81,9 +91,8 @@ class ItemIndex:
         if self.stock is not None:
             self.stock.only({*self.prepared, *self.visitors})
 
-    def take_stock(self, availability: Availability) -> None:
-        """Use another availability table. Takes a while: never on an event loop."""
-        stock = Stock(availability)
+    def use_stock(self, stock: Stock) -> None:
+        """Know what retailers have from a stock. Takes a while: never on an event loop."""
         for index in [*self.prepared.values(), *self.visitors.values()]:
             stock.add(index.name, index.codes.place_of)
         self.stock = stock
@@ -97,6 +106,12 @@ class ItemIndex:
         try:
             if isinstance(question, Neighbours):
                 return self.neighbours(question, indexes)
+            if isinstance(question, CartNeighbours):
+                return self.cart_neighbours(question, indexes[0])
+            if isinstance(question, KnownRetailers):
+                return [] if self.stock is None else self.stock.retailers
+            if isinstance(question, RetailerStock):
+                return self.retailer_stock(question, indexes)
             if isinstance(question, StoredAttributes):
                 return stored_attributes(question, indexes[0])
             return item(question, indexes) if isinstance(question, ItemPage) else prefix(question, indexes[0])
@@ -122,6 +137,51 @@ class ItemIndex:
         queries = [self._query(question, index, number) for number, index in enumerate(indexes)]
         return [_blended_row(queries, each, question.fields) for each in blend(queries, question.k, question.min_level)]
 
+    def cart_neighbours(self, question: CartNeighbours, index: ReleaseIndex) -> dict[str, Any]:
+        """The products most like any of several, those that share the deepest prefix first, and among them the nearest.
+
+        Raises:
+            Problem: a filter names what is not there.
+        """
+        check_columns(index.items, question.fields, question.columns)
+        stocked, notes = self._stocked(question.retailer_id, index)
+        passed = BitMap.intersection(stocked, *passing(question, index))
+        exclude, given_Q = index.places(question.exclude), index.places_of(question.item_ids)
+        best: dict[int, Match] = {}
+        for codes in dict.fromkeys(index.codes.codes_of(place) for place in given_Q.tolist() if place >= 0):
+            for match in index.codes.similar(codes, question.k, 1, passed, exclude):
+                known = best.get(match.place)
+                if known is None or (-match.level, match.distance) < (-known.level, known.distance):
+                    best[match.place] = match
+        nearest = sorted(best.values(), key=lambda match: (-match.level, match.distance, match.place))[: question.k]
+        rows = [
+            {
+                **index.product(each.place, question.fields), "score": round(1 / (1 + each.distance), 5), "cart_level": each.level,
+                "proposed_by": "similar",
+            }
+            for each in nearest
+        ]  # fmt: skip
+        opened = len(passed - BitMap(exclude))
+        counts = {"catalog": len(index.codes), "at_retailer": len(stocked), "passed_filters": len(passed), "open": opened, "beams": None}
+        return {"results": rows, "counts": counts, "notes": [*notes, *([] if best else ["nothing_known"])]}
+
+    def _stocked(self, retailer_id: str | None, index: ReleaseIndex) -> tuple[BitMap, tuple[str, ...]]:
+        """What a retailer has, everything where that is not known; and what is not known."""
+        if retailer_id is not None and self.stock is not None and self.stock.knows(retailer_id):
+            return self._available(index, retailer_id), ()
+        return BitMap(range(len(index.codes))), ("no_retailer",) if retailer_id is None else ("stock_unknown",)
+
+    def retailer_stock(self, question: RetailerStock, indexes: Sequence[ReleaseIndex]) -> dict[str, Any]:
+        """How many products a retailer has, and how many of them each release knows.
+
+        Raises:
+            Problem: nothing is known of what it has.
+        """
+        counts = {index.name: len(self._available(index, question.retailer_id)) for index in indexes}
+        if self.stock is None or not self.stock.knows(question.retailer_id):
+            raise Problem("unknown-retailer", f"nothing is known of what retailer_id {question.retailer_id[:100]!r} has")
+        return {"products": self.stock.count(question.retailer_id), "in_release": counts}
+
     def neighbours_on_cards(self, question: Neighbours, index: ReleaseIndex) -> bytes:
         """`neighbours` as JSON, put together from what was written when the release was laid out.
 
@@ -146,23 +206,20 @@ class ItemIndex:
         exclude = index.places(question.exclude) | {place}
         return FlavorQuery(index, question.parts[number][1], codes, self._allowed(index, question), exclude)
 
-    def _allowed(self, index: ReleaseIndex, question: Neighbours) -> BitMap | None:
+    def _allowed(self, index: ReleaseIndex, question: Neighbours | CartNeighbours) -> BitMap | None:
         """The places of the products that pass all filters; None where there is no filter."""
-        passing = []
-        for column, value in question.attributes:
-            check_columns(index.items, [column], question.columns)
-            passing.append(index.filters.places(column, value))
+        found = passing(question, index)
         if question.retailer_id is not None:
-            passing.append(self._available(index, question.retailer_id))
-        return BitMap.intersection(*passing) if passing else None
+            found.append(self._available(index, question.retailer_id))
+        return BitMap.intersection(*found) if found else None
 
     def _available(self, index: ReleaseIndex, retailer_id: str) -> BitMap:
-        if self.stock is None:
-            raise Problem("no-availability", "surfaces.yaml names no availability table, so nothing is known of retailers")
+        if self.stock is None or not self.stock.retailers:
+            raise Problem("no-availability", "surfaces.yaml names no availability table, and nobody has said yet what any retailer has")
         try:
             return self.stock.places(retailer_id, index.name, index.codes.place_of)
         except KeyError:
-            raise Problem("invalid-request", f"the availability table does not know retailer_id {retailer_id[:100]!r}") from None
+            raise Problem("invalid-request", f"nothing is known of what retailer_id {retailer_id[:100]!r} has") from None
 
 
 def item_index(workspace: str, settings: SurfaceSettings) -> ItemIndex:
@@ -176,7 +233,7 @@ def is_light(question: Question) -> bool:
     """Whether a question is answered in about the time that it takes to hand it to a thread."""
     if isinstance(question, Neighbours):
         whole_tree = question.min_level == 0
-        filtered = bool(question.attributes) or question.retailer_id is not None
+        filtered = bool(question.attributes) or question.price is not None or question.retailer_id is not None
         small = question.k <= LIGHT_NEIGHBOURS and len(question.exclude) <= LIGHT_EXCLUDED
         return small and not whole_tree and not filtered and len(question.parts) == 1
     return isinstance(question, StoredAttributes) and len(question.item_ids) <= LIGHT_ITEMS

@@ -65,6 +65,7 @@ class LiveReleases:
         prepare: has a release loaded wherever it will be asked for; raises Unavailable.
         retry_seconds: time until a release that was refused is tried again.
         read_current: workspace, folder of a flavor -> the version that its CURRENT names.
+        retrievers_of: flavor -> the versions of retrievers that were current when its release was loaded.
         live: flavor -> its current release, once it is loaded.
         loaded: every release that can be asked, with its text view.
         problems: flavor or release -> why its release is not the one that it should be.
@@ -76,6 +77,7 @@ class LiveReleases:
     prepare: Callable[[str], Awaitable[Prepared]]
     retry_seconds: float = RETRY_SECONDS
     read_current: Callable[[Workspace, str], str | None] = current_of
+    retrievers_of: dict[str, tuple[str | None, ...]] = field(default_factory=dict)
     live: dict[str, str] = field(default_factory=dict)
     loaded: dict[str, Prepared] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
@@ -90,6 +92,19 @@ class LiveReleases:
     def askable(self) -> frozenset[str]:
         """The releases that can be asked."""
         return frozenset(self.loaded)
+
+    @property
+    def retrievers(self) -> dict[str, str]:
+        """The retrievers that answer: name of surfaces.yaml -> version."""
+        return {name: label for release in self.live.values() for name, label in self.loaded[release].retrievers.items()}
+
+    @property
+    def without(self) -> dict[str, str]:
+        """The retrievers that surfaces name and that do not answer, and why."""
+        there = self.retrievers
+        why = {name: why for release in self.live.values() for name, why in self.loaded[release].without.items()}
+        missing = [name for name in self.settings.retriever_names if name not in there]
+        return {name: why.get(name, "it is of a flavor that no surface goes to, or its release is not loaded yet") for name in missing}
 
     async def follow(self) -> None:
         """Look at CURRENT again and again, for ever."""
@@ -120,11 +135,16 @@ class LiveReleases:
             self.problems[flavor] = f"{self.workspace.url} has no current release of {flavor}: train it, or promote one"
             return False
         before, release = self.live.get(flavor), f"{flavor}@{version}"
-        if await self._load(release, flavor, again=release != before):
-            self.live[flavor] = release
+        retrievers = await asyncio.to_thread(self._current_retrievers)
+        if await self._load(release, flavor, again=release != before or retrievers != self.retrievers_of.get(flavor)):
+            self.live[flavor], self.retrievers_of[flavor] = release, retrievers
         elif before is None:
             await self._fall_back(flavor, version)
         return self.live.get(flavor) != before
+
+    def _current_retrievers(self) -> tuple[str | None, ...]:
+        bases = dict.fromkeys(name.partition("@")[0] for name in self.settings.retriever_names)
+        return tuple(self.read_current(self.workspace, f"retrievers/{base}") for base in bases)
 
     async def _fall_back(self, flavor: str, refused: str) -> None:
         """A process that starts while CURRENT is damaged serves the newest release that is not."""
@@ -153,7 +173,8 @@ class LiveReleases:
             self.problems[subject] = f"{release} was refused: {prepared.problem}"
             self.refused[release] = (self.problems[subject], time.monotonic() + self.retry_seconds)
             log.warning("%s", self.problems[subject])
-            self.loaded.pop(release, None)
+            if release not in self.live.values():  # what is live stays so, with the retrievers that it has
+                self.loaded.pop(release, None)
             return False
         self.loaded[release] = prepared
         self.problems.pop(subject, None)

@@ -1,10 +1,11 @@
 """What the ingress asks the deployments behind it, and what they answer: plain values that travel between processes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shelfcode.semantic_id import Codes
+from shelfcode.serving.api.filtering import PriceBounds
 from shelfcode.serving.surface_settings import COLUMNS
 
 AttributesFrom = Literal["request", "store", "vllm", "rules"]
@@ -80,10 +81,94 @@ class Neighbours:
     attributes: tuple[tuple[str, str], ...]
     fields: tuple[str, ...]
     columns: tuple[str, ...] = COLUMNS
+    price: PriceBounds | None = None
 
     @property
     def releases(self) -> tuple[str, ...]:
         return tuple(release for release, _ in self.parts)
+
+
+@dataclass(frozen=True)
+class CartNeighbours:
+    """Which products are like any of a cart? Fields as in Neighbours; what the release does not have of the cart is passed over."""
+
+    release: str
+    item_ids: tuple[str, ...]
+    k: int
+    exclude: tuple[str, ...]
+    retailer_id: str | None
+    attributes: tuple[tuple[str, str], ...]
+    price: PriceBounds | None
+    fields: tuple[str, ...]
+    columns: tuple[str, ...] = COLUMNS
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        return (self.release,)
+
+
+@dataclass(frozen=True)
+class RetailerStock:
+    """How many products does a retailer have?"""
+
+    releases: tuple[str, ...]
+    retailer_id: str
+
+
+@dataclass(frozen=True)
+class KnownRetailers:
+    """Of which retailers is it known what they have?"""
+
+    releases: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Retrieve:
+    """Which of a retailer's products come next?
+
+    Attributes:
+        parts: (retriever such as generator@v0002, the name that surfaces.yaml gives it, weight) of each that answers.
+        cart, session, history: item_ids; the session is what was seen in it, in order, and the cart.
+        at: seconds since 1970.
+        k, beams, temperature, diversity: as `Demands` has them.
+        exclude: item_ids that must not come back, besides the cart.
+        fields: columns that come back with each product.
+        columns: those that the caller may see.
+        explain: whether the beams come back.
+        until: seconds since 1970 from when on nobody waits for the answer any more.
+    """
+
+    release: str
+    parts: tuple[tuple[str, str, float], ...]
+    surface: str
+    cart: tuple[str, ...]
+    session: tuple[str, ...]
+    history: tuple[str, ...]
+    retailer_id: str | None
+    at: int
+    k: int
+    beams: int
+    temperature: float
+    diversity: float
+    exclude: tuple[str, ...]
+    attributes: tuple[tuple[str, str], ...]
+    price: PriceBounds | None
+    fields: tuple[str, ...]
+    columns: tuple[str, ...] = COLUMNS
+    explain: bool = False
+    until: float = float("inf")
+
+    @property
+    def releases(self) -> tuple[str, ...]:
+        return (self.release,)
+
+    @property
+    def tokens(self) -> int:
+        """Roughly how many tokens go through a model: those of the prompt, and of each beam all but the last codeword."""
+        return PROMPT + min(len(self.history), PROMPT_PRODUCTS) + min(len(self.session), PROMPT_PRODUCTS) + BEAM_TOKENS * self.beams
+
+
+PROMPT, PROMPT_PRODUCTS, BEAM_TOKENS = 8, 40, 3
 
 
 @dataclass(frozen=True)
@@ -138,7 +223,7 @@ def _title(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in ("title",) if name in columns)
 
 
-Question = Neighbours | StoredAttributes | ItemPage | PrefixPage
+Question = Neighbours | CartNeighbours | RetailerStock | KnownRetailers | StoredAttributes | ItemPage | PrefixPage
 
 
 @dataclass(frozen=True)
@@ -153,9 +238,13 @@ class Prepared:
     Attributes:
         view: the text view that the flavor embeds.
         folder: where the index laid it out, on its node.
+        retrievers: name of surfaces.yaml -> the version of it that answers with this release, such as generator@v0002.
+        without: name -> why there is none.
     """
 
     release: str
     problem: str | None = None
     view: Literal["raw", "attributes"] = "raw"
     folder: str | None = None
+    retrievers: Mapping[str, str] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)

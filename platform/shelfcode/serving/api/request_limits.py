@@ -15,6 +15,13 @@ TEXT_CHARACTERS = 2**20
 PATH_CHARACTERS = 8192
 PRODUCTS = 4096
 NEIGHBOURS = 10_000
+BEAMS = 10_000
+CONTEXT = 10_000
+"""Products of a cart, and of a history; events of a session."""
+STOCKED = 500_000
+"""Products that one request says of what a retailer has."""
+CHOSEN = 1000
+"""Products that were chosen from one list."""
 PAGE = 10_000
 FIELDS = 32
 FILTERS = 16

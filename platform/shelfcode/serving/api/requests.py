@@ -27,6 +27,7 @@ FIELD_SHOWN = 100
 """Characters of a field's name that an error repeats."""
 SPELLED_TWICE = re.compile(rf"[{INVISIBLE}{JOINERS}]|^\s|\s$|^[0-9]+\.0+$")
 """What the ids have, besides characters that are not composed, that catalogs would write in another way."""
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 BOM = b"\xef\xbb\xbf"
 
 
@@ -79,6 +80,21 @@ class EncodeRequest(Body):
     routing_key: RoutingKey | None = Field(None, description="keeps a caller on one side of a split; where left out, the key's name does")
 
 
+class PriceRange(Body):
+    """Prices from one to another, both included; either may be left out. A product without a price is in no range."""
+
+    min: Price | None = None
+    max: Price | None = None
+
+    @model_validator(mode="after")
+    def _a_range(self) -> "PriceRange":
+        if self.min is None and self.max is None:
+            raise ValueError("give min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        return self
+
+
 class SimilarRequest(Body):
     """What products should be like, and which may be found."""
 
@@ -91,6 +107,7 @@ class SimilarRequest(Body):
     attributes: dict[Name, Value] = Field(
         {}, max_length=most.FILTERS, description="only products with these values: column of the catalog or attribute: value"
     )
+    price: PriceRange | None = Field(None, description="only products with a price in this range")
     fields: list[Name] = Field(
         ["title"], max_length=most.FIELDS, description="columns of the catalog, or attributes, that come back with each product"
     )
@@ -123,7 +140,7 @@ def read_encode_request(body: bytes, limits: LimitSettings) -> EncodeRequest:
     products = value.get("products") if isinstance(value, dict) else None
     if isinstance(products, list) and len(products) > limits.products:
         raise Problem("too-many-products", f"{len(products)} products; send {limits.products} or fewer per request", limit=limits.products)
-    request: EncodeRequest = _valid(_ENCODE, value)
+    request: EncodeRequest = read_request(_ENCODE, value)
     return request
 
 
@@ -133,7 +150,7 @@ def read_similar_request(body: bytes, limits: LimitSettings) -> SimilarRequest:
     Raises:
         Problem: not JSON, not a similar request, or k is too large.
     """
-    request: SimilarRequest = _valid(_SIMILAR, json_value(body))
+    request: SimilarRequest = read_request(_SIMILAR, json_value(body))
     if request.k > limits.neighbours:
         raise Problem("invalid-request", f"k is {request.k}; ask for {limits.neighbours} or fewer", limit=limits.neighbours)
     return request
@@ -228,7 +245,12 @@ def json_value(body: bytes) -> Any:
         raise Problem("malformed-json", f"the body is not JSON in UTF-8: {error}") from error
 
 
-def _valid(model: TypeAdapter[Any], value: Any) -> Any:
+def read_request(model: TypeAdapter[Any], value: Any) -> Any:
+    """A request as its model describes it.
+
+    Raises:
+        Problem: it is not so; names the first fields that are wrong.
+    """
     try:
         return model.validate_python(value)
     except ValidationError as error:

@@ -83,6 +83,111 @@ class SimilarResponse(Answer):
     results: list[SimilarProduct]
 
 
+class RetrievedProduct(BaseModel):
+    """A product of a list, with the fields asked for."""
+
+    model_config = ConfigDict(extra="allow")
+
+    item_id: str
+    semantic_id: str
+    score: float = Field(
+        description="within a list, higher is better: of one retriever, a logarithm of probability times worth, up to a constant; of a "
+        "blend, the sum of weighted reciprocal ranks; of similar, 1 / (1 + distance)"
+    )
+    cart_level: int | None = Field(description="levels shared with the nearest product of the cart; null where nothing of it is known")
+    proposed_by: str = Field(description="the retrievers that have it in their lists, joined by +; or similar", examples=["generator"])
+
+
+class BeamCounts(Answer):
+    """What lay under the semantic IDs that a generator followed."""
+
+    legal: int = Field(description="IDs that were followed to the end; each holds a product that may be answered with")
+    products: int = Field(description="products under them")
+    not_in_stock: int = Field(description="of these, what the retailer does not have")
+    filtered: int = Field(description="of the rest, what does not pass the filters")
+    in_cart_or_excluded: int = Field(description="of the rest, what is in the cart or excluded")
+
+
+class ListCounts(Answer):
+    """Why other products are not in the list: how many are left at each step."""
+
+    catalog: int
+    at_retailer: int
+    passed_filters: int
+    open: int = Field(description="and neither in the cart nor excluded: what the list is made of")
+    beams: BeamCounts | None = Field(description="null where no generator answered")
+
+
+class KnownPart(Answer):
+    """How much of a part of the context is known."""
+
+    sent: int
+    known: int | None = None
+    used: int | None = Field(None, description="of a history, how many of its products count")
+
+
+class ContextCounts(Answer):
+    """How much of the context is known."""
+
+    cart: KnownPart
+    session: KnownPart
+    history: KnownPart
+    retailer_trained: bool
+    surface_trained: bool
+
+
+class FollowedBeam(Answer):
+    """A prefix that a generator followed."""
+
+    retriever: str
+    level: int
+    prefix: str
+    log_probability: float
+
+
+class RetrieveResponse(Answer):
+    """A list, best first, and how it came about."""
+
+    surface: str
+    request_id: str
+    release: str = Field(examples=["precision@v0003"])
+    side: str = Field(description="what answered, as surfaces.yaml names it: a retriever, or blend; similar where none is named")
+    retrievers: dict[str, str] = Field(description="name: version", examples=[{"generator": "generator@v0002"}])
+    fallbacks: list[str] = Field(
+        description="what was not there to go by: no_history, no_cart, unknown_products, no_retailer, retailer_never_seen, stock_unknown; "
+        "or why similar answered: no_retriever, decoder_down, decoder_late; nothing_known where even that had nothing to go by"
+    )
+    results: list[RetrievedProduct]
+    counts: ListCounts
+    context: ContextCounts | None = Field(None, description="not where similar answered")
+    beams: list[FollowedBeam] | None = Field(None, description="where explain was asked for: level by level, the most probable first")
+
+
+class ChosenResponse(Answer):
+    """How many products were taken down."""
+
+    request_id: str
+    taken: int
+
+
+class AvailabilityResponse(Answer):
+    """A change of what a retailer has, written down."""
+
+    request_id: str
+    retailer_id: str
+    change: int = Field(description="number of the change; they count in this order")
+    seen_by_all: bool = Field(description="whether every replica knows of it already; otherwise each does within availability_seconds")
+
+
+class StockResponse(Answer):
+    """How many products a retailer has."""
+
+    request_id: str
+    retailer_id: str
+    products: int = Field(description="that it said to have")
+    in_release: dict[str, int] = Field(description="live release: how many of them it has")
+
+
 class SurfaceAnswer(Answer):
     """Where a surface goes."""
 
@@ -140,6 +245,8 @@ class ReadyResponse(Answer):
     ready: bool
     live: dict[str, str | None] | None = None
     problems: dict[str, str] | None = None
+    retrievers: dict[str, str] | None = Field(None, description="name: version that answers")
+    without: dict[str, str] | None = Field(None, description="retriever that surfaces name: why it does not answer; similar does")
 
 
 class HealthResponse(Answer):
