@@ -28,7 +28,7 @@ from shelfcode.workspace import Workspace
 
 log = logging.getLogger("ray.serve")
 
-CALLS_AT_ONCE = 2
+CALLS_AT_ONCE, LINGER_SECONDS = 2, 0.005
 LATEST_CART, LATEST_HISTORY = 20, 5
 """Products that `similar` goes by where no retriever answers: the last ones of the cart, else of the session, else of the history."""
 SIMILAR = "similar"
@@ -71,7 +71,11 @@ class CartAnswering:
     def __init__(self, answering: Answering, impressions: DeploymentHandle | None) -> None:
         self.answering, self.settings, self.retrieval, self.impressions = answering, answering.settings, answering.retrieval, impressions
         self.asked: Coalescer[Retrieve] = Coalescer(
-            self._send, self.settings.retrieval.tokens_per_batch, lambda question: question.tokens, at_once=CALLS_AT_ONCE
+            self._send,
+            self.settings.retrieval.tokens_per_batch,
+            lambda question: question.tokens,
+            at_once=CALLS_AT_ONCE,
+            linger_seconds=LINGER_SECONDS,
         )
         self.changed_to = 0
         self.writing: set[asyncio.Task[None]] = set()

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ray.serve import metrics
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from serve_apps.stock_following import StockFollower
 from shelfcode.errors import ShelfcodeError
@@ -23,6 +24,8 @@ from shelfcode.workspace import Workspace
 
 log = logging.getLogger("ray.serve")
 
+LINGER_SECONDS = 0.005
+"""Time in which those who were answered together come back; a batch of eight takes a fifth of the time of eight alone."""
 BATCH_BOUNDARIES = [1, 2, 4, 8, 16, 32, 64, 128]
 
 
@@ -35,14 +38,16 @@ class RetrievalDeployment:
         from shelfcode.serving.api.retrieving import Retrieving
 
         run = settings.retrieval
-        torch.set_num_threads(max(1, math.floor(run.cpus)))
+        threads = max(1, math.floor(run.cpus))
+        torch.set_num_threads(threads)
+        threadpool_limits(threads)  # numpy's: with one a core in each replica, they wait for each other more than they compute
         self.workspace, self.settings, self.loading = Workspace(workspace), settings, asyncio.Lock()
         device = torch.device("cuda" if run.gpus else "cpu")
         self.retrieving = Retrieving(self.workspace, item_index(workspace, settings), device, run.tokens_per_batch, run.translate)
         self.stock = StockFollower(self.retrieving.index, self.workspace, settings)
         await self.stock.start()
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="retrieval")  # one: a batch uses all threads that torch has
-        self.calls: Coalescer[Retrieve] = Coalescer(self._answer, run.tokens_per_batch, _tokens)
+        self.calls: Coalescer[Retrieve] = Coalescer(self._answer, run.tokens_per_batch, _tokens, linger_seconds=LINGER_SECONDS)
         self.batch_size = metrics.Histogram(
             "shelfcode_batch_contexts", description="Contexts answered together.", boundaries=BATCH_BOUNDARIES, tag_keys=()
         )

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import msgspec
 import numpy as np
 from cachetools import LRUCache
 from filelock import FileLock
@@ -95,6 +96,11 @@ class ReleaseIndex:
         row = int(self.codes.row_N[place])
         ids = {"item_id": self.items.value(row, "item_id"), "semantic_id": format_codes(self.codes.codes_of(place))}
         return {**ids, **self.items.values(row, columns)}
+
+    def on_card(self, place: int) -> dict[str, Any]:
+        """What is on the card of the product at a place: item_id, semantic_id and title."""
+        card: dict[str, Any] = msgspec.json.decode(self.cards.card(place) + b"}")
+        return card
 
     def child_prefixes(self, prefix: Codes, first: int, limit: int) -> tuple[int, list[dict[str, Any]]]:
         """How many prefixes of the next level lie below a prefix, and a page of them: the largest first, each with its label."""

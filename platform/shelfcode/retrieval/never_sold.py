@@ -8,12 +8,13 @@ looked at: the codes are the index.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes. Here N products, L levels, V nodes of a level, C candidates, F features, J choices.
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from shelfcode.interactions.session_log import NO_TIME, SessionLog
@@ -39,6 +40,9 @@ CHOICES_OF_A_WINDOW, CHOICES_OF_A_SESSION, OTHERS = 4000, 4, 150
 LEAST_CHOICES = 200
 """Of fewer first sales nothing is learnt."""
 
+SOLD_BYTES = 64 * 2**20
+"""Of the sales of retailers below prefixes that are kept."""
+
 STEPS, CHOICES_AT_ONCE, LEARNING_RATE, DECAY = 200, 256, 0.01, 0.05
 
 
@@ -48,9 +52,10 @@ class Neighbourhoods:
 
     Attributes:
         prefix_LVF: float32[V, OF_A_PREFIX] of each level.
-        waiting_U: int32, the products never sold, by their node on NEAR_LEVEL.
+        waiting_U: int32, the products never sold, in the order of their leaves, and so of their nodes on NEAR_LEVEL.
         first_V: int64[V + 1], where those of each such node begin.
         vectors: by which products are alike.
+        sold: retailer -> log(1 + its sales) below each node of each level; of those that were asked of last.
     """
 
     trie: CodeTrie
@@ -59,16 +64,47 @@ class Neighbourhoods:
     waiting_U: NDArray[np.int32]
     first_V: NDArray[np.int64]
     vectors: ProductVectors
+    sold: "LRUCache[int, list[NDArray[np.float32]]]" = field(default_factory=lambda: LRUCache(SOLD_BYTES, _bytes))
 
     def nodes(self, product_C: NDArray[np.integer]) -> NDArray[np.int32]:
         """The nodes above some products: int32[C, L]."""
         return self.trie.path_IL[self.trie.leaf_N[product_C]]
+
+    def sold_at(self, retailer: int) -> list[NDArray[np.float32]]:
+        """log(1 + sales of a retailer) below each node of each level: float32[V] each."""
+        if (known := self.sold.get(retailer)) is not None:
+            return known
+        product_M, count_M = self.sales.at(retailer)
+        node_ML = self.nodes(product_M)
+        counted = [np.bincount(node_ML[:, level], count_M, size.nodes) for level, size in enumerate(self.trie.levels)]
+        found = [np.log1p(count_V).astype(np.float32) for count_V in counted]
+        if _bytes(found) <= SOLD_BYTES:
+            self.sold[retailer] = found
+        return found
+
+    def told_apart(self, product_C: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Candidates that differ in what is known of them: those of one ID are one, where vectors follow from codes.
+
+        Args:
+            product_C: in the order of `near`.
+
+        Returns:
+            The places of one of each, and of each candidate which of these it is.
+        """
+        if not self.vectors.by_codes:
+            return np.arange(len(product_C)), np.arange(len(product_C))
+        begins_C = np.diff(self.trie.leaf_N[product_C], prepend=-1) != 0
+        return np.flatnonzero(begins_C), np.cumsum(begins_C) - 1
 
     def near(self, cart: NDArray[np.int32], history: NDArray[np.int32]) -> NDArray[np.int32]:
         """The products never sold that share their first codewords with one of the cart or the history."""
         around = np.unique(np.concatenate([cart, history]))
         node_M = np.unique(self.nodes(around)[:, _near_level(self.trie)])
         return np.concatenate([np.empty(0, np.int32), *(self.waiting_U[self.first_V[node] : self.first_V[node + 1]] for node in node_M)])
+
+
+def _bytes(arrays: Sequence[NDArray[np.float32]]) -> int:
+    return sum(array.nbytes for array in arrays)
 
 
 def neighbourhoods(trie: CodeTrie, sales: Sales, vectors: ProductVectors) -> Neighbourhoods:
@@ -83,10 +119,9 @@ def neighbourhoods(trie: CodeTrie, sales: Sales, vectors: ProductVectors) -> Nei
         levels.append(np.stack([late_V, waiting_V, fresh_V, fresh_V - waiting_V, sold_V], axis=1).astype(np.float32))
     near = _near_level(trie)
     waiting_U = np.flatnonzero(waiting_N).astype(np.int32)
-    node_U = trie.path_IL[trie.leaf_N[waiting_U], near]
-    order_U = np.argsort(node_U, kind="stable")
-    first_V = np.searchsorted(node_U[order_U], np.arange(trie.levels[near].nodes + 1))
-    return Neighbourhoods(trie, sales, tuple(levels), waiting_U[order_U], first_V, vectors)
+    waiting_U = waiting_U[np.argsort(trie.leaf_N[waiting_U], kind="stable")]
+    first_V = np.searchsorted(trie.path_IL[trie.leaf_N[waiting_U], near], np.arange(trie.levels[near].nodes + 1))
+    return Neighbourhoods(trie, sales, tuple(levels), waiting_U, first_V, vectors)
 
 
 def _near_level(trie: CodeTrie) -> int:
@@ -112,21 +147,28 @@ def first_sale_features(
     Args:
         retailer: -1 where it is not known.
     """
-    trie, node_CL = around.trie, around.nodes(product_C)
-    sold, count = around.sales.at(retailer)
+    node_CL, sold_LV = around.nodes(product_C), around.sold_at(retailer)
+    given = [around.nodes(of) for of in (cart, history)]
     columns = []
     for level, prefix_VF in enumerate(around.prefix_LVF):
-        node_C, size = node_CL[:, level], trie.levels[level].nodes
-        columns.append(prefix_VF[node_C])
-        for of, weight in ((sold, count), (cart, None), (history, None)):
-            count_V = np.bincount(around.nodes(of)[:, level], weight, minlength=size)
-            columns.append(np.log1p(count_V[node_C])[:, None])
+        node_C = node_CL[:, level]
+        columns += [prefix_VF[node_C], sold_LV[level][node_C][:, None]]
+        columns += [np.log1p(_counts(node_HL[:, level], node_C))[:, None] for node_HL in given]
     vector_CD = around.vectors.of(product_C)
     for of in (cart, np.unique(history)):
-        likeness_CX = vector_CD @ around.vectors.of(of).T if len(of) else np.zeros((len(product_C), 1))
+        likeness_CX = vector_CD @ around.vectors.of(of).T if len(of) else np.zeros((len(product_C), 1), np.float32)
         columns += [likeness_CX.max(1, keepdims=True), likeness_CX.mean(1, keepdims=True)]
     columns.append(np.full((len(product_C), 2), [np.log1p(len(cart)), np.log1p(len(history))]))
     return np.concatenate(columns, axis=1, dtype=np.float32)
+
+
+def _counts(node_H: NDArray[np.int32], node_C: NDArray[np.int32]) -> NDArray[np.int64]:
+    """How often each of some nodes stands among others."""
+    distinct_M, count_M = np.unique(node_H, return_counts=True)
+    if not len(distinct_M):
+        return np.zeros(len(node_C), np.int64)
+    slot_C = np.searchsorted(distinct_M, node_C).clip(max=len(distinct_M) - 1)
+    return np.where(distinct_M[slot_C] == node_C, count_M[slot_C], 0)
 
 
 @dataclass(frozen=True)
@@ -163,10 +205,11 @@ def add_never_sold(
         old_K = products_RK[row] >= 0
         if not len(product_C) or not old_K.any():
             continue
-        x_CF = first_sale_features(product_C, cart, history, int(contexts.retailer_R[row]), around)
+        one_of_M, of_C = around.told_apart(product_C)
+        x_MF = first_sale_features(product_C[one_of_M], cart, history, int(contexts.retailer_R[row]), around)
         with torch.inference_mode():
-            share_C = model.network(torch.from_numpy(x_CF)).log_softmax(0).numpy()
-        best = np.argsort(-share_C, kind="stable")[: number_R[row]]
+            share_C = model.network(torch.from_numpy(x_MF))[torch.from_numpy(of_C)].log_softmax(0).numpy()
+        best = _best(share_C, int(number_R[row]))
         total = np.logaddexp.reduce(scores_RK[row, old_K], dtype=np.float64)
         others = old_K & ~np.isin(products_RK[row], product_C[best])
         product_M = np.concatenate([products_RK[row, others], product_C[best]])
@@ -174,6 +217,16 @@ def add_never_sold(
         order = np.argsort(-score_M, kind="stable")[: len(old_K)]
         products_RK[row, : len(order)], scores_RK[row, : len(order)] = product_M[order], score_M[order]
     return Lists(products_RK, scores_RK)
+
+
+def _best(share_C: NDArray[np.float32], number: int) -> NDArray[np.int64]:
+    """The places of the largest shares, largest first, of equal ones the first."""
+    if number < len(share_C):
+        least = np.partition(share_C, len(share_C) - number)[len(share_C) - number]
+        kept = np.flatnonzero(share_C >= least)
+    else:
+        kept = np.arange(len(share_C))
+    return kept[np.argsort(-share_C[kept], kind="stable")][:number]
 
 
 def fit_never_sold(log: SessionLog, train_S: NDArray[np.bool_], trie: CodeTrie, vectors: ProductVectors, seed: int) -> Ranker | None:

@@ -29,10 +29,11 @@ async def settle() -> None:
 class Calls:
     """Calls that wait until somebody lets them go."""
 
-    def __init__(self, most: int = 4, at_once: int = 1) -> None:
+    def __init__(self, most: int = 4, at_once: int = 1, linger: float = 0.0) -> None:
         self.sent: list[list[Any]] = []
         self.held: list[asyncio.Future[None]] = []
-        self.coalescer: Coalescer[Any] = Coalescer(self._send, most, lambda question: question if isinstance(question, int) else 1, at_once)
+        size = lambda question: question if isinstance(question, int) else 1  # noqa: E731
+        self.coalescer: Coalescer[Any] = Coalescer(self._send, most, size, at_once, linger)
 
     async def _send(self, questions: list[Any]) -> Sequence[Any]:
         self.sent.append(questions)
@@ -209,5 +210,26 @@ def test_when_all_that_wait_have_left_nothing_is_sent_and_the_next_question_goes
         assert calls.sent == [["a"]]
         await calls.ask("c")
         assert calls.sent == [["a"], ["c"]]
+
+    run(story())
+
+
+def test_where_calls_linger_what_is_asked_in_one_moment_goes_together_and_those_who_come_back_are_waited_for() -> None:
+    async def story() -> None:
+        calls = Calls(linger=0.02)
+        await calls.ask("a", "b", "c")
+        assert calls.sent == [["a", "b", "c"]]
+        await calls.let_go(0)
+        await calls.ask("d")
+        assert len(calls.sent) == 1
+        await calls.ask("e")
+        await asyncio.sleep(0.05)
+        assert calls.sent[1:] == [["d", "e"]]
+        await calls.let_go(1)
+        await asyncio.sleep(0.05)
+        await calls.ask("f")
+        await calls.let_go(2)
+        await calls.ask("g")  # after a call of one question nobody waits
+        assert calls.sent[2:] == [["f"], ["g"]]
 
     run(story())

@@ -20,12 +20,15 @@ class Coalescer(Generic[Q]):
         most: units per call.
         size: units of a question; one that is larger than a call goes alone.
         at_once: how many calls that were sent before they were full may be under way.
+        linger_seconds: after a call of several questions, the next one waits so long: those who asked ask again, and would find that one of
+            them has gone ahead alone. For calls of which a large one takes little longer than a small one.
     """
 
     def __init__(
-        self, send: Callable[[list[Q]], Awaitable[Sequence[Any]]], most: int, size: Callable[[Q], int] = lambda _: 1, at_once: int = 1
-    ) -> None:
-        self.send, self.most, self.size, self.at_once = send, most, size, at_once
+        self, send: Callable[[list[Q]], Awaitable[Sequence[Any]]], most: int, size: Callable[[Q], int] = lambda _: 1, at_once: int = 1,
+        linger_seconds: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.send, self.most, self.size, self.at_once, self.linger_seconds = send, most, size, at_once, linger_seconds
         self.waiting: list[tuple[Q, asyncio.Future[Any]]] = []
         self.units = 0
         self.under_way = 0
@@ -38,9 +41,15 @@ class Coalescer(Generic[Q]):
         self.units += self.size(question)
         if self.units >= self.most:
             self._go(small=False)
-        elif self.under_way < self.at_once:
-            self._go(small=True)
+        elif self.linger_seconds:
+            asyncio.get_running_loop().call_soon(self._go_if_free)  # with all that are asked in this moment
+        else:
+            self._go_if_free()
         return await future
+
+    def _go_if_free(self) -> None:
+        if self.under_way < self.at_once:
+            self._go(small=True)
 
     def _go(self, small: bool) -> None:
         """Send the questions that wait; `small`: although they do not fill a call."""
@@ -66,5 +75,7 @@ class Coalescer(Generic[Q]):
                     future.set_result(answer)
         finally:
             if small:
+                if self.linger_seconds and len(batch) > 1:
+                    await asyncio.sleep(self.linger_seconds)
                 self.under_way -= 1
-                self._go(small=True)
+                self._go_if_free()

@@ -177,9 +177,9 @@ class ItemIndex:
         Raises:
             Problem: nothing is known of what it has.
         """
-        counts = {index.name: len(self._available(index, question.retailer_id)) for index in indexes}
         if self.stock is None or not self.stock.knows(question.retailer_id):
             raise Problem("unknown-retailer", f"nothing is known of what retailer_id {question.retailer_id[:100]!r} has")
+        counts = {index.name: len(self._available(index, question.retailer_id)) for index in indexes}
         return {"products": self.stock.count(question.retailer_id), "in_release": counts}
 
     def neighbours_on_cards(self, question: Neighbours, index: ReleaseIndex) -> bytes:

@@ -17,6 +17,7 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 from pyroaring import BitMap
 
+from shelfcode.index.cards import COLUMNS
 from shelfcode.index.filters import bitmap
 from shelfcode.index.release_index import ReleaseIndex
 from shelfcode.keys import KeyIndex
@@ -41,7 +42,7 @@ log = logging.getLogger("ray.serve")
 
 DEPTH, TIMES_DEEPER = 60, 3
 """Products that each retriever of a blend is asked for: so many at the least, or so many times k."""
-RETAILERS_KEPT = 256
+RETAILERS_KEPT = 1024
 """Retailers whose products are kept as bitmaps, where no stock says what they have."""
 LEAST_LOG = -60.0
 """A logarithm of probability below which nothing more is told."""
@@ -222,14 +223,13 @@ class Retrieving:
         return Offer(stocked, passed, passed - bitmap(np.unique(taken_M[taken_M >= 0])), notes)
 
     def _stocked(self, retailer_id: str | None, index: ReleaseIndex, loaded: LoadedRetriever) -> tuple[BitMap, tuple[str, ...]]:
-        everything = BitMap(range(len(index.codes)))
         if retailer_id is None:
-            return everything, ("no_retailer",)
+            return BitMap(range(len(index.codes))), ("no_retailer",)
         trained = retailer_id in loaded.number_of
         notes = () if trained else ("retailer_never_seen",)
         if self.index.stock is not None and self.index.stock.knows(retailer_id):
             return self.index.stock.places(retailer_id, index.name, index.codes.place_of), notes
-        return (loaded.sold_or_new(retailer_id) if trained else everything), (*notes, "stock_unknown")
+        return (loaded.sold_or_new(retailer_id) if trained else BitMap(range(len(index.codes)))), (*notes, "stock_unknown")
 
     def _asked(
         self, loaded: LoadedRetriever, batch: Sequence[Retrieve], place_RP: Sequence[NDArray[np.int64]], blended: bool
@@ -268,12 +268,12 @@ def _rows(row: int, question: Retrieve, index: ReleaseIndex, together: Lists, li
     cart_XL = index.codes.codes_LB[:, index.codes.buckets_of(cart_X[cart_X >= 0])].T
     names = [name for _, name, _ in question.parts]
     by = [set(each.products_RK[row].tolist()) for each in lists]
-    rows = []
+    rows, product = [], index.on_card if question.fields == COLUMNS else lambda place: index.product(place, question.fields)
     for at, place in enumerate(place_K.tolist()):
         agreement = int(shared_depth(cart_XL, codes_KL[at : at + 1]).max()) if len(cart_XL) else None
         proposed = "+".join(name for name, places in zip(names, by, strict=True) if place in places)
         rows.append({
-            **index.product(place, question.fields), "score": round(float(together.scores_RK[row, at]), 5), "cart_level": agreement,
+            **product(place), "score": round(float(together.scores_RK[row, at]), 5), "cart_level": agreement,
             "proposed_by": proposed,
         })  # fmt: skip
     return rows
