@@ -219,11 +219,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> "Shop":
 
     folder = tmp_path_factory.mktemp("shop")
     opened = open_shop(str(folder / "workspace"), tiny=folder / "encoder")
-    for flavor in ("precision", "discovery"):
-        for seed in (1, 2):
-            release = opened.release(flavor, seed)
-            if flavor == "precision":
-                publish_untrained(opened.workspace, release, {"7": opened.products["item_id"].to_pylist()[:300:3]})
+    releases = [opened.release(flavor, seed) for flavor in ("precision", "discovery") for seed in (1, 2)]
+    for release in releases[:2]:
+        publish_untrained(opened.workspace, release, {"7": opened.products["item_id"].to_pylist()[:300:3]})
     return opened
 
 

@@ -41,8 +41,10 @@ def test_the_application_asks_for_just_that(tmp_path: Any) -> None:
 
 
 def _parts(application: Any) -> list[Any]:
-    _, _, index, flavors, _ = application._bound_deployment.init_args
-    return [index, *flavors.values()]
+    _, _, deployments, impressions = application._bound_deployment.init_args
+    assert deployments.extractor is None
+    assert impressions is None
+    return [deployments.index, *deployments.flavors.values(), deployments.retrieval]
 
 
 def test_a_cluster_that_has_enough_lacks_nothing() -> None:

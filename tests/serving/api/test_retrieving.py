@@ -14,7 +14,7 @@ from untrained_retriever import publish_untrained
 from shelfcode.index.availability import Stock, availability_of
 from shelfcode.retrieval.context_table import contexts_from_table
 from shelfcode.retrieval.published_retriever import load_card, open_retriever
-from shelfcode.semantic_id import parse, shared_depth
+from shelfcode.semantic_id import parse
 from shelfcode.serving.api.item_index import ItemIndex
 from shelfcode.serving.api.problems import Problem
 from shelfcode.serving.api.questions import Retrieve
@@ -225,9 +225,8 @@ def test_temperature_draws_and_diversity_spreads(desk: Retrieving) -> None:
     assert len(drawn) > 1
     assert ids(answered(desk, asked(k=5, beams=5))[0]) == plain
     rows = answered(desk, asked(k=20))[0]["results"], answered(desk, asked(k=20, diversity=50.0))[0]["results"]
-    near, far = (
-        float(shared_depth(codes, codes).mean()) for codes in (np.array([parse(row["semantic_id"]) for row in each]) for each in rows)
-    )
+    codes = [np.array([parse(row["semantic_id"]) for row in each]) for each in rows]
+    near, far = (np.cumprod(codes_KL[:, None] == codes_KL, axis=2).sum(2).mean() for codes_KL in codes)
     assert far < near
 
 
