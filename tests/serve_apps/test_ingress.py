@@ -55,9 +55,10 @@ def test_the_lines_that_the_job_prints_work_with_a_key_in_its_place(endpoint: En
     assert len(endpoint.printed) == 4
     lines = [line.replace("YOUR_KEY", endpoint.key) for line in endpoint.printed]
     answers = [subprocess.run(shlex.split(line), capture_output=True, text=True, check=True).stdout for line in lines]
-    encoded, found, prefixes = (json.loads(answer) for answer in answers)
+    encoded, found, cart, prefixes = (json.loads(answer) for answer in answers)
     assert [len(result["codes"]) for result in encoded["results"]] == [4, 4]
     assert found["results"]
+    assert len(cart["results"]) == 5
     assert prefixes["children"]["prefixes"]
 
 
