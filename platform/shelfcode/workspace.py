@@ -10,6 +10,8 @@ Layout (the contract is in docs/workspace.md):
     <workspace>/interactions/<digest>/    a log of sessions, joined to a release's products: part-*.parquet, manifest.json
     <workspace>/retrievers/<name>/        one folder per version, CURRENT and history/
     <workspace>/models/int8/<digest>/     an encoder in int8: model.xml, model.bin, manifest.json
+    <workspace>/availability/             what retailers have: changes/*.json, whole/*.parquet
+    <workspace>/impressions/<day>/        what was shown and chosen: part-*.parquet
     <workspace>/rejected/<run>/           part-*.parquet
     <workspace>/runs/<run>/               work in progress: checkpoints and the draft of a release or an audit
     <workspace>/releases/<flavor>/        one folder per version, CURRENT and history/

@@ -24,7 +24,10 @@ DAY = 86_400.0
 DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
 """Names of files that a killed process leaves beside others."""
 
-SWEPT = ("attributes", "catalog", "embeddings", "evaluations", "interactions", "models", "rejected", "releases", "runs")
+SWEPT = (
+    "attributes", "availability", "catalog", "embeddings", "evaluations", "impressions", "interactions", "models", "rejected",
+    "releases", "runs",
+)  # fmt: skip
 """Folders of a workspace in which such files are looked for."""
 
 EVALUATION = re.compile(r"([^@]+@v\d{4,})(-against-.+)?")

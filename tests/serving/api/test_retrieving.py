@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from released import Shop, open_shop
 from untrained_retriever import publish_untrained
 
 from shelfcode.index.availability import Stock, availability_of
+from shelfcode.releases.release import load_manifest
 from shelfcode.retrieval.context_table import contexts_from_table
 from shelfcode.retrieval.published_retriever import load_card, open_retriever
 from shelfcode.semantic_id import parse
@@ -244,3 +246,14 @@ def test_questions_of_like_length_share_a_batch_within_the_budget(desk: Retrievi
     questions = [asked(beams=beams) for beams in (10, 500, 20, 600, 15, 550, 2000)]
     batches = [[questions[number].beams for number in batch] for batch in desk._batches(questions)]
     assert batches == [[10, 15, 20], [500, 550], [600], [2000]]
+
+
+def test_of_versions_that_were_replaced_the_last_two_stay(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHELFCODE_SCRATCH", str(tmp_path))
+    desk = Retrieving(shop.workspace, ItemIndex(shop.workspace, ["precision"], {"precision": 3}), torch.device("cpu"), 4096, False)
+    manifest = load_manifest(shop.workspace, RELEASE)
+    labels = [publish_untrained(shop.workspace, manifest, {"north": []}, name="other").label for _ in range(4)]
+    for label in labels:
+        desk.load(RELEASE, ["cr@v0001", label])
+    assert [label for _, label in desk.loaded] == [*labels[1:3], "cr@v0001", labels[3]]
+    assert ids(answered(desk, asked(parts=((labels[3], "other", 1.0),), k=3))[0])

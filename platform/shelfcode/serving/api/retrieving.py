@@ -42,6 +42,8 @@ log = logging.getLogger("ray.serve")
 
 DEPTH, TIMES_DEEPER = 60, 3
 """Products that each retriever of a blend is asked for: so many at the least, or so many times k."""
+VERSIONS_KEPT = 2
+"""Versions of retrievers that stay with a release after others have taken their place."""
 RETAILERS_KEPT = 1024
 """Retailers whose products are kept as bitmaps, where no stock says what they have."""
 LEAST_LOG = -60.0
@@ -98,13 +100,8 @@ class Retrieving:
     """Retrievers that can be asked, each with the products of a release."""
 
     def __init__(self, workspace: Workspace, index: ItemIndex, device: torch.device, tokens_per_batch: int, translate: bool) -> None:
-        self.workspace, self.index, self.device, self.tokens_per_batch, self.translate = (
-            workspace,
-            index,
-            device,
-            tokens_per_batch,
-            translate,
-        )
+        self.workspace, self.index, self.device = workspace, index, device
+        self.tokens_per_batch, self.translate = tokens_per_batch, translate
         self.loaded: dict[tuple[str, str], LoadedRetriever] = {}
         self.random = torch.Generator(device)
         self.random.seed()
@@ -118,12 +115,18 @@ class Retrieving:
         index = self.index.get(release) or self.index.load(release)
         fresh = {(release, label): self._open(index, label) for label in labels if (release, label) not in self.loaded}
         self.index.keep(index)
-        for key, loaded in fresh.items():
+        for loaded in fresh.values():
             self._warm_up(index, loaded)
-            self.loaded[key] = loaded
+        asked = {(release, label): self.loaded.get((release, label)) or fresh[release, label] for label in labels}
+        others = {key: each for key, each in self.loaded.items() if key not in asked}
+        self.loaded = {**{key: others[key] for key in self._worth_keeping(others, release)}, **asked}  # at once: others answer meanwhile
+
+    def _worth_keeping(self, others: Mapping[tuple[str, str], LoadedRetriever], release: str) -> list[tuple[str, str]]:
+        """Of the retrievers that were not asked for now, those of other releases that are kept, and those of this one that requests under
+        way may still want."""
         kept = {*self.index.prepared, *self.index.visitors}
-        for key in [key for key in self.loaded if key[0] not in kept]:
-            self.loaded.pop(key, None)
+        before = [key for key in others if key[0] == release]
+        return [key for key in others if key[0] in kept and key[0] != release] + before[-VERSIONS_KEPT:]
 
     def has(self, question: Retrieve) -> bool:
         """Whether a question can be answered now."""
