@@ -19,6 +19,7 @@ from serve_apps.deployments import ExtractorDeployment, FlavorDeployment, ItemIn
 from serve_apps.impressions import ImpressionsDeployment
 from serve_apps.ingress import Surfaces, api
 from serve_apps.retrieval import RetrievalDeployment
+from shelfcode.serving.replica_settings import ReplicaSettings
 from shelfcode.serving.resources import (
     EXTRACTOR,
     IMPRESSIONS,
@@ -30,7 +31,6 @@ from shelfcode.serving.resources import (
     flavor_deployment,
     shortage,
 )
-from shelfcode.serving.retrieve_settings import RetrievalSettings
 from shelfcode.serving.review.store_address import check_review_store, with_review_store
 from shelfcode.serving.surface_settings import FlavorServingSettings, SurfaceSettings, load_surfaces
 from shelfcode.workspace import Workspace
@@ -92,7 +92,7 @@ def _retrieval(workspace: str, settings: SurfaceSettings, resources: DeploymentR
     return _deployed(RetrievalDeployment, resources, autoscaling_config=_scaling(settings.retrieval)).bind(workspace, settings)
 
 
-def _scaling(run: FlavorServingSettings | RetrievalSettings) -> AutoscalingConfig:
+def _scaling(run: ReplicaSettings) -> AutoscalingConfig:
     return AutoscalingConfig(min_replicas=run.replicas_min, max_replicas=run.replicas_max, target_ongoing_requests=run.calls_per_replica)
 
 

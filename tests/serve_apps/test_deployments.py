@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from released import Shop
-from served import Endpoint, replica, wait_for
+from served import Endpoint, asking, replica, wait_for
 from untrained_retriever import publish_untrained
 
 from shelfcode.releases.promotion import promote, roll_back
@@ -38,32 +37,6 @@ def ids(endpoint: Endpoint) -> tuple[set[str], list[str]]:
     ]
 
 
-@contextmanager
-def clients(endpoint: Endpoint, number: int = 4) -> Iterator[list[tuple[set[str], list[str]]]]:
-    """Ask all the time, from several threads; yields what came back. A request that fails fails the test."""
-    seen: list[tuple[set[str], list[str]]] = []
-    failed: list[BaseException] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.is_set():
-            try:
-                seen.append(ids(endpoint))
-            except BaseException as error:
-                failed.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert failed == []
-
-
 def test_ten_promotions_under_load_fail_no_request_and_mix_no_releases(endpoint: Endpoint, shop: Shop) -> None:
     right = {}
     for release in RELEASES:
@@ -71,7 +44,7 @@ def test_ten_promotions_under_load_fail_no_request_and_mix_no_releases(endpoint:
         wait_for(endpoint, release)
         right[release] = ids(endpoint)[1]
     assert right[RELEASES[0]] != right[RELEASES[1]]
-    with clients(endpoint) as seen:
+    with asking(partial(ids, endpoint), 4) as seen:
         for turn in range(10):
             promote(shop.workspace, RELEASES[turn % 2])
             wait_for(endpoint, RELEASES[turn % 2])
@@ -128,7 +101,7 @@ def test_a_killed_replica_is_back_and_the_requests_after_it_are_answered(endpoin
 
 def test_the_death_of_an_encoder_loses_no_request(endpoint: Endpoint) -> None:
     victim, encoded = replica(endpoint, "flavor-precision"), ids(endpoint)
-    with clients(endpoint) as seen:
+    with asking(partial(ids, endpoint), 4) as seen:
         while len(seen) < 20:
             time.sleep(0.05)
         os.kill(victim.pid, signal.SIGKILL)

@@ -5,16 +5,15 @@ import json
 import os
 import signal
 import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from released import Shop
-from served import KEYS, Endpoint, replica, wait_for
+from served import KEYS, Endpoint, asking, replica, wait_for
 
 from shelfcode.releases.promotion import promote
 
@@ -122,30 +121,8 @@ def test_of_stock_that_is_cut_off_in_the_middle_nothing_is_applied(endpoint: End
     assert endpoint.ask(STOCK).json["products"] == len(items)
 
 
-@contextmanager
-def shoppers(endpoint: Endpoint, number: int = 3) -> Iterator[list[dict[str, Any]]]:
-    """Ask all the time, from several threads; yields what came back. A request that fails fails the test."""
-    seen: list[dict[str, Any]] = []
-    failed: list[BaseException] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.is_set():
-            try:
-                seen.append(retrieve(endpoint, retailer_id="7", k=5, beam_width=20))
-            except BaseException as error:
-                failed.append(error)
-
-    threads = [threading.Thread(target=ask) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield seen
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
-    assert failed == []
+def shoppers(endpoint: Endpoint) -> AbstractContextManager[list[dict[str, Any]]]:
+    return asking(partial(retrieve, endpoint, retailer_id="7", k=5, beam_width=20), 3)
 
 
 def test_promotions_under_load_move_release_and_retriever_together(endpoint: Endpoint, shop: Shop) -> None:

@@ -10,11 +10,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import yaml
@@ -22,6 +22,8 @@ from released import Shop
 from running import ROOT, RayCluster, free_ports, job_command, ray_cluster
 
 from shelfcode.serving.api.access import key_hash
+
+T = TypeVar("T")
 
 KEYS = {"all": "shelf_all", "search": "shelf_search", "gone": "shelf_gone", "slow": "shelf_slow", "stock": "shelf_stock"}
 SURFACES = {
@@ -180,6 +182,32 @@ def _serve(*arguments: str) -> None:
     environment = {**os.environ, "RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1"}
     done = subprocess.run([*SERVE, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@contextlib.contextmanager
+def asking(ask: Callable[[], T], number: int) -> Iterator[list[T]]:
+    """Ask all the time, from several threads; yields what came back. A request that fails fails the test."""
+    seen: list[T] = []
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def client() -> None:
+        while not done.is_set():
+            try:
+                seen.append(ask())
+            except BaseException as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=client) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failed == []
 
 
 def wait_for(endpoint: Endpoint, release: str) -> None:

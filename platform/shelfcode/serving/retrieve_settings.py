@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator, model_validator
 
 from shelfcode.serving.api import request_limits as most
+from shelfcode.serving.replica_settings import ReplicaSettings
 from shelfcode.settings import Positive, Settings
 
 RETRIEVER = re.compile(r"[a-z][a-z0-9_-]*(@v\d{4,})?")
@@ -70,12 +71,9 @@ class RetrieveSettings(Settings):
         return {name: (share, {name: 1.0}) for name, share in shares.items()}
 
 
-class RetrievalSettings(Settings):
+class RetrievalSettings(ReplicaSettings):
     """How the deployment of the retrievers runs; each replica holds all that surfaces name."""
 
-    replicas_min: Positive = Field(1, description="fewest replicas")
-    replicas_max: Positive = Field(1, description="most replicas, as load demands them")
-    calls_per_replica: Positive = Field(2, description="calls under way per replica that the deployment aims at; with more it grows")
     cpus: float = Field(1, gt=0, description="CPUs that Ray reserves per replica, and threads that compute in it")
     gpus: float = Field(0, ge=0, description="GPUs per replica; a fraction shares one")
     tokens_per_batch: Positive = Field(4096, description="tokens of prompts and beams that go through a model together")
@@ -84,12 +82,6 @@ class RetrievalSettings(Settings):
         description="where no retriever speaks the codes of a new release, go by its translation.parquet; otherwise the release waits "
         "until one was trained on it",
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "RetrievalSettings":
-        if self.replicas_max < self.replicas_min:
-            raise ValueError(f"replicas_max {self.replicas_max} is less than replicas_min {self.replicas_min}")
-        return self
 
 
 class ImpressionSettings(Settings):

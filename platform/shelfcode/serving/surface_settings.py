@@ -16,6 +16,7 @@ from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.errors import ShelfcodeError
 from shelfcode.recipe_file import read_yaml, validate_settings
 from shelfcode.serving.api import request_limits as most
+from shelfcode.serving.replica_settings import ReplicaSettings
 from shelfcode.serving.retrieve_settings import ImpressionSettings, RetrievalSettings, RetrieveSettings
 from shelfcode.settings import Positive, Settings
 
@@ -104,12 +105,9 @@ class LimitSettings(Settings):
     requests_per_second: Positive = Field(200, description="per key, counted by each replica of the ingress")
 
 
-class FlavorServingSettings(Settings):
+class FlavorServingSettings(ReplicaSettings):
     """How the deployment of a flavor runs."""
 
-    replicas_min: Positive = Field(1, description="fewest replicas")
-    replicas_max: Positive = Field(1, description="most replicas, as load demands them")
-    calls_per_replica: Positive = Field(2, description="calls under way per replica that the deployment aims at; with more it grows")
     cpus: float = Field(1, gt=0, description="CPUs that Ray reserves per replica")
     gpus: float = Field(0, ge=0, description="GPUs per replica; a fraction shares one")
     tokens_per_batch: Positive = Field(4096, description="tokens encoded together, over all waiting requests")
@@ -117,12 +115,6 @@ class FlavorServingSettings(Settings):
         [],
         description="key=value, as --set: how an encoder runs here, such as encoder.gpus_per_actor=0; nothing that changes its vectors",
     )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "FlavorServingSettings":
-        if self.replicas_max < self.replicas_min:
-            raise ValueError(f"replicas_max {self.replicas_max} is less than replicas_min {self.replicas_min}")
-        return self
 
 
 class IndexSettings(Settings):
