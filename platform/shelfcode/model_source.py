@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.packaged_gguf import converted, packaged_gguf
 
 PACKAGE = "package:"
 WORKSPACE = "workspace:"
@@ -28,7 +29,8 @@ def model_path(field: str, model: str) -> str:
 
     Args:
         field: the recipe's field that names the model, for messages.
-        model: package:NAME, a folder, or a name on the hub.
+        model: package:NAME, a folder, or a name on the hub. A package either says where its model is (`get_model_path()`), or carries
+            one GGUF file, which is converted.
 
     Raises:
         ShelfcodeError: the package is not installed or contains no model, or the model is one of a workspace.
@@ -38,6 +40,8 @@ def model_path(field: str, model: str) -> str:
     if not model.startswith(PACKAGE):
         return model
     name = model.removeprefix(PACKAGE)
+    if file := packaged_gguf(name.replace("-", "_")):
+        return str(converted(file))
     try:
         return str(importlib.import_module(name.replace("-", "_")).get_model_path())
     except ImportError as error:

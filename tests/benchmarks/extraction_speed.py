@@ -47,7 +47,7 @@ def direct(products: int) -> float:
     prompts = [{"prompt_token_ids": product_prompt(tokenizer, *text, settings.attributes, budget.text).tokens} for text in texts]
     sampling = sampling_parameters(json_schema(settings.attributes), settings.max_output_tokens)
     parameters = SamplingParams(**{**sampling, "structured_outputs": StructuredOutputsParams(**sampling["structured_outputs"])})
-    engine = LLM(model_path("extractor.model", settings.model), **engine_arguments(settings, budget))
+    engine = LLM(model_path("extractor.model", settings.model), **engine_arguments(settings, budget.context))
     engine.generate(prompts[:WARM], parameters, use_tqdm=False)
     started = time.perf_counter()
     engine.generate(prompts[WARM:], parameters, use_tqdm=False)

@@ -20,24 +20,24 @@ def test_answers_are_greedy_and_held_to_the_schema() -> None:
 
 
 def test_without_a_gpu_an_engine_computes_in_float32_and_does_not_compile() -> None:
-    chosen = engine_arguments(ModelSettings(), BUDGET)
+    chosen = engine_arguments(ModelSettings(), BUDGET.context)
     assert (chosen["dtype"], chosen["enforce_eager"], chosen["max_model_len"]) == ("float32", True, 600)
     assert "revision" not in chosen
 
 
 def test_on_gpus_an_engine_computes_in_bfloat16_whatever_the_gpu_and_compiles() -> None:
-    chosen = engine_arguments(ModelSettings(gpus_per_replica=2, tensor_parallel=2, revision="v2"), BUDGET)
+    chosen = engine_arguments(ModelSettings(gpus_per_replica=2, tensor_parallel=2, revision="v2"), BUDGET.context)
     assert (chosen["dtype"], chosen["enforce_eager"]) == ("bfloat16", False)
     assert (chosen["tensor_parallel_size"], chosen["revision"]) == (2, "v2")
 
 
 def test_a_precision_that_the_recipe_names_holds_without_a_gpu_too() -> None:
-    assert engine_arguments(ModelSettings(dtype="bfloat16"), BUDGET)["dtype"] == "bfloat16"
+    assert engine_arguments(ModelSettings(dtype="bfloat16"), BUDGET.context)["dtype"] == "bfloat16"
 
 
 def test_engine_arguments_of_the_recipe_win_but_the_context_is_what_prompts_are_cut_to() -> None:
     given = {"enforce_eager": False, "enable_prefix_caching": False, "max_num_seqs": 7, "max_model_len": 9999}
-    chosen = engine_arguments(ModelSettings(engine_arguments=given), BUDGET)
+    chosen = engine_arguments(ModelSettings(engine_arguments=given), BUDGET.context)
     assert {name: chosen[name] for name in given} == {**given, "max_model_len": 600}
 
 

@@ -18,8 +18,12 @@ from shelfcode.workspace import Workspace
 JsonSchema = Mapping[str, Any]
 
 
-def engine_arguments(settings: ModelSettings, budget: TokenBudget) -> dict[str, Any]:
-    """vLLM's engine arguments: the recipe's engine_arguments override what its other fields say."""
+def engine_arguments(settings: ModelSettings, context: int) -> dict[str, Any]:
+    """vLLM's engine arguments: the recipe's engine_arguments override what its other fields say.
+
+    Args:
+        context: tokens of a prompt and its answer together.
+    """
     cpu = settings.gpus_per_replica == 0
     chosen: dict[str, Any] = {
         "dtype": settings.chosen_dtype,
@@ -32,7 +36,7 @@ def engine_arguments(settings: ModelSettings, budget: TokenBudget) -> dict[str, 
         "stream_interval": settings.retry_output_tokens,  # nobody reads an answer before it is whole
         **({"revision": settings.revision} if settings.revision else {}),
     }
-    return chosen | settings.engine_arguments | {"max_model_len": budget.context}
+    return chosen | settings.engine_arguments | {"max_model_len": context}
 
 
 def engine_environment(settings: ModelSettings) -> dict[str, str]:
@@ -119,7 +123,7 @@ class Engine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         check_platform(settings.gpus_per_replica, f"{settings.section}.gpus_per_replica")
-        path, arguments = model_files(settings, workspace), engine_arguments(settings, budget)
+        path, arguments = model_files(settings, workspace), engine_arguments(settings, budget.context)
         check_model_folder(f"{settings.section}.model", settings.model, path)
         try:
             self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(model=path, **arguments))

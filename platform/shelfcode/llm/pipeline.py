@@ -1,7 +1,8 @@
 """A language model asked in bulk: vLLM in Ray Data, on as many engines as the settings allow and the cluster has room for."""
 
+import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.engine import JsonSchema, engine_arguments, engine_environment, sampling_parameters
+from shelfcode.llm.likelihood import Question, Reply, likelihood_parameters, question_tokens, read_reply
 from shelfcode.llm.model_files import model_files
-from shelfcode.llm.prompt import TokenBudget
+from shelfcode.llm.prompt import TokenBudget, check_context, load_tokenizer
 from shelfcode.llm.settings import ModelSettings
 from shelfcode.model_source import WORKSPACE
 from shelfcode.workspace import Workspace
@@ -36,11 +38,57 @@ def ask_all(
         kept: the columns that come back beside the answer.
         workspace: which keeps the model, where `settings.model` names one of a workspace.
     """
+    sampling = sampling_parameters(schema, output_tokens)
+
+    def with_answer(row: dict[str, Any]) -> dict[str, Any]:
+        answer, error = row.get("answer", row.get("generated_text")), row.get("error") or row.get("__inference_error__")
+        return {**{name: row[name] for name in kept}, "answer": None if error else answer, "error": error or None}
+
+    return _run(rows, settings, budget.context, lambda row: {**row, "sampling_params": sampling}, with_answer, workspace)
+
+
+def ask_likelihoods(
+    questions: Sequence[Question], settings: ModelSettings, workspace: Workspace | None = None
+) -> Iterator[tuple[Question, Reply]]:
+    """The replies to questions, each with its question, as they come.
+
+    Raises:
+        ShelfcodeError: the model cannot be found, or its context is too short for the longest question.
+    """
+    tokenizer = load_tokenizer(settings, workspace)
+    tokens = [question_tokens(tokenizer, question) for question in questions]
+    context = check_context(settings, max(len(each.prompt) for each in tokens), workspace)
+    rows = [
+        {"number": number, "tokenized_prompt": each.prompt, "sampling_params": likelihood_parameters(each)}
+        for number, each in enumerate(tokens)
+    ]
+
+    def with_logprobs(row: dict[str, Any]) -> dict[str, Any]:
+        if "reply" in row:
+            return {"number": row["number"], "reply": row["reply"]}
+        error = row.get("error") or row.get("__inference_error__") or None
+        reply = pickle.dumps((row.get("prompt_logprobs"), row.get("logprobs"), error))
+        return {"number": row["number"], "reply": reply}
+
+    with engines(settings, "What was answered is kept: the same command asks only for the rest."):
+        answered = _run(ray.data.from_items(rows), settings, context, lambda row: row, with_logprobs, workspace)
+        for row in answered.iter_rows():
+            prompt_logprobs, next_logprobs, error = pickle.loads(row["reply"])
+            question, asked = questions[row["number"]], tokens[row["number"]]
+            reply = Reply(None, len(asked.prompt), error) if error else read_reply(question, asked, prompt_logprobs, next_logprobs)
+            yield question, reply
+
+
+def _run(
+    rows: ray.data.Dataset, settings: ModelSettings, context: int, preprocess: Callable[[dict[str, Any]], dict[str, Any]],
+    postprocess: Callable[[dict[str, Any]], dict[str, Any]], workspace: Workspace | None,
+) -> ray.data.Dataset:  # fmt: skip
+    """Rows through engines: with `tokenized_prompt` and, after the preprocess, `sampling_params`."""
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig  # imports vLLM, which a job without a model can do without
 
     config = vLLMEngineProcessorConfig(
         model_source=model_files(settings, workspace),
-        engine_kwargs=engine_arguments(settings, budget),
+        engine_kwargs=engine_arguments(settings, context),
         runtime_env={"env_vars": engine_environment(settings)},
         placement_group_config={"bundles": _bundles(settings)},
         concurrency=(settings.replicas_min, settings.replicas_max),
@@ -50,19 +98,13 @@ def ask_all(
         log_engine_metrics=False,
         chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
     )  # fmt: skip
-    sampling = sampling_parameters(schema, output_tokens)
-
-    def with_answer(row: dict[str, Any]) -> dict[str, Any]:
-        answer, error = row.get("answer", row.get("generated_text")), row.get("error") or row.get("__inference_error__")
-        return {**{name: row[name] for name in kept}, "answer": None if error else answer, "error": error or None}
-
-    processor = build_processor(config, preprocess=lambda row: {**row, "sampling_params": sampling}, postprocess=with_answer)
+    processor = build_processor(config, preprocess=preprocess, postprocess=postprocess)
     stage = processor.get_stage_by_name(ENGINE_STAGE.removesuffix("UDF"))
     # Nothing is assigned to the stage: it would work out its resources anew, and by now without the bundles that it was given.
     stage.map_batches_kwargs.update(max_restarts=settings.restarts_per_engine)
     object.__setattr__(stage, "fn", watched(stage.fn, settings, workspace))
     # A row that failed bypasses the processor's own last step: hence once more after it.
-    return processor(rows.repartition(target_num_rows_per_block=settings.rows_per_batch)).map(with_answer)
+    return processor(rows.repartition(target_num_rows_per_block=settings.rows_per_batch)).map(postprocess)
 
 
 class EngineDeaths:

@@ -86,6 +86,22 @@ def token_budget(
     return TokenBudget(context, context - reserved)
 
 
+def check_context(settings: ModelSettings, longest: int, workspace: Workspace | None = None) -> int:
+    """The context that prompts of up to `longest` tokens and one token of an answer take.
+
+    Raises:
+        ShelfcodeError: the model, or its engine_arguments.max_model_len, holds less.
+    """
+    least = longest + 1
+    there = min(context_length(settings, workspace) or least, int(settings.engine_arguments.get("max_model_len", least)))
+    if there < least:
+        raise ShelfcodeError(
+            f"{settings.section}.model {settings.model!r} has a context of {there} tokens, and the longest question takes {least}: "
+            "choose a model with a longer context, fewer products a set, or shorter titles"
+        )
+    return least
+
+
 def write_prompt(tokenizer: "PreTrainedTokenizerBase", conversation: Callable[[str], Messages], text: str, text_tokens: int) -> Prompt:
     """The prompt about one text, cut at a word where it is longer than `text_tokens`.
 
