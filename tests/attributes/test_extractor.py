@@ -36,6 +36,7 @@ CHANGES: list[dict[str, Any]] = [
     {"attributes": {"meal": MEAL.model_copy(update={"limit": 1})}},
     {"attributes": {"meal": MEAL.model_copy(update={"values": ["dinner"]})}},
     {"attributes": {"meal": MEAL.model_copy(update={"description": "when"})}},
+    {"attributes": {"meal": MEAL.model_copy(update={"stated": True})}}, {"quotes": True},
     {"grounding": "off"}, {"engine_arguments": {"quantization": "fp8"}}, {"engine_arguments": {"hf_overrides": {"rope_theta": 1}}},
 ]  # fmt: skip
 
@@ -45,9 +46,19 @@ def test_whatever_may_change_the_answers_changes_the_name() -> None:
     assert len(set(names)) == len(names)
 
 
+def test_names_are_those_of_before_there_were_quotes() -> None:
+    """Or a release's next night would extract its whole catalog again."""
+    assert name(LLM) == "qwen3-4b-instruct-2507-03cedbe0"
+    assert name(LLM, attributes={"meal": MEAL, "mood": MOOD}) == "qwen3-4b-instruct-2507-3b7d9348"
+    assert name(ExtractorSettings(), attributes={"meal": MEAL}) == "rules-v1-e6585892"
+    taught = {"model": "workspace:extractors/shop@v0001"}
+    assert name(LLM, **taught, quotes=True) == name(LLM, **taught)
+    assert name(ExtractorSettings(), quotes=True) == RULES_EXTRACTOR
+
+
 def test_another_version_of_the_prompt_is_another_extractor() -> None:
     before = name(LLM)
-    assert extractor_name(LLM, prompt_version="v2") != before
+    assert extractor_name(LLM, version="v3") != before
 
 
 def test_a_model_trained_anew_in_its_old_folder_is_another_extractor(tmp_path: Path) -> None:
@@ -106,3 +117,12 @@ def test_a_model_that_cannot_be_had_is_said_before_any_work_and_so_is_the_way_wi
         check_extractor(ExtractorSettings(engine="vllm", model=untaught(max_tokens=16)))
     check_extractor(ExtractorSettings(engine="vllm", model=untaught()))
     check_extractor(ExtractorSettings(model="no/such-model"))  # the rules ask for none
+
+
+def test_a_model_that_sees_no_instructions_cannot_be_asked_for_quotes(untaught: Untaught) -> None:
+    settings = ExtractorSettings(engine="vllm", model=untaught(), quotes=True)
+    with pytest.raises(ShelfcodeError, match=r"extractor\.quotes: .*cannot be asked for quotes.* --set extractor\.quotes=false"):
+        check_extractor(settings)
+    template = Path(settings.model, "chat_template.jinja")
+    template.write_text("{% for message in messages %}{{ message['content'] }}\n{% endfor %}<answer>")
+    check_extractor(settings.model_copy(update={"max_output_tokens": 20, "retry_output_tokens": 20}))

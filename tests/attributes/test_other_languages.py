@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from shelfcode.attributes.grounding import ground_product
-from shelfcode.attributes.other_languages import language_warning
+from shelfcode.attributes.other_languages import english_share, language_warning
 from shelfcode.attributes.schema import Attributes
 from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
@@ -26,6 +26,7 @@ def warning(tmp_path: Path, titles: list[str], settings: ExtractorSettings) -> s
     snapshot = Snapshot(
         folder="catalog/a", source="x", fingerprint="", read=part.rows, rejected=0, rejected_folder="", reasons={}, parts=(part,)
     )
+    assert english_share(workspace, snapshot) == (titles is ENGLISH)
     return language_warning(workspace, snapshot, settings)
 
 
@@ -33,13 +34,17 @@ def test_a_catalog_in_another_language_is_told_with_the_switch_that_helps(tmp_pa
     told = warning(tmp_path, GERMAN, LLM)
     assert told
     assert "of the titles are in English; grounding holds ingredients and tags against an English lexicon" in told
+    assert "--set extractor.quotes=true" in told
     assert "--set extractor.grounding=off" in told
     by_rules = warning(tmp_path, GERMAN, ExtractorSettings())
     assert by_rules
     assert "the rules know English grocery text alone" in by_rules
 
 
-@pytest.mark.parametrize(("titles", "settings"), [(ENGLISH, LLM), (GERMAN, LLM.model_copy(update={"grounding": "off"}))])
+@pytest.mark.parametrize(
+    ("titles", "settings"),
+    [(ENGLISH, LLM), *((GERMAN, LLM.model_copy(update=changed)) for changed in ({"grounding": "off"}, {"quotes": True}))],
+)
 def test_who_need_not_know_is_told_nothing(tmp_path: Path, titles: list[str], settings: ExtractorSettings) -> None:
     assert warning(tmp_path, titles, settings) is None
 

@@ -264,6 +264,31 @@ def test_a_model_that_fails_too_often_stops_the_job_and_the_next_run_asks_for_no
     assert again.parts == better.parts, "a product that fails every night gets a row every night"
 
 
+GERMAN = ["Haferdrink glutenfrei", "Vollkornbrot mit Sonnenblumenkernen", "Apfelsaft aus dem Streuobst", "Frische Vollmilch vom Hof"]
+
+
+def test_quotes_are_held_against_the_text_in_the_language_of_the_catalog(
+    workspace: Workspace, run: Run, untaught: Callable[..., str]
+) -> None:
+    """Every product is answered alike, and only the one whose text holds the quotes keeps what they say."""
+    said = {"value": "oats", "quote": "Haferdrink"}, {"value": "gluten free", "quote": "glutenfrei"}
+    answer = {"product_type": "x", "key_ingredients": [said[0]], "dietary_tags": [said[1]], "format": ""}
+
+    def ask(products: ray.data.Dataset, settings: ExtractorSettings, output_tokens: int) -> ray.data.Dataset:
+        return products.map(lambda row: {**row, "answer": json.dumps(answer), "error": None, "truncated": False})
+
+    model = Path(untaught())
+    (model / "chat_template.jinja").write_text("{% for message in messages %}{{ message['content'] }}{% endfor %}<answer>")
+    settings: dict[str, Any] = {"engine": "vllm", "model": str(model), "quotes": True, "max_output_tokens": 20, "retry_output_tokens": 20}
+    found = run([{**product, "description": None} for product in products_of(GERMAN)], ask, **settings)
+    table = pa.concat_tables(workspace.read_table(part) for part in found.parts).sort_by("item_id")
+    assert table.schema.equals(attributes_schema({}, quotes=True))
+    assert table["key_ingredients"].to_pylist() == [["oats"], [], [], []]
+    assert table["dietary_tags"].to_pylist() == [["gluten free"], [], [], []]
+    assert [len(quotes) for quotes in table["quotes"].to_pylist()] == [2, 0, 0, 0]
+    assert found.unsupported == 6
+
+
 def test_an_unchanged_second_run_asks_the_model_nothing(run: Run, untaught: Callable[..., str]) -> None:
     products = [{**product, "description": None} for product in products_of(["Oat milk", "Oat milk", "Soap"])]
     limits: list[int] = []

@@ -6,15 +6,27 @@ import pyarrow as pa
 import pytest
 from transformers import PreTrainedTokenizerFast
 
-from shelfcode.attributes.prompt import extraction_budget, instructions, messages, product_prompt, product_text, text_hashes
+from shelfcode.attributes.prompt import (
+    extraction_budget,
+    instructions,
+    messages,
+    product_prompt,
+    product_text,
+    prompt_version,
+    text_hashes,
+)
 from shelfcode.attributes.schema import DIETARY_TAGS, FIELDS, MAX_INGREDIENTS, MAX_TAGS
 from shelfcode.attributes.settings import ExtraAttribute, ExtractorSettings
+from shelfcode.keys import text_hash
 from shelfcode.llm.prompt import TokenBudget
 
 EXTRA = {
     "occasion": ExtraAttribute(description="what it is bought for.", values=["pizza night", "breakfast"], limit=2),
     "mood": ExtraAttribute(description="how it is praised"),
 }
+
+TAUGHT = "c00eac52b75bb6699ae09d1d114ff2bb"
+"""The hash of the instructions that the shipped small extractor, and all students so far, were taught with."""
 
 
 def test_the_instructions_name_every_field_every_tag_and_the_limits() -> None:
@@ -33,6 +45,22 @@ def test_own_attributes_are_told_with_their_limit_and_closed_list_before_the_rul
     ]
     assert [line for line in system.splitlines() if line not in plain.splitlines()] == lines
     assert system.splitlines()[-2:] == plain.splitlines()[-2:]
+
+
+def test_with_quotes_every_stated_value_is_asked_for_with_its_words() -> None:
+    stated = {**EXTRA, "mood": EXTRA["mood"].model_copy(update={"stated": True})}
+    lines = instructions(stated, quotes=True).splitlines()
+    asked = [line.split(":")[0] for line in lines if '"quote"' in line]
+    assert asked == ['- "key_ingredients"', '- "dietary_tags"', '- "mood"']
+    assert ", ".join(DIETARY_TAGS) in instructions({}, quotes=True)
+    assert instructions(EXTRA, quotes=True).splitlines()[-2:] == instructions(EXTRA).splitlines()[-2:]
+    assert '"quote"' not in instructions(stated)
+
+
+def test_the_wording_without_quotes_is_the_one_that_small_extractors_were_taught() -> None:
+    assert text_hash(instructions({})) == TAUGHT
+    assert prompt_version(ExtractorSettings(engine="vllm")) == "v1"
+    assert prompt_version(ExtractorSettings(engine="vllm", quotes=True)) == "v2"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +95,9 @@ def test_the_prompt_of_a_product_holds_the_instructions_and_its_text(tiny_tokeni
     instructed = PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     instructed.chat_template = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
     text = instructed.decode(product_prompt(instructed, "oat milk", None, None, EXTRA, text_tokens=200).tokens)
+    quoting = instructed.decode(product_prompt(instructed, "oat milk", None, None, EXTRA, 200, quotes=True).tokens)
+    assert '"quote": ' in quoting
+    assert '"quote": ' not in text
     assert text.startswith("you standardise the products of a catalog.")
     assert "only out of: pizza night, breakfast." in text
     assert text.endswith("title: oat milk\n")

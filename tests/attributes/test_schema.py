@@ -13,16 +13,20 @@ from shelfcode.attributes.schema import (
     FIELDS,
     MAX_CHARACTERS,
     MAX_INGREDIENTS,
+    MAX_QUOTE_CHARACTERS,
     MAX_TAGS,
     Attributes,
+    Quote,
     attributes_of,
     attributes_text,
     clean_attributes,
     json_schema,
     parse_answer,
+    parse_quoted_answer,
 )
 from shelfcode.attributes.settings import ATTRIBUTE_COLUMNS, ExtraAttribute
 from shelfcode.attributes.table import attributes_schema
+from shelfcode.keys import text_hash
 
 EXTRA = {
     "season": ExtraAttribute(description="when it is bought", values=["spring", "summer", "all year"], limit=2),
@@ -224,6 +228,61 @@ def test_what_is_no_answer_at_all_is_refused(text: str) -> None:
 def test_an_answer_in_any_language_is_read() -> None:
     found = parsed(product_type="燕麦奶", key_ingredients=["Hafer", "ÉPINARDS", "🥜"])
     assert (found.product_type, found.key_ingredients) == ("燕麦奶", ("hafer", "épinards", "🥜"))
+
+
+# With quotes
+
+STATED = {**EXTRA, "mood": ExtraAttribute(description="how it is praised", stated=True)}
+QUOTED: dict[str, Any] = {
+    "product_type": "oat milk",
+    "key_ingredients": [{"value": "Oats ", "quote": "Hafer"}, {"value": "salt", "quote": "Meersalz"}],
+    "dietary_tags": [{"value": "vegan", "quote": "VEGAN"}],
+    "format": "carton",
+    "season": ["spring"],
+    "mood": [{"value": "cosy", "quote": "gemütlich"}],
+}
+
+
+def test_an_answer_with_quotes_is_read_like_one_without_and_the_quotes_apart() -> None:
+    found, quotes = parse_quoted_answer(json.dumps(QUOTED), STATED)
+    assert found == OAT_MILK.model_copy(update={"extra": {"season": ("spring",), "mood": ("cosy",)}})
+    assert quotes == (
+        Quote("key_ingredients", "oats", "Hafer"), Quote("key_ingredients", "salt", "Meersalz"), Quote("dietary_tags", "vegan", "VEGAN"),
+        Quote("mood", "cosy", "gemütlich"),
+    )  # fmt: skip
+    assert parse_answer(json.dumps(QUOTED), STATED) == found
+    assert parse_quoted_answer(json.dumps(OWN_ANSWER), EXTRA) == (parsed(extra=True), ())
+
+
+def test_what_has_no_readable_quote_has_none() -> None:
+    odd = {**QUOTED, "key_ingredients": [{"value": "oats"}, {"value": "salt", "quote": 3}, "water"], "dietary_tags": [], "mood": []}
+    found, quotes = parse_quoted_answer(json.dumps({**odd, "quotes": [["key_ingredients", "oats", "Hafer"]]}), STATED)
+    assert (found.key_ingredients, quotes) == (("oats", "salt", "water"), ())
+
+
+@pytest.mark.parametrize("item", [{"quote": "Hafer"}, {"value": 3, "quote": "Hafer"}, {"value": LONG, "quote": "Hafer"}, 3])
+def test_a_quote_without_a_value_is_no_answer(item: Any) -> None:
+    with pytest.raises(ValueError, match=r"key_ingredients\.0: "):
+        parse_quoted_answer(json.dumps({**QUOTED, "key_ingredients": [item]}), STATED)
+
+
+def test_the_json_schema_asks_for_quotes_of_what_is_stated() -> None:
+    validator = Draft202012Validator(json_schema(STATED, quotes=True))
+    Draft202012Validator.check_schema(json_schema(STATED, quotes=True))
+    validator.validate({**QUOTED, "key_ingredients": [{"value": "oats", "quote": "x" * MAX_QUOTE_CHARACTERS}]})
+    for changed in (
+        {"key_ingredients": ["oats"]}, {"key_ingredients": [{"value": "oats"}]}, {"key_ingredients": [{"value": "oats", "quote": ""}]},
+        {"key_ingredients": [{"value": "oats", "quote": "x" * (MAX_QUOTE_CHARACTERS + 1)}]}, {"mood": ["cosy"]},
+        {"dietary_tags": [{"value": "tasty", "quote": "lecker"}]}, {"season": [{"value": "spring", "quote": "Frühling"}]},
+        {"dietary_tags": [{"value": "vegan", "quote": "vegan", "sure": True}]},
+    ):  # fmt: skip
+        assert not validator.is_valid({**QUOTED, **changed}), changed
+
+
+def test_without_quotes_the_json_schema_is_the_one_that_small_extractors_were_taught() -> None:
+    assert json_schema(STATED) == json_schema(EXTRA)
+    closed = {"mood": ExtraAttribute(description="how it is praised", values=["cosy"])}
+    assert text_hash(json.dumps(json_schema(closed))) == "782caa4075a94f6f43e124a5cee40a03"
 
 
 # The text view

@@ -144,6 +144,38 @@ def test_own_attributes_are_stored_as_answered_and_by_rules_where_the_text_names
     assert row(source, Outcome(None, None), EXTRA)["meal"] == ["breakfast"]
 
 
+QUOTED = {
+    **ANSWER, "key_ingredients": [{"value": "oats", "quote": "Hafer"}, {"value": "honey", "quote": "Honig"}],
+    "dietary_tags": [{"value": "vegan", "quote": "vegan"}, {"value": "gluten free", "quote": "glutenfrei"}],
+}  # fmt: skip
+KEPT_QUOTES = [
+    {"attribute": "key_ingredients", "value": "oats", "quote": "Hafer"}, {"attribute": "dietary_tags", "value": "vegan", "quote": "vegan"},
+    {"attribute": "dietary_tags", "value": "gluten free", "quote": "glutenfrei"},
+]  # fmt: skip
+
+
+def test_an_answer_with_quotes_is_held_against_them_and_the_rules_have_none() -> None:
+    sources = [{**product("Haferdrink aus Hafer, vegan, glutenfrei"), "item_id": name} for name in "abc"]
+    outcomes = [read_outcome(json.dumps(QUOTED), None, False, {}), Outcome(None, "engine error: dead"), answered()]
+    table = attributes_rows(sources, outcomes, "llm-1", {}, quotes=True, english_share=0.02)
+    assert table.schema.equals(attributes_schema({}, quotes=True))
+    told, ruled, unquoted = table.to_pylist()
+    assert (told["key_ingredients"], told["dietary_tags"], told["unsupported"]) == (
+        ["oats"],
+        ["vegan", "gluten free"],
+        ["ingredient: honey"],
+    )
+    assert told["quotes"] == KEPT_QUOTES
+    assert (ruled["quotes"], ruled["extractor"]) == (None, RULES_EXTRACTOR)
+    assert (unquoted["key_ingredients"], unquoted["unsupported"], unquoted["quotes"]) == ([], ["ingredient: oats", "tag: vegan"], [])
+
+
+def test_without_grounding_quotes_are_only_kept() -> None:
+    outcome = read_outcome(json.dumps(QUOTED), None, False, {})
+    found = attributes_rows([product("Oat drink")], [outcome], "llm-1", {}, grounding="off", quotes=True).to_pylist()[0]
+    assert (found["key_ingredients"], found["unsupported"], len(found["quotes"])) == (["oats", "honey"], [], 4)
+
+
 def test_every_product_keeps_its_own_outcome() -> None:
     sources = [{**product("Oat Milk"), "item_id": "a"}, {**product("Rye Bread"), "item_id": "b"}]
     rows = attributes_rows(sources, [answered(), Outcome(None, "engine error: dead")], "llm-1", {}).to_pylist()

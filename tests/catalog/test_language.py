@@ -2,7 +2,7 @@
 
 import pytest
 
-from shelfcode.catalog.language import MOSTLY_ENGLISH, share_in_english
+from shelfcode.catalog.language import MOSTLY_ENGLISH, SUREST, chance_of_english, share_in_english
 
 ENGLISH = """Chocolate Sandwich Cookies
 All-Seasons Salt
@@ -53,3 +53,20 @@ def test_a_catalog_of_two_shops_shows_how_much_of_it_is_english() -> None:
 def test_texts_without_a_letter_say_nothing() -> None:
     assert share_in_english([]) == share_in_english(["", None, "4006381333931"]) == 1
     assert share_in_english([*ENGLISH, *["12 345", None] * 20]) == 1
+
+
+def test_a_short_title_goes_with_its_catalog() -> None:
+    foreign = [title for titles in FOREIGN.values() for title in titles.split("|")]
+    assert all(chance_of_english(title, 1) > 0.5 for title in ENGLISH)
+    assert all(chance_of_english(title, 0) < 0.5 for title in foreign)
+    assert sum(chance_of_english(title, 0.5) < 0.5 for title in foreign) == len(foreign)
+
+
+def test_a_longer_text_stands_for_itself() -> None:
+    assert chance_of_english("Frische Vollmilch vom Bauernhof. Aus dem Allgäu, mit 3,8 Prozent Fett und ohne Zusätze.", 1) < 0.5
+    assert chance_of_english("Fresh whole milk from the farm. It comes from grass fed cows and has nothing added to it.", 0) > 0.5
+
+
+def test_a_text_without_a_letter_goes_with_its_catalog() -> None:
+    assert (chance_of_english("4006381333931", 1), chance_of_english("", 0)) == (1 - SUREST, SUREST)
+    assert chance_of_english("4006381333931", 0.3) == 0.3

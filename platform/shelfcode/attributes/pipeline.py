@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from shelfcode.attributes.extractor import check_extractor, extractor_name
 from shelfcode.attributes.failed_share import LeftToRules, check_failed_share
+from shelfcode.attributes.other_languages import english_share
 from shelfcode.attributes.prompt import extraction_budget, product_prompt, text_hashes
 from shelfcode.attributes.published_extractor import pin_extractor
 from shelfcode.attributes.schema import json_schema
@@ -78,7 +79,8 @@ def ask_model(
     prompts = products.map_batches(
         _prompts, batch_size=None, batch_format="pyarrow", fn_kwargs={"settings": settings, "budget": budget, "workspace": workspace}
     )
-    return ask_all(prompts, settings, budget, json_schema(settings.attributes), output_tokens, KEPT_COLUMNS, workspace)
+    schema = json_schema(settings.attributes, settings.asks_for_quotes)
+    return ask_all(prompts, settings, budget, schema, output_tokens, KEPT_COLUMNS, workspace)
 
 
 def extract_attributes(
@@ -150,6 +152,7 @@ def _run_rounds(
     rounds = [Round(None, last=True)]
     if settings.engine == "vllm":
         rounds = [Round(settings.max_output_tokens, last=False), Round(settings.retry_output_tokens, last=True), *rounds]
+    share = english_share(workspace, snapshot) if settings.asks_for_quotes and len(wanted) else 0.5
     calls, missing = 0, wanted
     for turn in rounds:
         if not turn.output_tokens:  # whatever a model has not even failed at
@@ -162,7 +165,7 @@ def _run_rounds(
             if turn.output_tokens:
                 products = ask(products, settings, turn.output_tokens)
             known = ray.put(index_keys(missing[stored.part_of_row().get(missing) >= 0]))
-            arguments = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn, "known": known}
+            arguments = {"settings": settings, "workspace": workspace, "folder": folder, "turn": turn, "known": known, "share": share}
             consume(products.map_batches(_store, batch_size=settings.rows_per_part, batch_format="pyarrow", fn_kwargs=arguments))
         stored = read_stored(workspace, folder, stored)
         missing = missing[~_is_own(stored.part_of_row().get(missing), stored)]
@@ -194,7 +197,8 @@ def _hashed(workspace: Workspace, part: str) -> pa.Table:
 def _prompts(products: pa.Table, settings: ExtractorSettings, budget: TokenBudget, workspace: Workspace | None) -> pa.Table:
     tokenizer = _tokenizer(settings.model_dump_json(), workspace)
     rows = products.select(["title", "description", "brand"]).to_pylist()
-    prompts = [product_prompt(tokenizer, row["title"], row["description"], row["brand"], settings.attributes, budget.text) for row in rows]
+    own, quotes = settings.attributes, settings.asks_for_quotes
+    prompts = [product_prompt(tokenizer, row["title"], row["description"], row["brand"], own, budget.text, quotes) for row in rows]
     tokens = pa.array([prompt.tokens for prompt in prompts], pa.list_(pa.int64()))
     truncated = pa.array([prompt.truncated for prompt in prompts], pa.bool_())
     return products.append_column("tokenized_prompt", tokens).append_column("truncated", truncated)
@@ -207,12 +211,14 @@ def _tokenizer(settings: str, workspace: Workspace | None) -> "PreTrainedTokeniz
 
 
 def _store(
-    products: pa.Table, settings: ExtractorSettings, workspace: Workspace, folder: str, turn: Round, known: "ray.ObjectRef[KeyIndex]"
-) -> pa.Table:
+    products: pa.Table, settings: ExtractorSettings, workspace: Workspace, folder: str, turn: Round, known: "ray.ObjectRef[KeyIndex]",
+    share: float,
+) -> pa.Table:  # fmt: skip
     """Store the attributes of some products, and pass them on. What failed is left out, unless this round is the last.
 
     Args:
         known: row keys of products that have the rules' attributes already; where they fail again they keep these.
+        share: of the catalog's titles that are English.
     """
     rows = products.to_pylist()
     if turn.output_tokens:
@@ -223,8 +229,9 @@ def _store(
     kept_N = ray.get(known).get(row_keys(products["item_id"], products["text_hash"])) < 0 if turn.last else np.zeros(len(rows), dtype=bool)
     taken = [(row, outcome) for row, outcome, kept in zip(rows, outcomes, kept_N.tolist(), strict=True) if outcome.attributes or kept]
     table = attributes_rows(
-        [row for row, _ in taken], [outcome for _, outcome in taken], folder.removeprefix(FOLDER), settings.attributes, settings.grounding
-    )
+        [row for row, _ in taken], [outcome for _, outcome in taken], folder.removeprefix(FOLDER), settings.attributes, settings.grounding,
+        settings.asks_for_quotes, share,
+    )  # fmt: skip
     store_rows(workspace, folder, table)
     return table
 

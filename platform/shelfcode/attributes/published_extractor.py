@@ -48,4 +48,5 @@ def on_this_machine(settings: ExtractorSettings, workspace: Workspace) -> Extrac
     """
     if not settings.model.startswith(WORKSPACE):
         return settings
-    return settings.model_copy(update={"model": model_files(pin_extractor(settings, workspace), workspace)})
+    folder = model_files(pin_extractor(settings, workspace), workspace)
+    return settings.model_copy(update={"model": folder, "quotes": settings.asks_for_quotes})  # a folder does not say where it is from

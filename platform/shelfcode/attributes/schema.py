@@ -5,17 +5,19 @@ made from the same limits.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
 
-from shelfcode.attributes.settings import ExtraAttribute
+from shelfcode.attributes.settings import QUOTES_COLUMN, ExtraAttribute
 from shelfcode.text import cut
 
 MAX_INGREDIENTS = 8
 MAX_TAGS = 8
 MAX_CHARACTERS = 60
 """Of a product type, an ingredient, a format or a value of a recipe's own attribute."""
+MAX_QUOTE_CHARACTERS = 80
+"""Of the words of a text that say a value: about a clause."""
 
 DIETARY_TAGS: tuple[str, ...] = (
     "vegan",
@@ -55,6 +57,14 @@ _KNOWN_TAGS = frozenset(DIETARY_TAGS)
 
 ExtraAttributes = Mapping[str, ExtraAttribute]
 """A recipe's own attributes, by name."""
+
+
+class Quote(NamedTuple):
+    """The words of a product's text that say a value of one of its attributes, as an LLM copied them."""
+
+    attribute: str
+    value: str
+    quote: str
 
 
 class Attributes(BaseModel):
@@ -104,20 +114,36 @@ def attributes_of(columns: Mapping[str, Any], extra: ExtraAttributes) -> Attribu
     )
 
 
-def json_schema(extra: ExtraAttributes) -> dict[str, Any]:
-    """What an LLM's answer must look like; every field is required, so that a short answer is a complete one."""
+def json_schema(extra: ExtraAttributes, quotes: bool = False) -> dict[str, Any]:
+    """What an LLM's answer must look like; every field is required, so that a short answer is a complete one.
+
+    Args:
+        quotes: each ingredient, tag and value of an attribute that the text states is an object of `value` and `quote`.
+    """
     text = {"type": "string", "maxLength": MAX_CHARACTERS}
     filled = {**text, "minLength": 1}
+    said = _quoted if quotes else _plain
     properties: dict[str, Any] = {
         "product_type": filled,
-        "key_ingredients": {"type": "array", "items": filled, "maxItems": MAX_INGREDIENTS},
-        "dietary_tags": {"type": "array", "items": {"enum": list(DIETARY_TAGS)}, "maxItems": MAX_TAGS},
+        "key_ingredients": {"type": "array", "items": said(filled), "maxItems": MAX_INGREDIENTS},
+        "dietary_tags": {"type": "array", "items": said({"enum": list(DIETARY_TAGS)}), "maxItems": MAX_TAGS},
         "format": text,
     }
     for name, attribute in extra.items():
         items = {"enum": attribute.values} if attribute.values else filled
-        properties[name] = {"type": "array", "items": items, "maxItems": attribute.limit}
+        properties[name] = {"type": "array", "items": said(items) if attribute.stated else items, "maxItems": attribute.limit}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def _plain(value: dict[str, Any]) -> dict[str, Any]:
+    return value
+
+
+def _quoted(value: dict[str, Any]) -> dict[str, Any]:
+    words = {"type": "string", "minLength": 1, "maxLength": MAX_QUOTE_CHARACTERS}
+    return {
+        "type": "object", "properties": {"value": value, "quote": words}, "required": ["value", "quote"], "additionalProperties": False,
+    }  # fmt: skip
 
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_CHARACTERS)]
@@ -125,19 +151,50 @@ _VALUES = TypeAdapter(list[_Text])
 
 
 class _Answer(BaseModel):
+    """An answer with or without quotes; these are set apart, so that both are read alike."""
+
     model_config = ConfigDict(extra="allow")
 
     product_type: Annotated[_Text, StringConstraints(min_length=1)]
     key_ingredients: list[_Text] = Field(max_length=MAX_INGREDIENTS)
     dietary_tags: list[_Text]
     format: _Text
+    quotes: list[Quote]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_apart(cls, answer: Any) -> Any:
+        if not isinstance(answer, dict):
+            return answer
+        quotes = [
+            Quote(name, _clean(each["value"]), each["quote"])
+            for name, values in answer.items()
+            if isinstance(values, list)
+            for each in values
+            if isinstance(each, dict) and isinstance(each.get("value"), str) and isinstance(each.get("quote"), str)
+        ]
+        plain = {name: [_value(each) for each in values] if isinstance(values, list) else values for name, values in answer.items()}
+        return {**plain, QUOTES_COLUMN: quotes}
+
+
+def _value(said: Any) -> Any:
+    return said["value"] if isinstance(said, dict) and isinstance(said.get("value"), str) else said
 
 
 def parse_answer(text: str, extra: ExtraAttributes) -> Attributes:
-    """Attributes from an LLM's answer: white space and case evened out; repetitions, empty values and those outside a closed list left out.
+    """Attributes from an LLM's answer, with quotes or without: white space and case evened out; repetitions, empty values and those outside
+    a closed list left out.
 
     Raises:
         ValueError: not JSON (cut off, for one), a field is missing or of another kind, too long, or has too many values.
+    """
+    return parse_quoted_answer(text, extra)[0]
+
+
+def parse_quoted_answer(text: str, extra: ExtraAttributes) -> tuple[Attributes, tuple[Quote, ...]]:
+    """The same with the quotes, whose values are evened out like those of the attributes; a value that came without has none.
+
+    Errors as those of `parse_answer`.
     """
     try:
         answer = _Answer.model_validate_json(text)
@@ -146,7 +203,7 @@ def parse_answer(text: str, extra: ExtraAttributes) -> Attributes:
         if missing:
             raise ValueError(f"the answer lacks {', '.join(missing)}")
         own = {name: _VALUES.validate_python(added[name]) for name in extra}
-        return clean_attributes(answer.model_dump(include=set(FIELDS)) | own, extra)
+        return clean_attributes(answer.model_dump(include=set(FIELDS)) | own, extra), tuple(answer.quotes)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))

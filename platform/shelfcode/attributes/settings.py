@@ -1,9 +1,9 @@
 """Settings of extraction: by which model or by rules, and which attributes beside the four."""
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from shelfcode.llm.settings import ModelSettings
 from shelfcode.settings import RUNS, Positive, Settings
@@ -12,6 +12,9 @@ ATTRIBUTE_COLUMNS = (
     "item_id", "text_hash", "product_type", "key_ingredients", "dietary_tags", "format", "extractor", "failure", "truncated", "unsupported",
 )  # fmt: skip
 """Columns that every attributes table has."""
+
+QUOTES_COLUMN = "quotes"
+"""The column that the table of an extractor with quotes has beside them."""
 
 Grounding = Literal["lexicon", "off"]
 """Whether a product's attributes are held against its own text (grounding.py)."""
@@ -23,6 +26,9 @@ class ExtraAttribute(Settings):
     description: str = Field(description="what it is, told to the LLM")
     values: list[str] = Field([], description="a closed list, in lower case; any text where it is empty")
     limit: Annotated[int, Field(ge=1, le=8)] = Field(3, description="the most values per product")
+    stated: bool = Field(
+        False, description="with extractor.quotes: only values whose quote is in the product's text are kept; false for what is inferred"
+    )
 
     @field_validator("values")
     @classmethod
@@ -44,10 +50,15 @@ class ExtractorSettings(ModelSettings):
     attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own, beside the four, by names of lower-case letters, digits and _"
     )
+    quotes: bool = Field(
+        False,
+        description="the model says each ingredient and tag with the words of the text that say it, and is held against them, in any "
+        "language; false for a model that was taught answers without. One of a workspace was, and is asked for none",
+    )
     grounding: Grounding = Field(
         "lexicon",
-        description="lexicon: ingredients and tags that the product's own English text does not support are dropped; off: answers are kept "
-        "as they are, for catalogs in other languages",
+        description="lexicon: ingredients and tags that the product's own text does not support are dropped, in other languages than "
+        "English by their quotes; off: answers are kept as they are",
     )
     max_failed_share: float = Field(
         0.05,
@@ -60,10 +71,30 @@ class ExtractorSettings(ModelSettings):
         512, description="products per part file; a crash loses about this many per engine", json_schema_extra=RUNS
     )
 
+    @property
+    def asks_for_quotes(self) -> bool:
+        """Whether the model is asked for quotes: not one of a workspace, which was taught answers without (distil/)."""
+        return self.quotes and self.engine == "vllm" and not self.model.startswith("workspace:")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_that_are_written_have_values(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or {"prompt", "rows_per_part"} <= fields.keys():
+            return fields  # a stored recipe: it names every field, with an empty list for any text
+        own = fields.get("attributes")
+        empty = [name for name, each in (own or {}).items() if isinstance(each, dict) and each.get("values", "") in ([], None)]
+        if empty:
+            raise ValueError(
+                f"attributes.{empty[0]}.values is an empty list, out of which nothing can be answered: name its values, or leave `values` "
+                "out for any text"
+            )
+        return fields
+
     @field_validator("attributes")
     @classmethod
     def _names_of_their_own(cls, attributes: dict[str, ExtraAttribute]) -> dict[str, ExtraAttribute]:
-        odd = [name for name in attributes if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ATTRIBUTE_COLUMNS]
+        odd = [name for name in attributes if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in (*ATTRIBUTE_COLUMNS, QUOTES_COLUMN)]
         if odd:
-            raise ValueError(f"names must be in lower case, of letters, digits and _, and none of {', '.join(ATTRIBUTE_COLUMNS)}: {odd}")
+            taken = ", ".join((*ATTRIBUTE_COLUMNS, QUOTES_COLUMN))
+            raise ValueError(f"names must be in lower case, of letters, digits and _, and none of {taken}: {odd}")
         return attributes

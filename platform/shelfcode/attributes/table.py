@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shelfcode.attributes.grounding import ground_product
+from shelfcode.attributes.quotes import ground_quotes
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
-from shelfcode.attributes.schema import Attributes, ExtraAttributes, parse_answer
-from shelfcode.attributes.settings import Grounding
+from shelfcode.attributes.schema import Attributes, ExtraAttributes, Quote, parse_quoted_answer
+from shelfcode.attributes.settings import QUOTES_COLUMN, Grounding
 from shelfcode.attributes.stored_texts import BY_RULES
 from shelfcode.keys import KeyIndex, row_keys
 from shelfcode.parts import name_of_rows, part_path
@@ -20,15 +21,17 @@ FOLDER = "attributes/"
 """Of a workspace; each extractor's table is a folder in it, under the extractor's name."""
 
 _TEXTS = pa.list_(pa.string())
+_QUOTES = pa.list_(pa.struct([("attribute", pa.string()), ("value", pa.string()), ("quote", pa.string())]))
 
 
-def attributes_schema(extra: ExtraAttributes) -> pa.Schema:
+def attributes_schema(extra: ExtraAttributes, quotes: bool = False) -> pa.Schema:
     """Columns of `<workspace>/attributes/<extractor>/part-*.parquet`.
 
     The contract's six, a list of texts for each attribute of the recipe's own, and what is known of the extraction: `extractor`
     (which one's answer this is: a product whose answer failed has another's), `failure` (why it is another's, else null),
     `truncated` (the text was longer than the model's context and was cut), `unsupported` (what the product's text did not
-    support and was dropped).
+    support and was dropped). The table of an extractor with quotes has them last: `quotes`, the words of the text that bear out each
+    ingredient and tag, null for what the rules filled.
     """
     return pa.schema(
         [
@@ -43,17 +46,23 @@ def attributes_schema(extra: ExtraAttributes) -> pa.Schema:
             ("failure", pa.string()),
             ("truncated", pa.bool_()),
             ("unsupported", _TEXTS),
+            *([(QUOTES_COLUMN, _QUOTES)] if quotes else []),
         ]
     )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One product's attributes before they are stored; `attributes` is None where there are none yet, and `failure` says why."""
+    """One product's attributes before they are stored; `attributes` is None where there are none yet, and `failure` says why.
+
+    Attributes:
+        quotes: the words of the text that the answer gives for its values, where it was asked for them.
+    """
 
     attributes: Attributes | None
     failure: str | None
     truncated: bool = False
+    quotes: tuple[Quote, ...] = ()
 
 
 def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: ExtraAttributes) -> Outcome:
@@ -61,7 +70,8 @@ def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: 
     if error:
         return Outcome(None, f"engine error: {error.splitlines()[0][:200]}", truncated)
     try:
-        return Outcome(parse_answer(answer or "", extra), None, truncated)
+        attributes, quotes = parse_quoted_answer(answer or "", extra)
+        return Outcome(attributes, None, truncated, quotes)
     except ValueError as problem:
         begun = (answer or "").strip()
         cut_off = begun.startswith("{") and not begun.endswith("}")
@@ -71,23 +81,31 @@ def read_outcome(answer: str | None, error: str | None, truncated: bool, extra: 
 
 def attributes_rows(
     products: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], extractor: str, extra: ExtraAttributes,
-    grounding: Grounding = "lexicon",
+    grounding: Grounding = "lexicon", quotes: bool = False, english_share: float = 0.5,
 ) -> pa.Table:  # fmt: skip
     """Rows of an attributes table: every outcome held against its product's text; one without attributes is left to the rules.
 
     Args:
         products: item_id, text_hash, title, description and brand of each.
         extractor: the name of the extractor that the outcomes are of.
+        quotes: whether the extractor was asked for quotes: then an answer's values are held against these.
+        english_share: share of the catalog's texts that are English, for `quotes`.
     """
     rows = []
     for product, outcome in zip(products, outcomes, strict=True):
-        grounded = ground_product(outcome.attributes or by_rules(product, extra), product, grounding)
+        kept: tuple[Quote, ...] | None = None
+        if quotes and outcome.attributes and grounding != "off":
+            grounded, kept = ground_quotes(outcome.attributes, outcome.quotes, product, extra, english_share)
+        else:
+            grounded = ground_product(outcome.attributes or by_rules(product, extra), product, grounding)
+            kept = outcome.quotes if outcome.attributes else None
         rows.append({
             "item_id": product["item_id"], "text_hash": product["text_hash"], **grounded.attributes.columns(),
             "extractor": extractor if outcome.attributes else RULES_EXTRACTOR, "failure": outcome.failure,
             "truncated": outcome.truncated, "unsupported": list(grounded.unsupported),
+            **({QUOTES_COLUMN: None if kept is None else [each._asdict() for each in kept]} if quotes else {}),
         })  # fmt: skip
-    return pa.Table.from_pylist(rows, attributes_schema(extra))
+    return pa.Table.from_pylist(rows, attributes_schema(extra, quotes))
 
 
 def write_part(workspace: Workspace, folder: str, table: pa.Table, prefix: str = "") -> None:

@@ -22,6 +22,9 @@ LANGUAGES = [
 ]  # fmt: skip
 """Languages of shops. Among all that the library knows, English product names are often taken for Latin, Tagalog or Scots Gaelic."""
 
+SUREST = 0.5 / GROUPS
+"""The share of English that a catalog is credited with where no group of it is, and of others where all are: half a group."""
+
 _LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -34,6 +37,21 @@ def share_in_english(texts: Sequence[str | None]) -> float:
     groups = [" \n".join(text for text in texts[start : start + GROUP] if text) for start in starts.tolist()]
     judged = [_identifier().classify(group)[0] == "en" for group in groups if _LETTER.search(group)]
     return sum(judged) / len(judged) if judged else 1.0
+
+
+def chance_of_english(text: str, share: float) -> float:
+    """How likely a text is English, from 0 to 1, where `share` of the texts around it are.
+
+    A title of three words is a guess: of 1,500 English grocery titles 82% were given less than even odds against the 38 other languages
+    together, and German ones 1% to 10%. The odds that the text gives are therefore multiplied by those of its surroundings. One without a
+    letter says nothing, and has theirs.
+    """
+    around = min(max(share, SUREST), 1 - SUREST)
+    if not _LETTER.search(text):
+        return around
+    own = float(dict(_identifier().rank(text))["en"])
+    english, other = own * around, (1 - own) * (1 - around)
+    return english / (english + other)
 
 
 @lru_cache(maxsize=1)

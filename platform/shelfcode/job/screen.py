@@ -30,7 +30,7 @@ FIRST_REMARK_SECONDS, LAST_REMARK_SECONDS = 10, 320
 """In a log, a stage says how far it is after so many seconds, then after twice as many, and so on up to the last number."""
 SILENT_SECONDS = 20
 """So often it is looked at whether a stage that counts nothing for a while is due for such a remark."""
-HIDDEN = ["item_id", "text_hash", "extractor", "failure", "truncated"]
+HIDDEN = ("item_id", "text_hash", "extractor", "failure", "truncated", "quotes")
 """Columns of an attributes table that say nothing of a product."""
 
 # A log has no width, and rich would take 80 columns: tables lost the ends of their names.
@@ -241,7 +241,7 @@ def show_attributes(workspace: Workspace, extracted: ExtractedCatalog) -> None:
     number = int(extracted.owner.values_K.min())
     stored = workspace.read_table(extracted.parts[number])
     ours_N = first_copies(row_keys(stored["item_id"], stored["text_hash"]), extracted.owner, number)
-    shown = stored.filter(pa.array(ours_N)).slice(0, products).drop_columns(HIDDEN)
+    shown = stored.select([name for name in stored.column_names if name not in HIDDEN]).filter(pa.array(ours_N)).slice(0, products)
     names = ("dropped" if name == "unsupported" else name.replace("_", " ") for name in shown.column_names)
     table = Table(*names, title="Some attributes", title_justify="left")
     for row in shown.to_pylist():

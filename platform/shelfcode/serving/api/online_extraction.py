@@ -24,7 +24,7 @@ class OnlineExtractor:
             ShelfcodeError: vLLM is not installed, or the model cannot be found or run.
         """
         self.settings, self.tokenizer = settings, load_tokenizer(settings)
-        self.budget, self.schema = extraction_budget(settings, self.tokenizer), json_schema(settings.attributes)
+        self.budget, self.schema = extraction_budget(settings, self.tokenizer), json_schema(settings.attributes, settings.asks_for_quotes)
         try:
             self.engine = Engine(settings, self.budget)
         except ImportError as error:
@@ -38,12 +38,12 @@ class OnlineExtractor:
         return list(await asyncio.gather(*(self._attributes(product) for product in products)))
 
     async def _attributes(self, product: ProductInput) -> dict[str, Any] | None:
-        extra = self.settings.attributes
+        extra, quotes = self.settings.attributes, self.settings.asks_for_quotes
         text = {"title": product.title or "", "description": product.description, "brand": product.brand}
-        prompt = product_prompt(self.tokenizer, product.title or "", product.description, product.brand, extra, self.budget.text)
+        prompt = product_prompt(self.tokenizer, product.title or "", product.description, product.brand, extra, self.budget.text, quotes)
         answer = await self.engine.ask(prompt.tokens, self.schema, self.settings.max_output_tokens)
         outcome = read_outcome(answer.text, None, prompt.truncated, extra)
         if outcome.attributes is None:
             return None
         row = {"item_id": "", "text_hash": "", **text}
-        return dict(attributes_rows([row], [outcome], "", extra, self.settings.grounding).to_pylist()[0])
+        return dict(attributes_rows([row], [outcome], "", extra, self.settings.grounding, quotes).to_pylist()[0])
