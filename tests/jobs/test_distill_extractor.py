@@ -26,11 +26,12 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def taught_shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """300 products, and a teacher that is silent about ten of them."""
+    """300 products, a teacher that is silent about ten of them, and one that knows nothing but the types of fifty."""
     folder = tmp_path_factory.mktemp("taught")
     write_sample(folder, 300, seed=5)
     teacher = ds.dataset(folder / "facts/attributes").to_table()
     pq.write_table(teacher.slice(10), folder / "teacher.parquet")
+    pq.write_table(teacher.select(["item_id", "product_type"]).slice(0, 50), folder / "types.parquet")
     return folder
 
 
@@ -41,14 +42,16 @@ def test_a_student_is_published_and_named_in_a_recipe_and_is_a_folder_that_trans
 
     out, workspace = tmp_path / "models/student", tmp_path / "ws"
     flags = ("--catalog", str(taught_shop / "catalog"), "--attributes", str(taught_shop / "teacher.parquet"))
-    job = run_job("distill_extractor", *flags, "--workspace", str(workspace), "--out", str(out), settings=TINY)
+    more = ("--catalog", str(taught_shop / "catalog"), "--attributes", str(taught_shop / "types.parquet"), "--weight", "1", "--weight", "2")
+    job = run_job("distill_extractor", *flags, *more, "--workspace", str(workspace), "--out", str(out), settings=TINY)
     assert job.code == 0, job.told
     assert job.result["extractor"] == "workspace:extractors/small@v0001"
-    assert job.result["rows"] == {"read": 300, "taught": 261, "held_out": 29, "without_answer": 10, "rejected": 0}
+    # one catalog for both is read once; 290 - 29 pairs, and twice 50 - 5
+    assert job.result["rows"] == {"read": 300, "taught": 261 + 90, "held_out": 29 + 5, "without_answer": 10 + 250, "rejected": 0}
     names = {"macro_f1", *(f"{name}_f1" for name in ("product_type", "key_ingredients", "dietary_tags", "format", "occasion"))}
     assert set(job.result["metrics"]) == names
     assert all(0 <= figure <= 1 for figure in job.result["metrics"].values())
-    assert "290 pairs, 29 of them held out; 10 products without an answer" in job.told
+    assert "385 pairs, 34 of them held out; 260 products without an answer" in job.told
 
     tokenizer, model = AutoTokenizer.from_pretrained(out), AutoModelForCausalLM.from_pretrained(out)
     assert len(tokenizer) == 600
@@ -66,7 +69,11 @@ def test_a_student_is_published_and_named_in_a_recipe_and_is_a_folder_that_trans
     assert job.result["path"] == str(model_folder.parent)
     assert sorted(path.name for path in model_folder.iterdir()) == sorted(path.name for path in out.iterdir())
     card = opened.read_json("extractors/small/v0001/manifest.json")
-    assert (card["base"], card["data"]["taught"], card["figures"]) == (None, 261, job.result["metrics"])
+    assert (card["base"], card["data"]["taught"], card["figures"]) == (None, 351, job.result["metrics"])
+    assert [(Path(one["attributes"]).name, one["weight"]) for one in card["data"]["teachers"]] == [
+        ("teacher.parquet", 1),
+        ("types.parquet", 2),
+    ]
     assert opened.read_json("extractors/small/CURRENT")["version"] == "v0001"
     named = ExtractorSettings(engine="vllm", model="workspace:extractors/small@current", max_input_tokens=64, retry_output_tokens=300)
     pinned = pin_extractor(named, opened)
@@ -84,6 +91,23 @@ def test_a_teacher_that_lacks_a_column_is_refused(taught_shop: Path, run_job: Ca
     assert job.code == 2
     assert "poor.parquet lacks the columns format, occasion; it has item_id, product_type, key_ingredients, dietary_tags" in job.told
     assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "ws").exists()
+
+
+def test_flags_that_do_not_go_by_teacher_are_refused(taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
+    flags = (
+        "--catalog",
+        str(taught_shop / "catalog"),
+        "--attributes",
+        str(taught_shop / "teacher.parquet"),
+        "--weight",
+        "1",
+        "--weight",
+        "2",
+    )
+    job = run_job("distill_extractor", *flags, "--workspace", str(tmp_path / "ws"), settings=TINY)
+    assert job.code == 2
+    assert "1 --catalog, 1 --attributes and 2 --weight: give each once a teacher, in the same order" in job.told
     assert not (tmp_path / "ws").exists()
 
 
@@ -110,7 +134,7 @@ def test_a_wrong_field_of_a_student_is_named_and_so_is_a_student_that_is_not_the
     nobody = run_job("distill_extractor", *flags, *places, "--student", "smal")
     assert nobody.code == 2
     assert "--student smal: no file" in nobody.told
-    assert "there are small" in nobody.told
+    assert "there are small, wide" in nobody.told
 
 
 def test_fewer_pairs_than_a_batch_takes_are_refused(taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_same_run_again_asks_nothing_and_says_the_same(
         (("--release", "precision"), ("clustres=3",), "nearest known one is 'clusters'"),
         (
             ("--release", "precision"),
-            ("engine_arguments.max_model_len=16", *FEW),
+            (*FEW, "title_characters=60", "engine_arguments.max_model_len=16"),
             "has a context of 16 tokens, and the longest",
         ),
         (("--release", "precision"), (*FEW, "products=12"), "leaves of the catalog have 12 products that differ"),

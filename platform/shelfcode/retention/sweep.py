@@ -25,8 +25,8 @@ DRAFT = re.compile(r"\..+\.[0-9a-f]{8}|\.clock-[0-9a-f]{32}")
 """Names of files that a killed process leaves beside others."""
 
 SWEPT = (
-    "attributes", "availability", "catalog", "embeddings", "evaluations", "impressions", "interactions", "models", "rejected",
-    "releases", "runs",
+    "attributes", "availability", "catalog", "embeddings", "evaluations", "impressions", "interactions", "judgments", "models",
+    "rejected", "releases", "runs",
 )  # fmt: skip
 """Folders of a workspace in which such files are looked for."""
 

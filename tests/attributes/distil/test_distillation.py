@@ -65,6 +65,43 @@ def test_pairs_that_are_too_long_are_left_out_and_counted(pairs: list[tuple[str,
     assert too_long == len(pairs) - len(made) > 0
 
 
+ANSWER = '{"product_type":"soap","key_ingredients":["oats","salt"],"dietary_tags":[],"format":"bar"}'
+
+
+def taught_text(known: tuple[str, ...], tokenizer: PreTrainedTokenizerFast) -> tuple[str, str]:
+    """What of an answer is read, and what of that is learnt."""
+    (made,), _ = lessons([("title: soap", ANSWER)], tokenizer, {}, 512, [known])
+    learnt = [token for place, token in enumerate(made.tokens_T) if place >= made.answer_from and place not in made.left_out]
+    return tokenizer.decode(made.tokens_T[made.answer_from :]), tokenizer.decode(learnt)
+
+
+def test_a_teacher_that_knows_everything_is_taught_to_the_end(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    known = ("product_type", "key_ingredients", "dietary_tags", "format")
+    assert taught_text(known, tiny_tokenizer) == (f"{ANSWER}<eos>", f"{ANSWER}<eos>")
+
+
+def test_an_answer_ends_with_the_last_value_that_is_known(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    """And the end of that value is learnt: it is where a type ends that a student must know."""
+    assert taught_text(("product_type",), tiny_tokenizer) == ('{"product_type":"soap"', '{"product_type":"soap"')
+    head = ANSWER.removesuffix(',"dietary_tags":[],"format":"bar"}')
+    assert taught_text(("product_type", "key_ingredients"), tiny_tokenizer) == (head, head)
+
+
+def test_a_value_between_that_is_not_known_is_read_and_not_learnt(tiny_tokenizer: PreTrainedTokenizerFast) -> None:
+    read, learnt = taught_text(("product_type", "format"), tiny_tokenizer)
+    assert read == f"{ANSWER}<eos>"
+    assert "oats" not in learnt
+    assert "[]" not in learnt, "that there are no tags is not known either"
+    assert learnt.startswith('{"product_type":"soap"')
+    assert learnt.endswith(',"format":"bar"}<eos>')
+
+
+def test_what_is_left_out_is_no_target() -> None:
+    tokens_BT, target_BT = padded([Lesson(np.array([1, 5, 3, 7, 8, 2], np.int32), 3, (4,)), Lesson(np.array([1, 3, 2], np.int32), 2)])
+    assert tokens_BT.tolist() == [[1, 5, 3, 7, 8], [1, 3, 0, 0, 0]]
+    assert target_BT.tolist() == [[IGNORED, IGNORED, 7, IGNORED, 2], [IGNORED, 2, IGNORED, IGNORED, IGNORED]]
+
+
 # Batches
 
 

@@ -56,3 +56,11 @@ def test_the_mean_is_over_the_four_attributes_alone() -> None:
 def test_two_sides_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="longer"):
         field_scores(FOUND[:1], KNOWN)
+
+
+def test_what_is_not_known_of_a_product_does_not_count() -> None:
+    asked = [("product_type", "format"), ("key_ingredients",)]
+    scores = field_scores(FOUND, KNOWN, asked)
+    assert scores["product_type"] == FieldScore(precision=1.0, recall=1.0, f1=1.0, found=1, known=1)
+    assert scores["key_ingredients"] == FieldScore(precision=1.0, recall=1.0, f1=1.0, found=1, known=1)
+    assert scores["format"] == FieldScore(precision=1.0, recall=1.0, f1=1.0, found=1, known=1)

@@ -17,6 +17,8 @@ from shelfcode.attributes.distil.student import (
     load_student_recipe,
     new_student,
     place_student,
+    transfer_vocabulary,
+    value_spans,
 )
 from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import Attributes, parse_answer
@@ -63,7 +65,7 @@ def test_a_field_that_is_wrong_is_named(override: str, message: str) -> None:
 
 
 def test_a_student_that_is_not_there_is_said_with_those_that_are() -> None:
-    with pytest.raises(ShelfcodeError, match=r"--student tiny: no file .*there are small"):
+    with pytest.raises(ShelfcodeError, match=r"--student tiny: no file .*there are small, wide"):
         load_student_recipe("tiny", STUDENTS)
 
 
@@ -121,9 +123,45 @@ def test_the_scaffolding_of_an_answer_is_a_token_a_piece(small_tokenizer: PreTra
 
     salted = FULL.model_copy(update={"key_ingredients": ("salt",), "dietary_tags": ("vegan",), "extra": {"best_season": ("spring",)}})
     assert pieces(salted) == [
-        '{"product_type":"', '","key_ingredients":["', '"],"dietary_tags":["', '"],"format":"', '","best_season":["', '"]}',
+        '{"product_type":"', '"', ',"key_ingredients":["', '"]', ',"dietary_tags":["', '"]', ',"format":"', '"', ',"best_season":["', '"]',
     ]  # fmt: skip
-    assert pieces(EMPTY) == ['{"product_type":"', '","key_ingredients":[]', ',"dietary_tags":[]', ',"format":"', '","best_season":[]']
+    assert pieces(EMPTY) == [
+        '{"product_type":"', '"', ',"key_ingredients":[]', ',"dietary_tags":[]', ',"format":"', '"', ',"best_season":[]',
+    ]  # fmt: skip
+
+
+def test_the_end_of_a_value_is_one_token_whatever_follows(small_tokenizer: PreTrainedTokenizerFast) -> None:
+    """So that it can be taught where what follows is not known."""
+    begun = small_tokenizer('{"product_type":"soap"', add_special_tokens=False)["input_ids"]
+    for attributes in (EMPTY, EMPTY.model_copy(update={"key_ingredients": ("salt",)})):
+        assert small_tokenizer(answer_text(attributes), add_special_tokens=False)["input_ids"][: len(begun)] == begun
+
+
+def test_where_a_value_stands_in_an_answer() -> None:
+    odd = FULL.model_copy(update={"product_type": '6" Ə pan, "x":["y"]', "key_ingredients": ()})
+    answer = answer_text(odd)
+    found = {name: json.loads(answer[start:end]) for name, (start, end) in value_spans(answer).items()}
+    assert found == json.loads(answer)
+
+
+def test_a_model_with_another_vocabulary_begins_with_the_mean_of_the_pieces_it_had(
+    tiny_recipe: StudentRecipe, tiny_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    torch.manual_seed(0)
+    model = new_student(tiny_recipe, tiny_tokenizer)
+    old_VD = model.get_input_embeddings().weight.detach().clone()
+    learnt = learn_vocabulary(["title: rhubarb fool<answer>", "rhubarb fool " * 9], 300)
+    transferred = transfer_vocabulary(model, tiny_tokenizer, learnt)
+    new_VD = transferred.get_input_embeddings().weight
+    assert len(new_VD) == transferred.config.vocab_size == len(learnt) < len(old_VD)
+    assert transferred.get_output_embeddings().weight is new_VD, "input and output stay tied"
+    whole = learnt("rhubarb", add_special_tokens=False)["input_ids"]
+    assert len(whole) == 1
+    pieces = tiny_tokenizer("rhubarb", add_special_tokens=False)["input_ids"]
+    torch.testing.assert_close(new_VD[whole[0]], old_VD[pieces].mean(0))
+    for mark in ("<bos>", "<eos>", "<pad>", "<answer>"):
+        torch.testing.assert_close(new_VD[learnt.convert_tokens_to_ids(mark)], old_VD[tiny_tokenizer.convert_tokens_to_ids(mark)])
+    assert transferred.generation_config.eos_token_id == learnt.eos_token_id
 
 
 def test_a_prompt_is_the_products_text_alone_between_two_marks(tiny_tokenizer: PreTrainedTokenizerFast) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from shelfcode.attributes.distil.teacher import read_teacher, teaching_pairs
+from shelfcode.attributes.distil.teacher import Teacher, check_teachers, name_teachers, read_teacher, teaching_pairs
 from shelfcode.attributes.prompt import text_hashes
 from shelfcode.attributes.schema import Attributes
 from shelfcode.attributes.settings import ExtraAttribute
@@ -63,12 +63,44 @@ def test_a_teacher_is_a_file_or_a_folder_of_parquet(tmp_path: Path, folder: bool
     assert sorted(found["item_id"].to_pylist()) == (["p1", "p2"] if folder else ["p2"])
 
 
-def test_columns_that_are_missing_are_named_with_those_there_are(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"item_id": ["p1"], "product_type": ["x"], "aisle": ["y"]}), tmp_path / "teacher.parquet")
+def table(path: Path, columns: dict[str, Any]) -> str:
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_a_teacher_that_knows_some_attributes_is_read_and_one_that_knows_none_is_refused(tmp_path: Path) -> None:
+    some = table(tmp_path / "some.parquet", {"item_id": ["p1"], "product_type": ["x"], "aisle": ["y"]})
+    assert read_teacher(some, EXTRA).column_names == ["item_id", "product_type"]
+    none = table(tmp_path / "none.parquet", {"item_id": ["p1"], "aisle": ["y"]})
     with pytest.raises(
-        ShelfcodeError, match="lacks the columns key_ingredients, dietary_tags, format, mood; it has item_id, product_type, aisle"
+        ShelfcodeError, match=r"none\.parquet must have item_id and some of the columns product_type, .*mood; it has item_id, aisle"
     ):
-        read_teacher(str(tmp_path / "teacher.parquet"), EXTRA)
+        read_teacher(none, EXTRA)
+    with pytest.raises(ShelfcodeError, match="must have item_id"):
+        read_teacher(table(tmp_path / "nameless.parquet", {"product_type": ["x"]}), EXTRA)
+
+
+def test_an_attribute_that_no_teacher_knows_is_named_with_those_that_some_do(tmp_path: Path) -> None:
+    whole = Teacher("c", write(tmp_path / "whole.parquet", [OAT_MILK]))
+    types = Teacher("c", table(tmp_path / "types.parquet", {"item_id": ["p1"], "product_type": ["x"]}))
+    tags = Teacher("c", table(tmp_path / "tags.parquet", {"item_id": ["p1"], "dietary_tags": [["vegan"]]}))
+    check_teachers([whole, types], EXTRA)
+    with pytest.raises(
+        ShelfcodeError, match=r"types\.parquet and .*tags\.parquet lacks the columns key_ingredients, format, mood; it has item_id, p"
+    ):
+        check_teachers([types, tags], EXTRA)
+
+
+def test_flags_are_given_once_a_teacher() -> None:
+    assert name_teachers(["a", "b"], ["x", "y"], [2, 0.5]) == [Teacher("a", "x", 2), Teacher("b", "y", 0.5)]
+    assert name_teachers(["a"], ["x"], []) == [Teacher("a", "x", 1)]
+    with pytest.raises(ShelfcodeError, match="1 --catalog, 2 --attributes and 2 --weight: give each once a teacher"):
+        name_teachers(["a"], ["x", "y"], [])
+    with pytest.raises(ShelfcodeError, match="2 --catalog, 2 --attributes and 1 --weight"):
+        name_teachers(["a", "b"], ["x", "y"], [3])
+    for weight in (0, -1, 1000, float("nan")):
+        with pytest.raises(ShelfcodeError, match=f"--weight {weight:g} must be above 0 and at most 100"):
+            name_teachers(["a"], ["x"], [weight])
 
 
 def test_a_list_written_as_one_text_is_refused(tmp_path: Path) -> None:
@@ -110,6 +142,14 @@ def test_texts_and_answers_stand_side_by_side_in_the_order_of_the_catalog(worksp
     assert pairs.texts == ["title: Bar Soap", "title: Apple Juice"]
     assert [known.product_type for known in pairs.known] == ["soap", "apple juice"]
     assert pairs.silent == 2
+
+
+def test_what_a_teacher_does_not_know_is_empty_and_not_among_its_fields(workspace: Workspace, snapshot: Snapshot) -> None:
+    teacher = pa.table({"item_id": ["p3"], "format": ["bar"], "dietary_tags": [["vegan"]]})
+    pairs = teaching_pairs(workspace, snapshot, teacher, EXTRA)
+    assert pairs.fields == ("dietary_tags", "format")
+    assert pairs.answers == ['{"product_type":"","key_ingredients":[],"dietary_tags":[],"format":"bar","mood":[]}']
+    assert pairs.dropped == 1, "what it does know is held against the text"
 
 
 def test_a_teacher_of_other_products_is_refused(workspace: Workspace, snapshot: Snapshot, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ The whole job runs in tests/jobs/test_distill_extractor.py.
 """
 
 import json
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from shelfcode.attributes.distil import train
 from shelfcode.attributes.distil.student import StudentRecipe, answer_all
+from shelfcode.attributes.distil.teacher import Teacher
 from shelfcode.attributes.distil.train import TeachingSet, _finish, _gather, _untrained
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.catalog.snapshot import Snapshot, SnapshotPart
@@ -48,7 +50,7 @@ def gathered(workspace: Workspace, tiny_recipe: StudentRecipe, tmp_path: Path) -
         {"item_id": row["item_id"], **extract(row["title"], None, row["brand"]).columns()} for row in products.to_pylist()
     ]
     pq.write_table(pa.Table.from_pylist(said[2:]), tmp_path / "teacher.parquet")
-    return _gather(tiny_recipe, str(tmp_path / "teacher.parquet"), snapshot_of(PRODUCTS), workspace)
+    return _gather(tiny_recipe, [Teacher("c", str(tmp_path / "teacher.parquet"))], [snapshot_of(PRODUCTS)], workspace)
 
 
 def test_pairs_are_written_into_a_folder_that_is_named_after_them(workspace: Workspace, gathered: TeachingSet) -> None:
@@ -91,7 +93,7 @@ def test_a_teacher_in_another_language_is_taught_as_it_is_where_grounding_is_off
     taught = {}
     for grounding in ("lexicon", "off"):
         recipe = tiny_recipe.model_copy(update={"grounding": grounding})
-        teaching = _gather(recipe, str(tmp_path / "teacher.parquet"), snapshot_of(20), workspace)
+        teaching = _gather(recipe, [Teacher("c", str(tmp_path / "teacher.parquet"))], [snapshot_of(20)], workspace)
         taught[grounding] = (teaching.dropped, json.loads(workspace.read_table(f"{teaching.folder}/pairs.parquet")["answer"][0].as_py()))
     assert taught["off"] == (0, answer)
     assert taught["lexicon"] == (40, {**answer, "key_ingredients": [], "dietary_tags": []})
@@ -102,4 +104,24 @@ def test_fewer_pairs_than_a_batch_takes_are_refused(
 ) -> None:
     large = tiny_recipe.model_copy(update={"batch_size": 64})
     with pytest.raises(ShelfcodeError, match="53 pairs to learn from, fewer than batch_size 64"):
-        _gather(large, str(tmp_path / "teacher.parquet"), snapshot_of(PRODUCTS), workspace)
+        _gather(large, [Teacher("c", str(tmp_path / "teacher.parquet"))], [snapshot_of(PRODUCTS)], workspace)
+
+
+def test_several_teachers_are_taught_by_their_weights_and_held_out_alike(
+    workspace: Workspace, gathered: TeachingSet, tiny_recipe: StudentRecipe, tmp_path: Path
+) -> None:
+    """The second one knows types alone, and speaks of the same products."""
+    said = pq.read_table(tmp_path / "teacher.parquet")
+    types = pa.table({"item_id": said["item_id"], "product_type": pa.array([f"type {row}" for row in range(len(said))])})
+    pq.write_table(types, tmp_path / "types.parquet")
+    teachers = [Teacher("c", str(tmp_path / "teacher.parquet"), 3), Teacher("c", str(tmp_path / "types.parquet"), 0.5)]
+    both = _gather(tiny_recipe, teachers, [snapshot_of(PRODUCTS)] * 2, workspace)
+    pairs, held_out = (workspace.read_table(f"{both.folder}/{name}.parquet").to_pylist() for name in ("pairs", "held_out"))
+    assert (both.taught, both.held_out, both.silent) == (len(pairs), 10, 4)
+    whole = Counter(row["text"] for row in pairs if len(row["fields"]) == 4)
+    some = Counter(row["text"] for row in pairs if row["fields"] == ["product_type"])
+    assert (len(whole), set(whole.values())) == (53, {3})
+    assert 10 < len(some) < 43, "about half of them"
+    assert set(some.values()) == {1}
+    assert {row["text"] for row in held_out}.isdisjoint(whole.keys() | some.keys())
+    assert both.folder != gathered.folder, "another training resumes from a checkpoint of its own"

@@ -4,7 +4,7 @@ The loss is the cross-entropy of the answer's tokens given the product's text (s
 the teacher's words are the target, so any teacher will do, even one that is only known by its output.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.distil.student import StudentRecipe
+from shelfcode.attributes.distil.student import StudentRecipe, value_spans
 from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import ExtraAttributes
 from shelfcode.llm.prompt import prompt_text
@@ -29,10 +29,15 @@ pairs: the repetitions of a pair would end up side by side."""
 
 @dataclass(frozen=True)
 class Lesson:
-    """One pair as tokens: a prompt, the answer, and the end."""
+    """One pair as tokens: a prompt, the answer, and the end.
+
+    Attributes:
+        left_out: places of the answer's tokens that are read and not learnt, because the teacher does not know what stands there.
+    """
 
     tokens_T: NDArray[np.int32]
     answer_from: int
+    left_out: tuple[int, ...] = ()
 
 
 @dataclass
@@ -53,18 +58,42 @@ class Teaching:
 
 
 def lessons(
-    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, extra: ExtraAttributes, max_tokens: int
-) -> tuple[list[Lesson], int]:
-    """Pairs as tokens, and how many were left out because prompt and answer are longer than `max_tokens`."""
+    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast, extra: ExtraAttributes, max_tokens: int,
+    known: Sequence[Collection[str]] | None = None,
+) -> tuple[list[Lesson], int]:  # fmt: skip
+    """Pairs as tokens, and how many were left out because prompt and answer are longer than `max_tokens`.
+
+    Args:
+        known: the attributes that each pair's teacher knows, all of them when None. The others' values are left out of the loss, and an
+            answer ends with the last value that is known.
+    """
     prompts = [prompt_text(tokenizer, messages(text, extra)) for text, _ in pairs]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
-    answer_ids = tokenizer([answer for _, answer in pairs], add_special_tokens=False)["input_ids"]
-    made = [
-        Lesson(np.array([*prompt, *answer, tokenizer.eos_token_id], dtype=np.int32), len(prompt))
-        for prompt, answer in zip(prompt_ids, answer_ids, strict=True)
-        if len(prompt) + len(answer) < max_tokens
-    ]
+    answers = tokenizer([answer for _, answer in pairs], add_special_tokens=False, return_offsets_mapping=True)
+    made = []
+    for row, (_, answer) in enumerate(pairs):
+        prompt, ids, left_out = prompt_ids[row], [*answers["input_ids"][row], tokenizer.eos_token_id], tuple[int, ...]()
+        if known is not None:
+            taught, left_out = _known_tokens(answer, answers["offset_mapping"][row], known[row], len(prompt))
+            ids = ids[:taught]
+        if len(prompt) + len(ids) <= max_tokens:
+            made.append(Lesson(np.array([*prompt, *ids], dtype=np.int32), len(prompt), left_out))
     return made, len(pairs) - len(made)
+
+
+def _known_tokens(answer: str, offsets: Sequence[tuple[int, int]], known: Collection[str], answer_from: int) -> tuple[int, tuple[int, ...]]:
+    """How many of an answer's tokens, and its end, are taught at all, and which of these are left out of the loss."""
+    spans = value_spans(answer)
+    strange = [span for name, span in spans.items() if name not in known]
+    last = max(spans[name][1] for name in known if name in spans)
+    whole = last == max(end for _, end in spans.values())
+    taught = len(offsets) + 1 if whole else sum(start < last for start, _ in offsets)
+    left_out = [
+        answer_from + place
+        for place, (start, end) in enumerate(offsets[:taught])
+        if any(start < span_end and end > span_start for span_start, span_end in strange)
+    ]
+    return taught, tuple(left_out)
 
 
 class AnswerLoss(nn.Module):
@@ -146,4 +175,5 @@ def padded(batch: Sequence[Lesson]) -> tuple[Tensor, Tensor]:
         tokens_T = torch.from_numpy(lesson.tokens_T.astype(np.int64))
         tokens_BT[row, : len(tokens_T) - 1] = tokens_T[:-1]
         target_BT[row, lesson.answer_from - 1 : len(tokens_T) - 1] = tokens_T[lesson.answer_from :]
+        target_BT[row, [place - 1 for place in lesson.left_out]] = IGNORED
     return tokens_BT, target_BT

@@ -1,6 +1,6 @@
 """How well an extractor does: F1 of each attribute against known answers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
@@ -19,8 +19,13 @@ class FieldScore(BaseModel):
     known: int
 
 
-def field_scores(found: Sequence[Attributes], known: Sequence[Attributes]) -> dict[str, FieldScore]:
+def field_scores(
+    found: Sequence[Attributes], known: Sequence[Attributes], asked: Sequence[Collection[str]] | None = None
+) -> dict[str, FieldScore]:
     """Score of each attribute, values compared without case; an empty one counts as no value.
+
+    Args:
+        asked: names of the attributes that are known of each product, all of them when None; the others do not count.
 
     Raises:
         ValueError: the two are not of one length.
@@ -30,7 +35,7 @@ def field_scores(found: Sequence[Attributes], known: Sequence[Attributes]) -> di
     scores = {}
     for name in (*FIELDS, *extra):
         pairs = list(zip(*([_values(row.get(name)) for row in side] for side in columns), strict=True))
-        scores[name] = _score(pairs)
+        scores[name] = _score(pairs if asked is None else [pair for pair, names in zip(pairs, asked, strict=True) if name in names])
     return scores
 
 

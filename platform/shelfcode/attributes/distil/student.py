@@ -35,8 +35,9 @@ PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}" + ANSWER
 )
-_SCAFFOLD = r"""\{?["\]]*,?"[a-z_0-9]+":(?:\["|\[\]|\[|")?"""
-"""What stands between the values of an answer: `","key_ingredients":["` is one piece."""
+_SCAFFOLD = r"""[{,]"[a-z_0-9]+":(?:\["|\[\]|\[|")?|"\]?(?=,"[a-z_0-9]+":|\})|\}"""
+"""What stands between the values of an answer: `,"key_ingredients":["` is one piece. What ends a value is another, so that the end can be
+taught where the teacher does not know the next value."""
 _WORDS = r"| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
 
 
@@ -56,6 +57,10 @@ class StudentRecipe(Settings):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the extractor; lower case")
     base: str | None = Field(None, description="a folder, or a name on the model hub, to train further; from scratch when left out")
     architecture: StudentArchitecture = StudentArchitecture()
+    own_vocabulary: Positive | None = Field(
+        None,
+        description="tokens that a base learns from the pairs in place of its own, where a student meets other words than it did",
+    )
     attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
     )
@@ -101,6 +106,16 @@ def answer_text(attributes: Attributes) -> str:
     return json.dumps(attributes.columns(), ensure_ascii=False, separators=(",", ":")).lower()
 
 
+def value_spans(answer: str) -> dict[str, tuple[int, int]]:
+    """Where in an answer each attribute's value stands, its quotes or brackets among it."""
+    spans, end = {}, 0
+    for name, value in json.loads(answer).items():
+        start = end + len(f',"{name}":')  # the first member has a brace for a comma
+        end = start + len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        spans[name] = (start, end)
+    return spans
+
+
 def learn_vocabulary(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer without upper case, trained on products and answers."""
     tokenizer = Tokenizer(BPE())
@@ -129,6 +144,30 @@ def new_student(recipe: StudentRecipe, tokenizer: PreTrainedTokenizerFast) -> Pr
             eos_token_id=tokenizer.eos_token_id,
         )
     )  # fmt: skip
+
+
+@torch.no_grad()
+def transfer_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, learnt: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """The model with another vocabulary: each token begins as the mean of the pieces that the model had for it.
+
+    "Fast Vocabulary Transfer", Gee et al. 2022.
+    """
+    old_VD = model.get_input_embeddings().weight.detach().clone()
+    known = tokenizer.get_vocab()
+    rows = []
+    for place, name in enumerate(learnt.convert_ids_to_tokens(range(len(learnt)))):
+        pieces = (
+            [known[name]]
+            if name in learnt.all_special_tokens and name in known
+            else tokenizer.encode(learnt.decode([place]), add_special_tokens=False)
+        )
+        rows.append(old_VD[pieces].mean(0) if pieces else old_VD.mean(0))
+    model.resize_token_embeddings(len(learnt), mean_resizing=False)
+    model.get_input_embeddings().weight.copy_(torch.stack(rows))
+    for role in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        setattr(model.config, role, getattr(learnt, role))
+        setattr(model.generation_config, role, getattr(learnt, role))
+    return model
 
 
 def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:

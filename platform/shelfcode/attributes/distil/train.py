@@ -7,10 +7,12 @@ run on a node without CPUs to spare.
 import hashlib
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.train
@@ -19,8 +21,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from shelfcode.attributes.distil.distillation import lessons, start_teaching, teach
 from shelfcode.attributes.distil.field_scores import FieldScore, field_scores
-from shelfcode.attributes.distil.student import StudentRecipe, answer_all, learn_vocabulary, load_base, new_student, place_student
-from shelfcode.attributes.distil.teacher import Pairs, read_teacher, teaching_pairs
+from shelfcode.attributes.distil.student import (
+    StudentRecipe,
+    answer_all,
+    learn_vocabulary,
+    load_base,
+    new_student,
+    place_student,
+    transfer_vocabulary,
+)
+from shelfcode.attributes.distil.teacher import Pairs, Teacher, read_teacher, teaching_pairs
 from shelfcode.attributes.schema import Attributes
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.errors import ShelfcodeError
@@ -41,8 +51,8 @@ class TeachingSet:
 
     Attributes:
         taught, held_out: how many are learnt from, and how many are kept back to measure the student on.
-        silent: products of which the teacher says nothing.
-        dropped: ingredients and tags of the teacher's that a product's own text does not support, and that are not taught.
+        silent: products of which their teacher says nothing.
+        dropped: ingredients and tags of the teachers' that a product's own text does not support, and that are not taught.
     """
 
     folder: str
@@ -56,16 +66,16 @@ class TeachingSet:
         return self.taught + self.held_out
 
 
-def gather_pairs(recipe: StudentRecipe, teacher: str, snapshot: Snapshot, workspace: Workspace) -> TeachingSet:
-    """Pairs of the products that the teacher speaks of, written into the folder of their training. Runs in a task.
+def gather_pairs(recipe: StudentRecipe, teachers: Sequence[Teacher], snapshots: Sequence[Snapshot], workspace: Workspace) -> TeachingSet:
+    """Pairs of the products that the teachers speak of, written into the folder of their training. Runs in a task.
 
     Args:
-        teacher: path or URL of the teacher's output.
+        snapshots: of each teacher's catalog.
 
     Raises:
-        ShelfcodeError: the teacher speaks of none of the products, or of fewer than a batch takes.
+        ShelfcodeError: a teacher speaks of none of its products, or all together of fewer than a batch takes.
     """
-    return ray.get(ray.remote(num_cpus=1)(_gather).remote(recipe, teacher, snapshot, workspace))
+    return ray.get(ray.remote(num_cpus=1)(_gather).remote(recipe, teachers, snapshots, workspace))
 
 
 def train_student(recipe: StudentRecipe, teaching: TeachingSet, workspace: Workspace) -> ray.train.Checkpoint:
@@ -86,24 +96,44 @@ def finish_student(
     return ray.get(run.remote(recipe, checkpoint, teaching.folder, workspace, draft))
 
 
-def _gather(recipe: StudentRecipe, teacher: str, snapshot: Snapshot, workspace: Workspace) -> TeachingSet:
-    pairs = teaching_pairs(workspace, snapshot, read_teacher(teacher, recipe.attributes), recipe.attributes, recipe.grounding)
-    held_out = min(recipe.held_out, len(pairs.texts) // 10)
-    taught = len(pairs.texts) - held_out
-    if taught < recipe.batch_size:
-        raise ShelfcodeError(f"{taught} pairs to learn from, fewer than batch_size {recipe.batch_size}")
-    folder = run_folder(f"distill-{recipe.name}", _decides(recipe, pairs))
-    table = pa.table({"text": pairs.texts, "answer": pairs.answers})
-    known = pa.array([attributes.model_dump_json() for attributes in pairs.known[taught:]], pa.string())
-    workspace.write_table(f"{folder}/{PAIRS_FILE}", table.slice(0, taught))
-    workspace.write_table(f"{folder}/{HELD_OUT_FILE}", table.slice(taught).append_column("known", known))
-    return TeachingSet(folder, taught, held_out, pairs.silent, pairs.dropped)
+def _gather(recipe: StudentRecipe, teachers: Sequence[Teacher], snapshots: Sequence[Snapshot], workspace: Workspace) -> TeachingSet:
+    taught, held_out, silent, dropped = list[pa.Table](), list[pa.Table](), 0, 0
+    for teacher, snapshot in zip(teachers, snapshots, strict=True):
+        pairs = teaching_pairs(
+            workspace, snapshot, read_teacher(teacher.attributes, recipe.attributes), recipe.attributes, recipe.grounding
+        )
+        table = _table(pairs)
+        kept_back = min(recipe.held_out // len(teachers), len(table) // 10)
+        taught.append(_weighted(table.slice(0, len(table) - kept_back), teacher.weight, recipe.seed))
+        held_out.append(table.slice(len(table) - kept_back))
+        silent, dropped = silent + pairs.silent, dropped + pairs.dropped
+    learnt, measured = pa.concat_tables(taught), pa.concat_tables(held_out)
+    if len(learnt) < recipe.batch_size:
+        raise ShelfcodeError(f"{len(learnt)} pairs to learn from, fewer than batch_size {recipe.batch_size}")
+    folder = run_folder(f"distill-{recipe.name}", _decides(recipe, learnt))
+    workspace.write_table(f"{folder}/{PAIRS_FILE}", learnt)
+    workspace.write_table(f"{folder}/{HELD_OUT_FILE}", measured)
+    return TeachingSet(folder, len(learnt), len(measured), silent, dropped)
 
 
-def _decides(recipe: StudentRecipe, pairs: Pairs) -> bytes:
+def _table(pairs: Pairs) -> pa.Table:
+    """`text`, `answer`, the answer as `known` attributes, and the `fields` that the teacher knows."""
+    known = [attributes.model_dump_json() for attributes in pairs.known]
+    fields = pa.array([pairs.fields] * len(pairs.texts), pa.list_(pa.string()))
+    return pa.table({"text": pairs.texts, "answer": pairs.answers, "known": known, "fields": fields})
+
+
+def _weighted(pairs: pa.Table, weight: float, seed: int) -> pa.Table:
+    """Each pair as often as its weight says, on average."""
+    draws_N = np.random.default_rng(seed).random(len(pairs))
+    times_N = np.floor(weight + draws_N).astype(np.int64)
+    return pairs.take(pa.array(np.repeat(np.arange(len(pairs)), times_N)))
+
+
+def _decides(recipe: StudentRecipe, learnt: pa.Table) -> bytes:
     """What decides the outcome of a training."""
     digest = hashlib.blake2b(json.dumps(deciding(recipe)).encode())
-    for text in (*pairs.texts, *pairs.answers):
+    for text in (*learnt["text"].to_pylist(), *learnt["answer"].to_pylist(), json.dumps(learnt["fields"].to_pylist())):
         digest.update(text.encode("utf-8", errors="surrogatepass") + b"\0")
     return digest.digest()
 
@@ -122,16 +152,21 @@ def _finish(
         place_student(Path(made) / "model", model, tokenizer)
         workspace.remove(draft)
         workspace.put_folder(Path(made) / "model", f"{draft}/model")
-    return field_scores(found, known)
+    return field_scores(found, known, held_out["fields"].to_pylist())
 
 
 def _untrained(recipe: StudentRecipe, pairs: pa.Table) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The student before training; the same on every worker."""
     torch.manual_seed(recipe.seed)
-    if recipe.base:
-        return load_base(recipe.base)
-    tokenizer = learn_vocabulary((text for column in pairs.columns for text in column.to_pylist()), recipe.architecture.vocabulary)
-    return new_student(recipe, tokenizer), tokenizer
+    words = (text for name in ("text", "answer") for text in pairs[name].to_pylist())
+    if not recipe.base:
+        tokenizer = learn_vocabulary(words, recipe.architecture.vocabulary)
+        return new_student(recipe, tokenizer), tokenizer
+    model, tokenizer = load_base(recipe.base)
+    if recipe.own_vocabulary:
+        learnt = learn_vocabulary(words, recipe.own_vocabulary)
+        return transfer_vocabulary(model, tokenizer, learnt), learnt
+    return model, tokenizer
 
 
 def _train_worker(recipe: StudentRecipe, workspace: Workspace, folder: str, worker: Worker) -> None:
@@ -140,7 +175,7 @@ def _train_worker(recipe: StudentRecipe, workspace: Workspace, folder: str, work
     state = start_teaching(recipe, model, worker.device)
     resume(state, worker, recipe.steps)
     both = list(zip(pairs["text"].to_pylist(), pairs["answer"].to_pylist(), strict=True))
-    taught, too_long = lessons(both, tokenizer, recipe.attributes, recipe.max_tokens)
+    taught, too_long = lessons(both, tokenizer, recipe.attributes, recipe.max_tokens, pairs["fields"].to_pylist())
     if len(taught) < recipe.batch_size:
         raise ShelfcodeError(
             f"{too_long:,} of {len(both):,} pairs are longer than max_tokens {recipe.max_tokens}; "
