@@ -114,7 +114,8 @@ def separated(values: Mapping[str, Values], above: str, below: str, seed: int) -
     order_AB = (a[:, None] > b).astype(np.float64) + 0.5 * (a[:, None] == b)
     rng = np.random.default_rng([seed, 17])
     w_SA, w_SB = (rng.multinomial(len(each), np.full(len(each), 1 / len(each)), RESAMPLES) / len(each) for each in (a, b))
-    low, high = bootstrap_interval(((w_SA @ order_AB) * w_SB).sum(axis=1)) or (0.0, 1.0)
+    drawn_S = np.clip(((w_SA @ order_AB) * w_SB).sum(axis=1), 0, 1)
+    low, high = bootstrap_interval(drawn_S) or (0.0, 1.0)
     return Separation(above=above, below=below, auroc=float(order_AB.mean()), low=low, high=high)
 
 
