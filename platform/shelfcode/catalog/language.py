@@ -3,9 +3,12 @@
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+if TYPE_CHECKING:  # a benchmark of the training alone runs where few libraries are
+    from py3langid.langid import LanguageIdentifier
 
 MOSTLY_ENGLISH = 0.5
 """Texts of which a smaller share is English deserve a warning."""
@@ -55,7 +58,9 @@ def chance_of_english(text: str, share: float) -> float:
 
 
 @lru_cache(maxsize=1)
-def _identifier() -> LanguageIdentifier:
+def _identifier() -> "LanguageIdentifier":
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages(LANGUAGES)
     return identifier
