@@ -64,12 +64,12 @@ def mean_of(anchors: Sequence[Anchors], place: int, release: str, worth: Worth, 
     Args:
         place: of the release among those of the anchors.
     """
-    return [_mean(each.level, _values(each, place, release, worth), seed) for each in anchors]
+    return [_mean(each.level, anchor_values(each, place, release, worth), seed) for each in anchors]
 
 
 def difference(anchors: Sequence[Anchors], releases: Sequence[str], worth: Worth, seed: int) -> list[Contrast]:
     """First release minus second, at each level and over all."""
-    each_level = [(each.level, _values(each, 0, releases[0], worth) - _values(each, 1, releases[1], worth)) for each in anchors]
+    each_level = [(each.level, anchor_values(each, 0, releases[0], worth) - anchor_values(each, 1, releases[1], worth)) for each in anchors]
     return [*(_mean(level, value_A, seed) for level, value_A in each_level), _mean(0, _joined([value for _, value in each_level]), seed)]
 
 
@@ -83,7 +83,7 @@ def headline(anchors: Sequence[Anchors], releases: Sequence[str], worth: Mapping
     """
 
     def gap(each: Anchors, dimension: str) -> NDArray[np.float64]:
-        return _values(each, 0, releases[0], worth[dimension]) - _values(each, 1, releases[1], worth[dimension])
+        return anchor_values(each, 0, releases[0], worth[dimension]) - anchor_values(each, 1, releases[1], worth[dimension])
 
     each_level = [(each.level, gap(each, FUNCTIONAL) - gap(each, JOURNEY)) for each in anchors]
     return [*(_mean(level, value_A, seed) for level, value_A in each_level), _mean(0, _joined([value for _, value in each_level]), seed)]
@@ -114,11 +114,10 @@ def cheap_statistics(
         rows: the anchors.
     """
     size_P = np.bincount(prefix_N)
-    pair, count = np.unique(
-        prefix_N.astype(np.int64)[leaf_N >= 0] * (int(leaf_N.max(initial=0)) + 1) + leaf_N[leaf_N >= 0], return_counts=True
-    )
+    leaves, has_leaf = int(leaf_N.max(initial=0)) + 1, leaf_N >= 0
+    pair, count = np.unique(prefix_N[has_leaf].astype(np.int64) * leaves + leaf_N[has_leaf], return_counts=True)
     most_P = np.zeros(len(size_P))
-    np.maximum.at(most_P, pair // (int(leaf_N.max(initial=0)) + 1), count)
+    np.maximum.at(most_P, pair // leaves, count)
     statistics_PF = np.stack([most_P / np.maximum(size_P, 1), np.log(np.maximum(size_P, 1))], axis=1)
     large_N = np.flatnonzero(size_P[prefix_N] >= least)
     drawn = np.random.default_rng([seed, 19]).choice(large_N, min(len(large_N), 20_000), replace=False)
@@ -158,10 +157,6 @@ def _prediction_powered_mean(
 
 def anchor_values(each: Anchors, place: int, release: str, worth: Worth) -> NDArray[np.float64]:
     """Worth of each anchor's cluster; NaN where it has none."""
-    return _values(each, place, release, worth)
-
-
-def _values(each: Anchors, place: int, release: str, worth: Worth) -> NDArray[np.float64]:
     return np.array([worth.get((release, prefixes[place]), np.nan) for prefixes in each.prefixes])
 
 

@@ -28,7 +28,7 @@ from shelfcode.llm.likelihood import Question, Reply
 from shelfcode.llm.model_files import model_files
 from shelfcode.llm.pipeline import ask_likelihoods
 from shelfcode.model_source import content_digest, readable_name
-from shelfcode.quantization.semantic_ids import read_codes
+from shelfcode.quantization.semantic_ids import read_codes, read_item_keys
 from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
 
@@ -62,7 +62,7 @@ def read_judged_catalog(workspace: Workspace, manifests: Sequence[Manifest]) -> 
     keys_N = item_keys(table["item_id"])
     coded_N = np.ones(len(keys_N), dtype=bool)
     for manifest in manifests:
-        coded_N &= np.isin(keys_N, _coded_keys(workspace, manifest))
+        coded_N &= np.isin(keys_N, read_item_keys(workspace, f"{manifest.folder}/semantic_ids"))
     rows = np.flatnonzero(coded_N)
     if not len(rows):
         raise ShelfcodeError(f"{' and '.join(manifest.name for manifest in manifests)} have no product in common")
@@ -75,11 +75,6 @@ def read_judged_catalog(workspace: Workspace, manifests: Sequence[Manifest]) -> 
     )  # fmt: skip
     kept = table.take(pa.array(rows))
     return JudgedCatalog(kept["item_id"], kept["title"], keys_N[rows], snapshot_taxonomy(workspace, snapshot).of(rows), releases)
-
-
-def _coded_keys(workspace: Workspace, manifest: Manifest) -> NDArray[np.uint64]:
-    parts = workspace.parts(f"{manifest.folder}/semantic_ids")
-    return np.concatenate([item_keys(table["item_id"]) for table in workspace.read_tables(parts, ["item_id"])])
 
 
 def baskets_of(catalog: JudgedCatalog, relations: Relations) -> Groups:
