@@ -5,14 +5,11 @@ Such packages are made for llama.cpp, and importing them wants it. Nothing of th
 
 import copy
 import importlib.util
-import shutil
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from shelfcode.errors import ShelfcodeError
-from shelfcode.scratch import scratch_folder
+from shelfcode.scratch import made_once
 
 
 def packaged_gguf(package: str) -> Path | None:
@@ -29,15 +26,7 @@ def converted(file: Path) -> Path:
     Raises:
         ShelfcodeError: the libraries that read such files are not installed, or the file cannot be read.
     """
-    target = scratch_folder() / f"{file.stem.lower()}-{file.stat().st_size}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            draft = target.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            _convert(file, draft)
-            draft.rename(target)
-    return target
+    return made_once(f"{file.stem.lower()}-{file.stat().st_size}", lambda folder: _convert(file, folder))
 
 
 def _convert(file: Path, folder: Path) -> None:

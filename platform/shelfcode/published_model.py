@@ -6,18 +6,16 @@ when a job starts. The job pins it then, so that a release says which version it
 
 import hashlib
 import re
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.model_source import WORKSPACE, model_path
-from shelfcode.scratch import scratch_folder
+from shelfcode.scratch import made_once
 from shelfcode.versions import current_of, library_versions, publish_version, published_versions
 from shelfcode.workspace import Workspace
 
@@ -139,12 +137,5 @@ def _folder_and_version(kind: ModelKind, model: str, workspace: Workspace) -> tu
 
 def _fetched(workspace: Workspace, relative: str, what: str) -> Path:
     """A folder of the workspace on this node's disk; versions never change, so one copy is enough."""
-    target = scratch_folder() / f"{what}-{hashlib.blake2b(workspace.address(relative).encode(), digest_size=8).hexdigest()}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        if not target.exists():
-            draft = target.with_suffix(".draft")
-            shutil.rmtree(draft, ignore_errors=True)
-            workspace.fs.get(workspace.path(relative) + "/", f"{draft}/", recursive=True)
-            draft.rename(target)
-    return target
+    name = f"{what}-{hashlib.blake2b(workspace.address(relative).encode(), digest_size=8).hexdigest()}"
+    return made_once(name, lambda folder: workspace.fs.get(workspace.path(relative) + "/", f"{folder}/", recursive=True))

@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import shutil
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
 
 from shelfcode.errors import ShelfcodeError
 
@@ -31,3 +35,20 @@ def scratch_folder() -> Path:
     if stat.S_IMODE(found.st_mode) != OWNERS_ALONE:
         folder.chmod(OWNERS_ALONE)
     return folder
+
+
+def made_once(name: str, make: Callable[[Path], None]) -> Path:
+    """A folder within the scratch folder that is made whole, or not at all, by whichever process asks for it first.
+
+    Args:
+        make: fills the folder that it is given the path of, which does not exist yet.
+    """
+    target = scratch_folder() / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not target.exists():
+            draft = target.with_suffix(".draft")
+            shutil.rmtree(draft, ignore_errors=True)
+            make(draft)
+            draft.rename(target)
+    return target
