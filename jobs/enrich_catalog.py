@@ -40,7 +40,10 @@ def main(
     start_ray()
     run = new_run("enrich")
     with open_workspace(workspace, run, run) as (opened, _):
-        return enrich_catalog(manifests, opened, settings, Workspace(out), run, set_ or [])
+        try:
+            return enrich_catalog(manifests, opened, settings, Workspace(out), run, set_ or [])
+        finally:
+            opened.remove(f"runs/{run}")
 
 
 def enrich_catalog(

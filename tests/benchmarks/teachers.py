@@ -6,10 +6,13 @@ sample      the sample shop's planted facts, every attribute
 esci        real marketplace titles, some with a brand and the first words of the copy; types by the rules, corrected by the category path
 industrial  real titles of amazon_industrial, by the rules
 shelf       grocery titles put together from the rules' own lexicon, by the rules
+instacart   real grocery titles, types alone: the rules' where the aisle agrees, else the word of the aisle's name that its products are
+            called by. Its licence is for measuring: only for a student that stays where it is taught
 
-Products that extraction_quality.py judges, and those with the same title, are in none of them; no title of Instacart's is.
+Products that extraction_quality.py judges, and those with the same title, are in none of them.
 """
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ import yaml
 from catalogs import catalog_file
 
 from shelfcode.attributes.distil.path_types import title_words, type_by_path
-from shelfcode.attributes.distil.type_scores import drawn
+from shelfcode.attributes.distil.type_scores import TypeAnswers, drawn, path_names_type
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.attributes.rules.lexicon import LEXICON_PATH, LexiconFile
 from shelfcode.attributes.rules.words import split_words
@@ -31,6 +34,8 @@ JUDGED = 200
 COPY_WORDS = 40
 NO_GROUP = ("missing", "other")
 """Aisles of Instacart's that say nothing of a product."""
+LEAST_OF_AN_AISLE = 0.2
+TYPES = ["item_id", "product_type"]
 LIST = pa.list_(pa.string())
 CATALOG = pa.schema([(name, pa.string()) for name in ("item_id", "title", "description", "brand")])
 ATTRIBUTES = pa.schema([
@@ -49,11 +54,11 @@ def judged_products(name: str) -> tuple[list[Row], list[Row]]:
     return judged, [row for row in rows if row["title"].lower() not in titles]
 
 
-def write_teachers(folder: Path, sample: int, shelf: int, seed: int) -> None:
-    """Write all of them.
+def write_teachers(folder: Path, sample: int, shelf: int, seed: int, instacart: int = 0) -> None:
+    """Write all of them; Instacart's where it is asked for.
 
     Args:
-        sample, shelf: products of these two.
+        sample, shelf, instacart: products of these three.
     """
     chunk = sample_chunk(0, sample, seed=100)
     facts = chunk.facts["attributes"]
@@ -65,6 +70,10 @@ def write_teachers(folder: Path, sample: int, shelf: int, seed: int) -> None:
     made = [{"item_id": f"shelf-{number}", "title": title} for number, title in enumerate(shelf_titles(shelf, seed))]
     for name, rows in (("esci", esci), ("industrial", industrial), ("shelf", made)):
         _write(folder / name, pa.Table.from_pylist(rows, CATALOG), pa.Table.from_pylist([said(row) for row in rows], ATTRIBUTES))
+    if instacart:
+        rows = judged_products("instacart")[1]
+        typed = list(types_by_aisle([rows[place] for place in drawn([row["item_id"] for row in rows], instacart)], rows))
+        _write(folder / "instacart", pa.Table.from_pylist(typed, CATALOG), pa.Table.from_pylist(typed, ATTRIBUTES).select(TYPES))
 
 
 def said(row: Row) -> Row:
@@ -74,6 +83,28 @@ def said(row: Row) -> Row:
     words = title_words(row["title"], split_words(brand or ""))
     product_type = type_by_path(attributes.product_type, words, row.get("category_path") or ())
     return {"item_id": row["item_id"], **attributes.model_copy(update={"product_type": product_type}).columns()}
+
+
+def types_by_aisle(rows: list[Row], catalog: list[Row]) -> Iterator[Row]:
+    """Products with the rules' type where their aisle agrees, else with the word of the aisle's name that most are called by, or left out.
+
+    Args:
+        catalog: products that show what is called how, and where it is filed.
+    """
+    filed = [row for row in catalog if row["category_path"] and row["category_path"][-1] not in NO_GROUP]
+    answers = TypeAnswers([row["title"] for row in filed], [row["category_path"] for row in filed])
+    kinds = {form for names in _lexicon().kinds.values() for name, others in names.items() for form in (name, *(others or []))}
+    called: dict[str, Counter[str]] = defaultdict(Counter)
+    read = [(row, said(row)["product_type"]) for row in rows if row["category_path"][-1] not in NO_GROUP]
+    right = [answers.right(product_type, row["category_path"]) for row, product_type in read]
+    for (row, product_type), agrees in zip(read, right, strict=True):
+        if agrees:
+            called[row["category_path"][-1]][product_type.split()[-1]] += 1
+    for (row, product_type), agrees in zip(read, right, strict=True):
+        names = called[row["category_path"][-1]]
+        usual = next((name for name, _ in names.most_common() if name in kinds and path_names_type(name, row["category_path"])), "")
+        if agrees or names[usual] >= LEAST_OF_AN_AISLE * names.total():
+            yield {**row, "product_type": product_type if agrees else usual}
 
 
 def _views(row: Row) -> Iterator[Row]:
@@ -86,8 +117,12 @@ def _views(row: Row) -> Iterator[Row]:
 def shelf_titles(count: int, seed: int) -> list[str]:
     """Titles as grocers write them: a brand that is none, a few words of praise or flavour, what it is, and its size."""
     draw = np.random.default_rng(seed)
-    lexicon = LexiconFile.model_validate(yaml.safe_load(LEXICON_PATH.read_text(encoding="utf-8")))
+    lexicon = _lexicon()
     return [_shelf_title(draw, lexicon) for _ in range(count)]
+
+
+def _lexicon() -> LexiconFile:
+    return LexiconFile.model_validate(yaml.safe_load(LEXICON_PATH.read_text(encoding="utf-8")))
 
 
 AREAS = {"food": 0.5, "drink": 0.14, "supplement": 0.05, "care": 0.12, "pet": 0.03, "household": 0.1, "general": 0.06}

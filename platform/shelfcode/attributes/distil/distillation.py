@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from shelfcode.attributes.distil.student import StudentRecipe, value_spans
+from shelfcode.attributes.distil.student import StudentRecipe, freeze_below, value_spans
 from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import ExtraAttributes
 from shelfcode.llm.prompt import prompt_text
@@ -112,11 +112,12 @@ class AnswerLoss(nn.Module):
 
 
 def start_teaching(recipe: StudentRecipe, model: PreTrainedModel, device: torch.device) -> Teaching:
-    """Model and optimizer before the first batch."""
+    """Model and optimizer before the first batch; raises as `freeze_below`."""
     model = model.to(device)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True
-    )
+    if recipe.trained_layers:
+        freeze_below(model, recipe.trained_layers)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay, fused=True)
     return Teaching(model, optimizer)
 
 

@@ -6,6 +6,7 @@ vocabulary, in which each piece of the JSON's scaffolding is one token.
 """
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field, model_validator
-from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
@@ -25,6 +26,7 @@ from shelfcode.attributes.settings import ExtraAttribute, Grounding
 from shelfcode.errors import ShelfcodeError
 from shelfcode.llm.prompt import prompt_text
 from shelfcode.model_folder import check_model_folder
+from shelfcode.model_source import model_path
 from shelfcode.progress import Progress
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 from shelfcode.settings import RUNS, Positive, Settings
@@ -55,11 +57,21 @@ class StudentRecipe(Settings):
     """How a student is made and trained."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(description="of the extractor; lower case")
-    base: str | None = Field(None, description="a folder, or a name on the model hub, to train further; from scratch when left out")
+    base: str | None = Field(
+        None, description="package:NAME, a folder, or a name on the model hub, to train further; from scratch when left out"
+    )
     architecture: StudentArchitecture = StudentArchitecture()
     own_vocabulary: Positive | None = Field(
         None,
         description="tokens that a base learns from the pairs in place of its own, where a student meets other words than it did",
+    )
+    terse: bool = Field(
+        False,
+        description="a base reads a product's text alone, without instructions, and each piece of the answer's JSON becomes one token; "
+        "it is faster and does nothing else any more",
+    )
+    trained_layers: Positive | None = Field(
+        None, description="how many of a base's uppermost layers are trained, beside what writes the tokens; the whole base when left out"
     )
     attributes: dict[str, ExtraAttribute] = Field(
         {}, description="the recipe's own attributes that it learns too, as in extractor.attributes"
@@ -170,21 +182,49 @@ def transfer_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFa
     return model
 
 
+@torch.no_grad()
+def make_terse(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, answers: Iterable[str]) -> None:
+    """Give a base a student's chat template, and tokens for the pieces of the answers' JSON; each begins as the mean of its parts."""
+    scaffold = sorted({piece for answer in answers for piece in re.findall(_SCAFFOLD, answer)})
+    parts = {piece: tokenizer.encode(piece, add_special_tokens=False) for piece in [ANSWER, *scaffold]}
+    new = [piece for piece, ids in parts.items() if len(ids) > 1]
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in new])
+    tokenizer.chat_template = CHAT_TEMPLATE
+    vectors_VD = model.get_input_embeddings().weight
+    begun = torch.stack([vectors_VD[parts[piece]].mean(0) for piece in new])
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.get_input_embeddings().weight[-len(new) :] = begun
+
+
+def freeze_below(model: PreTrainedModel, trained_layers: int) -> None:
+    """Leave all but the uppermost layers as they are. No gradient goes below them, which is what makes the training cheap.
+
+    Raises:
+        ShelfcodeError: the model has no such number of layers.
+    """
+    layers = model.base_model.layers
+    if trained_layers > len(layers):
+        raise ShelfcodeError(f"trained_layers {trained_layers} is more than the {len(layers)} layers of the base")
+    layers[: len(layers) - trained_layers].requires_grad_(False)
+    model.get_input_embeddings().register_forward_hook(lambda _module, _inputs, embedded_BTD: embedded_BTD.detach())
+
+
 def load_base(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """A pretrained causal language model to train further.
+    """A pretrained causal language model to train further: a package's, a folder, or one on the model hub.
 
     Raises:
         ShelfcodeError: it cannot be found, is not whole, or has no chat template.
     """
-    check_model_folder("base", name, name)
+    given, name = name, model_path("base", name)
+    check_model_folder("base", given, name)
     try:
         # Left to itself, a model comes in the precision it was saved in, and small steps vanish in bfloat16.
         tokenizer, model = AutoTokenizer.from_pretrained(name), AutoModelForCausalLM.from_pretrained(name, dtype=torch.float32)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ShelfcodeError(f"base {name!r} cannot be loaded: {reason}. Give a folder or a name on the model hub") from error
+        raise ShelfcodeError(f"base {given!r} cannot be loaded: {reason}. Give a folder or a name on the model hub") from error
     if not tokenizer.chat_template:
-        raise ShelfcodeError(f"base {name!r} has no chat template: choose an instruct model")
+        raise ShelfcodeError(f"base {given!r} has no chat template: choose an instruct model")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model, tokenizer

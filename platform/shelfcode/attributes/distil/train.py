@@ -26,6 +26,7 @@ from shelfcode.attributes.distil.student import (
     answer_all,
     learn_vocabulary,
     load_base,
+    make_terse,
     new_student,
     place_student,
     transfer_vocabulary,
@@ -166,6 +167,8 @@ def _untrained(recipe: StudentRecipe, pairs: pa.Table) -> tuple[PreTrainedModel,
     if recipe.own_vocabulary:
         learnt = learn_vocabulary(words, recipe.own_vocabulary)
         return transfer_vocabulary(model, tokenizer, learnt), learnt
+    if recipe.terse:
+        make_terse(model, tokenizer, pairs["answer"].to_pylist())
     return model, tokenizer
 
 

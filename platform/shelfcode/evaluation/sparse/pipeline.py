@@ -155,7 +155,7 @@ def code_snapshot(frozen: FrozenRelease, snapshot: Snapshot, name: str) -> tuple
 
 
 def code_products(frozen: FrozenRelease, products: pa.Table, name: str) -> CodedTexts:
-    """Code a table of products that no catalog holds: item_id, title, description and brand."""
+    """Code a table of products that no catalog holds: item_id, title, description and brand. Its file lies in the folder of the run."""
     workspace, folder = frozen.workspace, f"runs/{frozen.run}/{name.replace(' ', '-')}"
     part = part_path(folder, "000000-000000")
     workspace.write_table(part, products.select(list(COLUMNS)))
@@ -163,10 +163,7 @@ def code_products(frozen: FrozenRelease, products: pa.Table, name: str) -> Coded
         folder=folder, source=name, fingerprint="", read=len(products), rejected=0, rejected_folder=f"rejected/{frozen.run}", reasons={},
         parts=(SnapshotPart(path=part, rows=len(products)),),
     )  # fmt: skip
-    try:
-        return code_snapshot(frozen, snapshot, name)[0]
-    finally:
-        workspace.remove(folder)
+    return code_snapshot(frozen, snapshot, name)[0]
 
 
 def enrich(found: SparseRelease, settings: SparseSettings, out: Workspace) -> Enrichment:
