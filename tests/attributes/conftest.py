@@ -58,6 +58,12 @@ def pairs() -> list[tuple[str, str]]:
     return [(product_text(row["title"], None, row["brand"]), answer_text(extract(row["title"], None, row["brand"]))) for row in products]
 
 
+@pytest.fixture
+def short_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The 32 shortest, no two with one text."""
+    return sorted(dict(pairs).items(), key=lambda pair: len(pair[0] + pair[1]))[:32]
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer(pairs: list[tuple[str, str]]) -> PreTrainedTokenizerFast:
     return learn_vocabulary((text for pair in pairs for text in pair), TINY.vocabulary)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from shelfcode.attributes.quotes import MOST_TAGS, ground_quotes, read_own_text, stands_in
+from shelfcode.attributes.grounding import Grounded
+from shelfcode.attributes.quotes import MOST_TAGS, ground_quotes, keep_stated, read_own_text, stands_in
 from shelfcode.attributes.schema import MAX_QUOTE_CHARACTERS, Attributes, Quote
 from shelfcode.attributes.settings import ExtraAttribute
 
@@ -122,6 +123,16 @@ def test_a_claim_without_a_quote_is_dropped_and_named() -> None:
     grounded, quotes = ground_quotes(answer, [Quote(TAG, "vegan", "")], product(*OATS), {}, 0.1)
     assert (grounded.attributes.key_ingredients, grounded.attributes.dietary_tags, quotes) == ((), (), ())
     assert grounded.unsupported == ("ingredient: oats", "tag: vegan")
+
+
+@pytest.mark.parametrize("value", ["10k", "300gb", "sas", "2.5 inch", "eql-2pack", "ザッヘル"])
+def test_without_quotes_a_value_that_is_stated_stands_in_the_text(value: str) -> None:
+    text = product("Dell EQL 300GB 10K 2.5 Inch", "2 x SAS drive, EQL-2Pack. ザッヘルトルテ")
+    answer = Grounded(Attributes(product_type="hard drive", extra={"said": (value, "15k", "00gb"), "mood": ("calm",)}), ("tag: vegan",))
+    extra = {"said": ExtraAttribute(description="", stated=True), "mood": ExtraAttribute(description="")}
+    kept_values = keep_stated(answer, text, extra)
+    assert kept_values.attributes.extra == {"said": (value,), "mood": ("calm",)}
+    assert kept_values.unsupported == ("tag: vegan", "said: 15k", "said: 00gb")
 
 
 def test_one_good_quote_of_several_is_enough() -> None:

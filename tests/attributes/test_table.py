@@ -83,6 +83,17 @@ def test_what_an_answer_adds_to_the_text_is_dropped_and_named() -> None:
     assert found["extractor"] == "llm-1"
 
 
+def test_an_attribute_that_is_stated_is_held_against_the_text_unless_grounding_is_off() -> None:
+    extra = {"meal": ExtraAttribute(description="when it is eaten", stated=True)}
+    source, outcome = (
+        product("Vegan Oat Milk Carton", "For breakfast."),
+        read_outcome(json.dumps(ANSWER | {"meal": ["breakfast", "dinner"]}), None, False, extra),
+    )
+    grounded, off = (attributes_rows([source], [outcome], "llm-1", extra, grounding).to_pylist()[0] for grounding in ("lexicon", "off"))
+    assert (grounded["meal"], grounded["unsupported"]) == (["breakfast"], ["meal: dinner"])
+    assert (off["meal"], off["unsupported"]) == (["breakfast", "dinner"], [])
+
+
 def test_a_product_without_an_answer_is_left_to_the_rules_and_marked() -> None:
     source = product("Organic Oat Milk Carton", "Made with oats and salt")
     found = row(source, Outcome(None, "engine error: dead", truncated=True))

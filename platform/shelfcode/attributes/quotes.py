@@ -29,7 +29,7 @@ who read the language see in a minute whether the most frequent ones say what th
 a whole, the German tenth of an English one would lose its tags.
 
 A recipe's own attributes are inferred, and kept as they are, unless they say `stated: true`: then their quotes are checked as those of
-ingredients are. Product type and format are kept.
+ingredients are. Of a model that gives no quotes, the value itself has to stand in the text. Product type and format are kept.
 """
 
 import re
@@ -115,7 +115,7 @@ def read_own_text(product: Mapping[str, Any], english_share: float) -> OwnText:
     """
     title, description, brand = product["title"] or "", product["description"] or "", product["brand"]
     english = chance_of_english(f"{title}\n{description}", english_share) >= 0.5
-    fields = [_evened(without_orders(for_shoppers(text))) for text in (title, description)]
+    fields = list(_own_fields(product))
     if name := _evened(brand or ""):
         fields[0] = _without(fields[0], name)
         if " " in name or not english:  # an English brand of one word may be just that word in the description
@@ -151,6 +151,16 @@ def ground_quotes(
     own = {name: left.get(name, values) for name, values in attributes.extra.items()}
     found = attributes.model_copy(update={INGREDIENT: left[INGREDIENT], TAG: left[TAG], "extra": own})
     return Grounded(found, tuple(unsupported)), tuple(borne_out)
+
+
+def keep_stated(grounded: Grounded, product: Mapping[str, Any], extra: ExtraAttributes) -> Grounded:
+    """Drop the values of attributes which the text states that do not stand in it word for word: for a model that gives no quotes."""
+    fields, unsupported, own = _own_fields(product), list(grounded.unsupported), dict(grounded.attributes.extra)
+    for name in (name for name, attribute in extra.items() if attribute.stated):
+        said = own.get(name, ())
+        own[name] = tuple(value for value in said if any(_places(text, sought) for text in fields if (sought := _evened(value))))
+        unsupported += [f"{name}: {value}" for value in said if value not in own[name]]
+    return Grounded(grounded.attributes.model_copy(update={"extra": own}), tuple(unsupported))
 
 
 def stands_in(text: OwnText, quote: str) -> list[Surroundings]:
@@ -212,6 +222,11 @@ def _not_made_to_say_too_much(quotes: Sequence[Quote]) -> list[Quote]:
 def _words_in(words: str) -> int:
     letters = len(_LETTER.findall(words))
     return max(1, letters // 2) if is_unspaced(words) else max(1, len(re.findall(r"[^\W_]+", words)))
+
+
+def _own_fields(product: Mapping[str, Any]) -> tuple[str, ...]:
+    """Title and description, evened out, without what is addressed to a model."""
+    return tuple(_evened(without_orders(for_shoppers(product[name] or ""))) for name in ("title", "description"))
 
 
 def _evened(text: str) -> str:

@@ -27,7 +27,9 @@ class ExtraAttribute(Settings):
     values: list[str] = Field([], description="a closed list, in lower case; any text where it is empty")
     limit: Annotated[int, Field(ge=1, le=8)] = Field(3, description="the most values per product")
     stated: bool = Field(
-        False, description="with extractor.quotes: only values whose quote is in the product's text are kept; false for what is inferred"
+        False,
+        description="only values that the product's text states are kept: by their quotes with extractor.quotes, else word for word; "
+        "false for what is inferred",
     )
 
     @field_validator("values")

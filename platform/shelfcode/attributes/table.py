@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shelfcode.attributes.grounding import ground_product
-from shelfcode.attributes.quotes import ground_quotes
+from shelfcode.attributes.quotes import ground_quotes, keep_stated
 from shelfcode.attributes.rules.extractor import RULES_EXTRACTOR, by_rules
 from shelfcode.attributes.schema import Attributes, ExtraAttributes, Quote, parse_quoted_answer
 from shelfcode.attributes.settings import QUOTES_COLUMN, Grounding
@@ -98,6 +98,8 @@ def attributes_rows(
             grounded, kept = ground_quotes(outcome.attributes, outcome.quotes, product, extra, english_share)
         else:
             grounded = ground_product(outcome.attributes or by_rules(product, extra), product, grounding)
+            if grounding != "off":
+                grounded = keep_stated(grounded, product, extra)
             kept = outcome.quotes if outcome.attributes else None
         rows.append({
             "item_id": product["item_id"], "text_hash": product["text_hash"], **grounded.attributes.columns(),

@@ -27,12 +27,6 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def short_pairs(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The 32 shortest, no two with one text."""
-    return sorted(dict(pairs).items(), key=lambda pair: len(pair[0] + pair[1]))[:32]
-
-
-@pytest.fixture
 def taught(short_pairs: list[tuple[str, str]], tiny_tokenizer: PreTrainedTokenizerFast) -> list[Lesson]:
     return lessons(short_pairs, tiny_tokenizer, {}, 512)[0]
 

@@ -9,12 +9,15 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from shelfcode.attributes.distil.distillation import lessons, start_teaching, teach
 from shelfcode.attributes.distil.student import (
     StudentRecipe,
     answer_text,
+    freeze_below,
     learn_vocabulary,
     load_base,
     load_student_recipe,
+    make_terse,
     new_student,
     place_student,
     transfer_vocabulary,
@@ -24,6 +27,8 @@ from shelfcode.attributes.prompt import messages
 from shelfcode.attributes.schema import Attributes, parse_answer
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.errors import ShelfcodeError
+from shelfcode.llm.prompt import prompt_text
+from shelfcode.optimisation import Worker
 
 STUDENTS = Path(__file__).parents[3] / "jobs" / "students"
 FULL = Attributes(
@@ -65,7 +70,7 @@ def test_a_field_that_is_wrong_is_named(override: str, message: str) -> None:
 
 
 def test_a_student_that_is_not_there_is_said_with_those_that_are() -> None:
-    with pytest.raises(ShelfcodeError, match=r"--student tiny: no file .*there are small, wide"):
+    with pytest.raises(ShelfcodeError, match=r"--student tiny: no file .*there are small, smollm2, wide"):
         load_student_recipe("tiny", STUDENTS)
 
 
@@ -231,6 +236,41 @@ def test_a_base_without_a_token_for_padding_is_padded_with_its_end(model_folder:
     _, tokenizer = load_base(str(model_folder))
     assert tokenizer.pad_token == "<eos>"
     assert tokenizer(["oat milk", "soap"], padding=True)["input_ids"]
+
+
+def test_a_terse_base_reads_the_text_alone_and_writes_a_piece_of_json_as_one_token(model_folder: Path) -> None:
+    model, tokenizer = load_base(str(model_folder))
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    answer = answer_text(FULL.model_copy(update={"extra": {"never_taught": ("spring",)}}))
+    scaffold = ',"never_taught":["'
+    pieces, old_VD = tokenizer.encode(scaffold, add_special_tokens=False), model.get_input_embeddings().weight.detach().clone()
+    assert len(pieces) > 1
+    make_terse(model, tokenizer, [answer])
+    assert "product" not in prompt_text(tokenizer, messages("Rye", {}))
+    assert "rye" in prompt_text(tokenizer, messages("Rye", {}))
+    (token,) = tokenizer.encode(scaffold, add_special_tokens=False)
+    weights_VD = model.get_input_embeddings().weight
+    torch.testing.assert_close(weights_VD[token], old_VD[pieces].mean(0))
+    torch.testing.assert_close(weights_VD[: len(old_VD)], old_VD)
+    assert model.get_output_embeddings().weight is weights_VD
+    assert tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False)) == answer
+
+
+def test_only_the_uppermost_layers_learn_and_what_writes_the_tokens(
+    model_folder: Path, tiny_recipe: StudentRecipe, short_pairs: list[tuple[str, str]]
+) -> None:
+    model, tokenizer = load_base(str(model_folder))
+    begun = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    recipe = tiny_recipe.model_copy(update={"trained_layers": 1, "steps": 2, "batch_size": 2})
+    state = start_teaching(recipe, model, torch.device("cpu"))
+    taught, _ = lessons(short_pairs, tokenizer, {}, 512)
+    assert len(list(teach(recipe, taught, state, Worker(0, 1, torch.device("cpu"))))) == 2
+    changed = {name for name, weight in model.named_parameters() if not torch.equal(weight, begun[name])}
+    assert any(name.startswith("model.layers.1.") for name in changed)
+    assert not any(name.startswith("model.layers.0.") for name in changed)
+    assert "model.embed_tokens.weight" in changed
+    with pytest.raises(ShelfcodeError, match="trained_layers 3 is more than the 2 layers"):
+        freeze_below(model, 3)
 
 
 def test_a_base_that_cannot_be_had_or_talked_to_is_named(model_folder: Path) -> None:

@@ -37,6 +37,9 @@ PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] }}{% endif %}{% endfor %}" + ANSWER
 )
+TERSE_TEMPLATE = CHAT_TEMPLATE.replace("message['content']", "message['content'] | lower")
+"""Of a base that tells upper case from lower: answers are in lower case, and what is copied from the text is then the same tokens."""
+
 _SCAFFOLD = r"""[{,]"[a-z_0-9]+":(?:\["|\[\]|\[|")?|"\]?(?=,"[a-z_0-9]+":|\})|\}"""
 """What stands between the values of an answer: `,"key_ingredients":["` is one piece. What ends a value is another, so that the end can be
 taught where the teacher does not know the next value."""
@@ -184,12 +187,12 @@ def transfer_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFa
 
 @torch.no_grad()
 def make_terse(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, answers: Iterable[str]) -> None:
-    """Give a base a student's chat template, and tokens for the pieces of the answers' JSON; each begins as the mean of its parts."""
+    """Give a base a short chat template, and tokens for the pieces of the answers' JSON; each begins as the mean of its parts."""
     scaffold = sorted({piece for answer in answers for piece in re.findall(_SCAFFOLD, answer)})
     parts = {piece: tokenizer.encode(piece, add_special_tokens=False) for piece in [ANSWER, *scaffold]}
     new = [piece for piece, ids in parts.items() if len(ids) > 1]
     tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in new])
-    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.chat_template = TERSE_TEMPLATE
     vectors_VD = model.get_input_embeddings().weight
     begun = torch.stack([vectors_VD[parts[piece]].mean(0) for piece in new])
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
