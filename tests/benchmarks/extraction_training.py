@@ -1,11 +1,13 @@
 """The teachers' tables of the small extractor, and the command that teaches it by them.
 
 SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out FOLDER --base platform/shelfcode/attributes/small_model [--train]
+SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out SECOND --base FOLDER/model --second [--train]
 SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out FOLDER --student smollm2 [--train]
 
 Writes FOLDER/<teacher>/catalog.parquet and attributes.parquet (see teachers.py), prints the command, and runs it with --train: about an
-hour on two cores. What comes of it is judged by extraction_quality.py, on products that no teacher speaks of. SmolLM2 stays on the machine
-and hears Instacart's aisles, too; the student that is passed on does not.
+hour on two cores. What comes of it is judged by extraction_quality.py, on products that no teacher speaks of. The student that is passed on
+is taught twice, the second time mostly by the sample shop, which it has half forgotten by then. SmolLM2 stays on the machine and hears
+Instacart's aisles, too; the student that is passed on does not.
 """
 
 import shlex
@@ -22,33 +24,36 @@ WEIGHTS = {
     "wide": {"sample": 2.0, "esci": 1.0, "industrial": 0.7, "shelf": 0.8},
     "smollm2": {"sample": 0.4, "esci": 0.5, "industrial": 0.2, "instacart": 0.8},
 }
-INSTACART = 8000
+SECOND_WEIGHTS = {"sample": 1.0, "esci": 0.5, "industrial": 0.3, "shelf": 0.6}
+SECOND = ["--set", "own_vocabulary=null", "--set", "steps=1200", "--set", "learning_rate=0.001"]
+SAMPLE, SECOND_SAMPLE, INSTACART = 5000, 20_000, 8000
 
 
-def training_command(folder: Path, student: str, base: Path | None) -> list[str]:
+def training_command(folder: Path, student: str, base: Path | None, weights: dict[str, float], further: list[str]) -> list[str]:
     """How jobs/distill_extractor.py is told of all teachers."""
     told = [
         argument
-        for name, weight in WEIGHTS[student].items()
+        for name, weight in weights.items()
         for argument in ("--catalog", f"{folder}/{name}/catalog.parquet", "--attributes", f"{folder}/{name}/attributes.parquet",
                          "--weight", str(weight))
     ]  # fmt: skip
     places = ["--workspace", f"{folder}/workspace", "--out", f"{folder}/model", "--student", student]
-    further = ["--set", f"base={base}"] if base else []
-    return [sys.executable, str(ROOT / "jobs/distill_extractor.py"), *told, *places, *further]
+    named = ["--set", f"base={base}"] if base else []
+    return [sys.executable, str(ROOT / "jobs/distill_extractor.py"), *told, *places, *named, *further]
 
 
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the tables, the workspace and the model.")],
     base: Annotated[Path | None, typer.Option(help="Folder of the student to go on from, where its recipe names none.")] = None,
     student: Annotated[Literal["wide", "smollm2"], typer.Option(help="Which recipe of jobs/students.")] = "wide",
-    sample: Annotated[int, typer.Option(help="Products of the sample shop.")] = 5000,
+    second: Annotated[bool, typer.Option("--second", help="The second teaching of the student that is passed on.")] = False,
     shelf: Annotated[int, typer.Option(help="Titles made from the lexicon.")] = 20_000,
     train: Annotated[bool, typer.Option(help="Run the training, too.")] = False,
 ) -> None:
     """Write the teachers' tables and print, or run, the training."""
-    write_teachers(out.absolute(), sample, shelf, seed=0, instacart=INSTACART if "instacart" in WEIGHTS[student] else 0)
-    command = training_command(out.absolute(), student, base.absolute() if base else None)
+    sample, weights, further = (SECOND_SAMPLE, SECOND_WEIGHTS, SECOND) if second else (SAMPLE, WEIGHTS[student], [])
+    write_teachers(out.absolute(), sample, shelf, seed=0, instacart=INSTACART if "instacart" in weights else 0)
+    command = training_command(out.absolute(), student, base.absolute() if base else None, weights, further)
     print(shlex.join(command))
     if train:
         subprocess.run(command, check=True)
