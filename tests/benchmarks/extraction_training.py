@@ -1,13 +1,15 @@
 """The teachers' tables of the small extractor, and the command that teaches it by them.
 
-SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out FOLDER --base platform/shelfcode/attributes/small_model [--train]
+SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out FOLDER --base STUDENT [--train]
 SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out SECOND --base FOLDER/model --second [--train]
 SHELFCODE_DATA=... python tests/benchmarks/extraction_training.py --out FOLDER --student smollm2 [--train]
 
-Writes FOLDER/<teacher>/catalog.parquet and attributes.parquet (see teachers.py), prints the command, and runs it with --train: about an
-hour on two cores. What comes of it is judged by extraction_quality.py, on products that no teacher speaks of. The student that is passed on
-is taught twice, the second time mostly by the sample shop, which it has half forgotten by then. SmolLM2 stays on the machine and hears
-Instacart's aisles, too; the student that is passed on does not.
+Writes FOLDER/<teacher>/catalog.parquet and attributes.parquet (see teachers.py), prints the command, and runs it with --train: some half an
+hour on two cores. What comes of it is judged by extraction_quality.py, on products that no teacher speaks of.
+
+The student that is passed on is taught twice, the second time by all kinds of product that the sample shop has: 5,000 of its products hold
+the rarest once or not at all. The first base is a student of the sample shop alone (docs/attributes.md says how it is made). SmolLM2 stays
+on the machine and hears Instacart's aisles, too; the student that is passed on does not.
 """
 
 import shlex
@@ -24,9 +26,9 @@ WEIGHTS = {
     "wide": {"sample": 2.0, "esci": 1.0, "industrial": 0.7, "shelf": 0.8},
     "smollm2": {"sample": 0.4, "esci": 0.5, "industrial": 0.2, "instacart": 0.8},
 }
-SECOND_WEIGHTS = {"sample": 1.0, "esci": 0.5, "industrial": 0.3, "shelf": 0.6}
-SECOND = ["--set", "own_vocabulary=null", "--set", "steps=1200", "--set", "learning_rate=0.001"]
-SAMPLE, SECOND_SAMPLE, INSTACART = 5000, 20_000, 8000
+SECOND_WEIGHTS = {"sample": 0.6, "esci": 0.5, "industrial": 0.3, "shelf": 0.8}
+SECOND = ["--set", "own_vocabulary=null", "--set", "steps=1600", "--set", "learning_rate=0.001"]
+SAMPLE, SECOND_SAMPLE, INSTACART = 5000, 40_000, 8000
 
 
 def training_command(folder: Path, student: str, base: Path | None, weights: dict[str, float], further: list[str]) -> list[str]:

@@ -28,7 +28,7 @@ from shelfcode.attributes.distil.type_scores import TypeAnswers, drawn, path_nam
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.attributes.rules.lexicon import LEXICON_PATH, LexiconFile
 from shelfcode.attributes.rules.words import split_words
-from shelfcode.sample.catalog import sample_chunk
+from shelfcode.sample.catalog import sample_chunks
 
 JUDGED = 200
 COPY_WORDS = 40
@@ -60,9 +60,9 @@ def write_teachers(folder: Path, sample: int, shelf: int, seed: int, instacart: 
     Args:
         sample, shelf, instacart: products of these three.
     """
-    chunk = sample_chunk(0, sample, seed=100)
-    facts = chunk.facts["attributes"]
-    _write(folder / "sample", chunk.products.select(CATALOG.names), facts)
+    chunks = list(sample_chunks(sample, seed=100))
+    products = pa.concat_tables(chunk.products.select(CATALOG.names) for chunk in chunks)
+    _write(folder / "sample", products, pa.concat_tables(chunk.facts["attributes"] for chunk in chunks))
     esci = [view for row in judged_products("esci")[1] for view in _views(row)]
     industrial = [
         {**row, "category_path": None, "description": None} for row in pq.read_table(catalog_file("amazon_industrial")).to_pylist()
