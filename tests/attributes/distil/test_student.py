@@ -254,6 +254,9 @@ def test_a_terse_base_reads_the_text_alone_and_writes_a_piece_of_json_as_one_tok
     torch.testing.assert_close(weights_VD[: len(old_VD)], old_VD)
     assert model.get_output_embeddings().weight is weights_VD
     assert tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False)) == answer
+    weights = weights_VD.detach().clone()
+    make_terse(model, tokenizer, [answer])
+    torch.testing.assert_close(model.get_input_embeddings().weight, weights)
 
 
 def test_only_the_uppermost_layers_learn_and_what_writes_the_tokens(

@@ -190,13 +190,13 @@ def make_terse(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, answe
     """Give a base a short chat template, and tokens for the pieces of the answers' JSON; each begins as the mean of its parts."""
     scaffold = sorted({piece for answer in answers for piece in re.findall(_SCAFFOLD, answer)})
     parts = {piece: tokenizer.encode(piece, add_special_tokens=False) for piece in [ANSWER, *scaffold]}
-    new = [piece for piece, ids in parts.items() if len(ids) > 1]
+    new, known = [piece for piece, ids in parts.items() if len(ids) > 1], len(tokenizer)
     tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in new])
     tokenizer.chat_template = TERSE_TEMPLATE
     vectors_VD = model.get_input_embeddings().weight
-    begun = torch.stack([vectors_VD[parts[piece]].mean(0) for piece in new])
+    begun_VD = torch.cat([vectors_VD[:known], *(vectors_VD[parts[piece]].mean(0, keepdim=True) for piece in new)])
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    model.get_input_embeddings().weight[-len(new) :] = begun
+    model.get_input_embeddings().weight.copy_(begun_VD)
 
 
 def freeze_below(model: PreTrainedModel, trained_layers: int) -> None:
