@@ -134,7 +134,7 @@ def test_a_wrong_field_of_a_student_is_named_and_so_is_a_student_that_is_not_the
     nobody = run_job("distill_extractor", *flags, *places, "--student", "smal")
     assert nobody.code == 2
     assert "--student smal: no file" in nobody.told
-    assert "there are small, wide" in nobody.told
+    assert "there are small, smollm2, wide" in nobody.told
 
 
 def test_fewer_pairs_than_a_batch_takes_are_refused(taught_shop: Path, run_job: Callable[..., Done], tmp_path: Path) -> None:
