@@ -47,7 +47,7 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.exists():
-            draft = target.with_suffix(".draft")
+            draft = target.with_name(f"{name}.draft")
             shutil.rmtree(draft, ignore_errors=True)
             make(draft)
             draft.rename(target)

@@ -155,12 +155,19 @@ def ground_quotes(
 
 def keep_stated(grounded: Grounded, product: Mapping[str, Any], extra: ExtraAttributes) -> Grounded:
     """Drop the values of attributes which the text states that do not stand in it word for word: for a model that gives no quotes."""
-    fields, unsupported, own = _own_fields(product), list(grounded.unsupported), dict(grounded.attributes.extra)
-    for name in (name for name, attribute in extra.items() if attribute.stated):
-        said = own.get(name, ())
-        own[name] = tuple(value for value in said if any(_places(text, sought) for text in fields if (sought := _evened(value))))
-        unsupported += [f"{name}: {value}" for value in said if value not in own[name]]
-    return Grounded(grounded.attributes.model_copy(update={"extra": own}), tuple(unsupported))
+    said = {name: values for name, values in grounded.attributes.extra.items() if values and extra[name].stated}
+    if not said:
+        return grounded
+    fields, unsupported, kept = _own_fields(product), list(grounded.unsupported), {}
+    for name, values in said.items():
+        kept[name] = tuple(value for value in values if _stands_word_for_word(fields, _evened(value)))
+        unsupported += [f"{name}: {value}" for value in values if value not in kept[name]]
+    found = grounded.attributes.model_copy(update={"extra": grounded.attributes.extra | kept})
+    return Grounded(found, tuple(unsupported))
+
+
+def _stands_word_for_word(fields: Sequence[str], sought: str) -> bool:
+    return bool(sought) and any(_places(text, sought) for text in fields)
 
 
 def stands_in(text: OwnText, quote: str) -> list[Surroundings]:
