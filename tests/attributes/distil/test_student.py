@@ -62,11 +62,18 @@ def test_a_field_of_a_student_can_be_overridden() -> None:
         ("name=Tiny Student", "name: "),
         ("precision=float16", "precision: "),
         ("workers=3", "batch_size 64 has no equal shares for 3 workers"),
+        ("terse=true", "terse change a base, and base names none"),
+        ("trained_layers=2", "trained_layers change a base"),
     ],
 )
 def test_a_field_that_is_wrong_is_named(override: str, message: str) -> None:
     with pytest.raises(ShelfcodeError, match=message):
         load_student_recipe("small", STUDENTS, [override])
+
+
+def test_a_base_has_tokens_of_its_own_or_keeps_those_it_had() -> None:
+    with pytest.raises(ShelfcodeError, match="own_vocabulary replaces the tokens that terse adds"):
+        load_student_recipe("smollm2", STUDENTS, ["own_vocabulary=512"])
 
 
 def test_a_student_that_is_not_there_is_said_with_those_that_are() -> None:

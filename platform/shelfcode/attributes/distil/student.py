@@ -105,6 +105,16 @@ class StudentRecipe(Settings):
             raise ValueError(f"batch_size {self.batch_size} has no equal shares for {self.workers} workers")
         return self
 
+    @model_validator(mode="after")
+    def _of_a_base(self) -> "StudentRecipe":
+        of_a_base = {"own_vocabulary": self.own_vocabulary, "terse": self.terse, "trained_layers": self.trained_layers}
+        given = [field for field, value in of_a_base.items() if value]
+        if given and not self.base:
+            raise ValueError(f"{' and '.join(given)} change a base, and base names none")
+        if self.own_vocabulary and self.terse:
+            raise ValueError("own_vocabulary replaces the tokens that terse adds to a base's own: give one of the two")
+        return self
+
 
 def load_student_recipe(name: str, folder: Path, overrides: Sequence[str] = ()) -> StudentRecipe:
     """Read a student by name (a YAML file in `folder`) or by path, apply `key.sub=value` overrides, validate.

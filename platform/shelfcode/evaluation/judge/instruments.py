@@ -103,7 +103,8 @@ def _passage(titles: Sequence[str], frame: str) -> Passage:
 
 
 def _ask_pmi(of: Titled, dimension: str) -> list[Question]:
-    return [_passage(of.titles, FRAMES[dimension]), *(_passage((title,), FRAMES[dimension]) for title in of.titles)]
+    """All titles together, then each but the first alone: nothing stands before the first that could foretell it."""
+    return [_passage(of.titles, FRAMES[dimension]), *(_passage((title,), FRAMES[dimension]) for title in of.titles[1:])]
 
 
 def _read_pmi(_: Titled, __: str, replies: Sequence[Reply], ___: Sequence[Reply]) -> Reading:
@@ -111,7 +112,7 @@ def _read_pmi(_: Titled, __: str, replies: Sequence[Reply], ___: Sequence[Reply]
     together, alone = replies[0].values, [reply.values[0] if reply.values else 0.0 for reply in replies[1:]]
     if together is None:
         return Reading(None, len(replies), valid)
-    pairs = zip(together[1:], alone[1:], strict=True)
+    pairs = zip(together[1:], alone, strict=True)
     shares = [1 - after / before for after, before in pairs if before]  # 0: a title without a token, or without a reply
     return Reading(sum(shares) / len(shares) if shares else None, len(replies), valid)
 
