@@ -1,4 +1,7 @@
-"""Products a second through Ray Data and vLLM, against the same engine driven directly: python tests/benchmarks/extraction_speed.py
+"""Products a second through Ray Data and vLLM, against the same engine driven directly.
+
+python tests/benchmarks/extraction_speed.py                                       the small extractor, 2,000 products
+python tests/benchmarks/extraction_speed.py --model FOLDER --products 200         any other, such as SmolLM2 fine-tuned
 
 Sides take turns. Starting an engine is left out of both: the direct side times generation alone, after a few products to warm up,
 and the plan is timed from when its engine gets the first products to its end. The plan also parses, holds answers against the
@@ -23,6 +26,7 @@ from rich.table import Table
 
 from shelfcode.attributes.prompt import extraction_budget, product_prompt
 from shelfcode.attributes.schema import json_schema
+from shelfcode.attributes.settings import ExtractorSettings
 from shelfcode.llm.engine import engine_arguments, engine_environment, sampling_parameters
 from shelfcode.llm.prompt import load_tokenizer
 from shelfcode.model_source import model_path
@@ -33,9 +37,13 @@ WARM = 64
 RATE = "products/s:"
 
 
-def direct(products: int) -> float:
+def settings_of(model: str | None) -> ExtractorSettings:
+    """The benchmarks' extractor, of another model where one is named."""
+    return load_recipe("discovery", FLAVORS, (*SETTINGS, *([f"extractor.model={model}"] if model else []))).extractor
+
+
+def direct(products: int, settings: ExtractorSettings) -> float:
     """Products a second of vLLM's own offline engine, prompts and sampling as in the plan."""
-    settings = load_recipe("discovery", FLAVORS, SETTINGS).extractor
     os.environ.update(engine_environment(settings))
     from vllm import LLM, SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
@@ -54,9 +62,8 @@ def direct(products: int) -> float:
     return products / (time.perf_counter() - started)
 
 
-def through_ray(products: int) -> tuple[float, float]:
+def through_ray(products: int, settings: ExtractorSettings) -> tuple[float, float]:
     """Products a second of the whole plan from the engine's first products on, and seconds until then."""
-    settings = load_recipe("discovery", FLAVORS, SETTINGS).extractor
     begun: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         watcher = threading.Thread(target=_note_first_products, args=(begun,), daemon=True)
@@ -78,19 +85,20 @@ def _note_first_products(begun: list[float]) -> None:
 def main(
     products: Annotated[int, typer.Option(help="Timed products of the sample catalog.")] = 2000,
     rounds: Annotated[int, typer.Option(help="Times that each side is measured.")] = 3,
+    model: Annotated[str | None, typer.Option(help="As extractor.model; the small extractor when left out.")] = None,
     alone: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure both sides in turn and print their medians and ratio."""
     if alone:
-        print(RATE, direct(products), flush=True)  # vLLM writes to stdout, too
+        print(RATE, direct(products, settings_of(model)), flush=True)  # vLLM writes to stdout, too
         return
     own_ray()
     plan, engine, starts = [], [], []
     for _ in range(rounds):
-        command = [sys.executable, __file__, "--alone", "--products", str(products)]
+        command = [sys.executable, __file__, "--alone", "--products", str(products), *(["--model", model] if model else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         engine.append(next(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith(RATE)))
-        rate, start = through_ray(products)
+        rate, start = through_ray(products, settings_of(model))
         plan.append(rate)
         starts.append(start)
     table = Table("side", "products/s, median", "each time", title=f"{products} products, {os.cpu_count()} cores")
