@@ -1,6 +1,7 @@
 """What long offer texts state, by human answers: SmolLM2 taught by nine tenths of wdc_pave and judged on the last one, in real vLLM.
 
-SHELFCODE_DATA=... python tests/benchmarks/stated_values.py --out FOLDER --train     about an hour on two cores, then the figures
+SHELFCODE_DATA=... python tests/benchmarks/stated_values.py --out FOLDER --train                        an hour or two, then the figures
+SHELFCODE_DATA=... python tests/benchmarks/stated_values.py --out SECOND --train --base FOLDER/model    the same student taught further
 SHELFCODE_DATA=... python tests/benchmarks/stated_values.py --out FOLDER [--model MODEL]
 
 The tenth is drawn by hash of the cluster of offers, so that no offer of a judged product is learnt from. An answer is right when each of
@@ -75,13 +76,13 @@ def human_answers(products: list[Row], stated: Stated) -> pa.Table:
     return pa.Table.from_pylist(answers, pa.schema([*ATTRIBUTES, *((name, LIST) for name in own)]))
 
 
-def train(folder: Path, products: list[Row], stated: Stated, steps: int, cores: int) -> None:
-    """Teach SmolLM2 by jobs/distill_extractor.py."""
+def train(folder: Path, products: list[Row], stated: Stated, base: Path | None, steps: int, cores: int) -> None:
+    """Teach SmolLM2, or what became of it, by jobs/distill_extractor.py."""
     write_teacher(folder / "annotators", pa.Table.from_pylist(products, CATALOG), human_answers(products, stated))
     student = folder / "offers.yaml"
     student.write_text(yaml.safe_dump({**STUDENT, "attributes": own_attributes(stated), "steps": steps}))
     further = ["--set", f"cpus_per_worker={cores}"]
-    subprocess.run(training_command(folder, str(student), None, {"annotators": 1.0}, further), check=True)
+    subprocess.run(training_command(folder, str(student), base, {"annotators": 1.0}, further), check=True)
 
 
 def show(products: list[Row], stated: Stated, found: dict[str, Row], console: Console) -> None:
@@ -130,6 +131,7 @@ def _even(text: str) -> str:
 def main(
     out: Annotated[Path, typer.Option(help="Folder for the teacher's tables, the workspace and the model.")],
     training: Annotated[bool, typer.Option("--train", help="Teach SmolLM2 first.")] = False,
+    base: Annotated[Path | None, typer.Option(help="Folder of a student to go on from; SmolLM2 when left out.")] = None,
     steps: Annotated[int, typer.Option(help="Batches of 8.")] = 240,
     cores: Annotated[int, typer.Option(help="Of the training.")] = 2,
     model: Annotated[str | None, typer.Option(help="As extractor.model; the one taught in --out when left out.")] = None,
@@ -141,7 +143,7 @@ def main(
     clusters = judged_clusters(products)
     judged = [row for row in products if row["cluster_id"] in clusters]
     if training:
-        train(out, [row for row in products if row["cluster_id"] not in clusters], stated, steps, cores)
+        train(out, [row for row in products if row["cluster_id"] not in clusters], stated, base.absolute() if base else None, steps, cores)
     own_ray()
     settings = (*SETTINGS, f"extractor.model={model or out / 'model'}", "extractor.max_output_tokens=512", *(set_ or []))
     own = {name: ExtraAttribute.model_validate(attribute) for name, attribute in own_attributes(stated).items()}
