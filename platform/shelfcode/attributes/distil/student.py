@@ -31,7 +31,7 @@ from shelfcode.progress import Progress
 from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, validate_settings
 from shelfcode.settings import RUNS, Positive, Settings
 
-ANSWERED_TOGETHER = 64
+ANSWERED_TOGETHER = 32
 ANSWER_TOKENS = 192
 PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (
@@ -252,20 +252,26 @@ def answer_all(
     progress: Progress,
     answer_tokens: int = ANSWER_TOKENS,
 ) -> list[Attributes]:
-    """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty."""
+    """The likeliest answer to each text, not held to the schema; one that cannot be read counts as empty.
+
+    Texts of like length are answered together: each is padded to the longest beside it.
+    """
     model.eval()
     tokenizer.padding_side = "left"
-    answered = []
+    prompts = [prompt_text(tokenizer, messages(text, extra)) for text in texts]
+    by_length = sorted(range(len(texts)), key=lambda place: len(prompts[place]))
+    answered: dict[int, Attributes] = {}
     for first in range(0, len(texts), ANSWERED_TOGETHER):
-        prompts = [prompt_text(tokenizer, messages(text, extra)) for text in texts[first : first + ANSWERED_TOGETHER]]
-        inputs = tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
+        places = by_length[first : first + ANSWERED_TOGETHER]
+        asked = [prompts[place] for place in places]
+        inputs = tokenizer(asked, add_special_tokens=False, padding=True, return_tensors="pt", return_token_type_ids=False)
         made_BT = model.generate(
             **inputs.to(model.device), max_new_tokens=answer_tokens, do_sample=False, pad_token_id=tokenizer.pad_token_id
         )
         answers = tokenizer.batch_decode(made_BT[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        answered += [_read_answer(answer, extra) for answer in answers]
-        progress(len(prompts))
-    return answered
+        answered |= {place: _read_answer(answer, extra) for place, answer in zip(places, answers, strict=True)}
+        progress(len(asked))
+    return [answered[place] for place in range(len(texts))]
 
 
 def _read_answer(answer: str, extra: ExtraAttributes) -> Attributes:
