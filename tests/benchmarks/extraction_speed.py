@@ -37,11 +37,6 @@ WARM = 64
 RATE = "products/s:"
 
 
-def settings_of(model: str | None) -> ExtractorSettings:
-    """The benchmarks' extractor, of another model where one is named."""
-    return load_recipe("discovery", FLAVORS, (*SETTINGS, *([f"extractor.model={model}"] if model else []))).extractor
-
-
 def direct(products: int, settings: ExtractorSettings) -> float:
     """Products a second of vLLM's own offline engine, prompts and sampling as in the plan."""
     os.environ.update(engine_environment(settings))
@@ -89,8 +84,9 @@ def main(
     alone: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Measure both sides in turn and print their medians and ratio."""
+    settings = load_recipe("discovery", FLAVORS, (*SETTINGS, *([f"extractor.model={model}"] if model else []))).extractor
     if alone:
-        print(RATE, direct(products, settings_of(model)), flush=True)  # vLLM writes to stdout, too
+        print(RATE, direct(products, settings), flush=True)  # vLLM writes to stdout, too
         return
     own_ray()
     plan, engine, starts = [], [], []
@@ -98,7 +94,7 @@ def main(
         command = [sys.executable, __file__, "--alone", "--products", str(products), *(["--model", model] if model else [])]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         engine.append(next(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith(RATE)))
-        rate, start = through_ray(products, settings_of(model))
+        rate, start = through_ray(products, settings)
         plan.append(rate)
         starts.append(start)
     table = Table("side", "products/s, median", "each time", title=f"{products} products, {os.cpu_count()} cores")

@@ -67,7 +67,7 @@ def training_command(folder: Path, student: str, base: Path | None, weights: dic
                          "--weight", str(weight))
     ]  # fmt: skip
     places = ["--workspace", f"{folder}/workspace", "--out", f"{folder}/model", "--student", student]
-    named = ["--set", f"base={base}"] if base else []
+    named = ["--set", f"base={base.absolute()}"] if base else []
     return [sys.executable, str(ROOT / "jobs/distill_extractor.py"), *told, *places, *named, *further]
 
 
@@ -82,7 +82,7 @@ def main(
     """Write the teachers' tables and print, or run, the training."""
     teaching = TEACHINGS[student, second]
     write_teachers(out.absolute(), teaching.sample, shelf, seed=0, instacart=teaching.instacart)
-    command = training_command(out.absolute(), student, base.absolute() if base else None, teaching.weights, teaching.further)
+    command = training_command(out.absolute(), student, base, teaching.weights, teaching.further)
     print(shlex.join(command))
     if train:
         subprocess.run(command, check=True)

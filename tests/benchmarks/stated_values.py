@@ -143,7 +143,7 @@ def main(
     clusters = judged_clusters(products)
     judged = [row for row in products if row["cluster_id"] in clusters]
     if training:
-        train(out, [row for row in products if row["cluster_id"] not in clusters], stated, base.absolute() if base else None, steps, cores)
+        train(out, [row for row in products if row["cluster_id"] not in clusters], stated, base, steps, cores)
     own_ray()
     settings = (*SETTINGS, f"extractor.model={model or out / 'model'}", "extractor.max_output_tokens=512", *(set_ or []))
     own = {name: ExtraAttribute.model_validate(attribute) for name, attribute in own_attributes(stated).items()}

@@ -32,6 +32,7 @@ from shelfcode.recipe_file import apply_overrides, named_file, read_yaml, valida
 from shelfcode.settings import RUNS, Positive, Settings
 
 ANSWERED_TOGETHER = 32
+"""Texts. SmolLM2 answers 99 on one core in 174 s when 64 are taken together as they come, in 97 s by 32, in 66 s by 32 of like length."""
 ANSWER_TOKENS = 192
 PAD, BOS, EOS, ANSWER = "<pad>", "<bos>", "<eos>", "<answer>"
 CHAT_TEMPLATE = (
