@@ -227,8 +227,8 @@ def test_the_fields_that_others_build_on_keep_their_names() -> None:
 
 def test_a_recipe_of_a_name_alone_is_the_one_that_the_defaults_describe() -> None:
     recipe = validate_recipe({"name": "mine"}, "here")
-    assert recipe.quantizer.codebook_sizes == [24, 640, 640, 744]
-    assert recipe.quantizer.contrastive_weight == 0.01
+    assert recipe.quantizer.codebook_sizes == [24, 800, 584, 640]
+    assert (recipe.quantizer.objective, recipe.quantizer.chosen_contrastive_weight) == ("neighbourhood", 0.0)
     assert recipe.catalog.no_leaf_names == ["missing", "other", "unknown", "uncategorized", "miscellaneous"]
     assert recipe == Recipe(name="mine")
 

@@ -18,11 +18,12 @@ from shelfcode.optimisation import Worker
 from shelfcode.quantization.fitting import Fit, StepReport, check_size, contrast_possible, fit, start
 from shelfcode.quantization.losses import contrastive_loss, graded_pairs
 from shelfcode.quantization.model_file import new_model
+from shelfcode.quantization.objectives import NeighbourhoodObjective
 from shelfcode.quantization.sampler import build_sampler
 from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
 from shelfcode.recipe_file import validate_recipe
 
-LOSSES = ("reconstruction", "commitment", "contrastive")
+LOSSES = ("reconstruction", "quantization", "contrastive")
 
 
 def changed(recipe: Recipe, **fields) -> Recipe:
@@ -51,10 +52,11 @@ def agreement(state: Fit, x_NE: NDArray[np.float32], targets: Targets) -> list[f
     return (codes_of(state, x_NE) == targets.codes_ML).mean(axis=0).tolist()
 
 
-def reconstruction(state: Fit, x_NE: NDArray[np.float32], targets: Targets) -> float:
+def reconstruction(recipe: Recipe, state: Fit, x_NE: NDArray[np.float32], targets: Targets) -> float:
+    x_BE = torch.from_numpy(x_NE)
     with torch.no_grad():
-        out = state.model(torch.from_numpy(x_NE), torch.from_numpy(targets.codes_ML.astype(np.int64)), [1.0, 1.0, 1.0])
-    return out.reconstruction.item()
+        losses = NeighbourhoodObjective(recipe, state.model, targets)(x_BE, x_BE, torch.from_numpy(targets.codes_ML.astype(np.int64)))
+    return losses.reconstruction.item()
 
 
 def purity(codes_N: NDArray[np.int64], truth_N: NDArray[np.int64]) -> float:
@@ -86,14 +88,14 @@ def test_the_encoder_learns_its_targets(planted, trained):
     before, after = (agreement(fitted, planted.x_NE, targets) for fitted in (start(recipe, targets, Worker()), state))
     assert after[0] > max(before[0], 0.98)
     assert after[1] > before[1] + 0.2
-    assert reports[-1].commitment < 0.5 * reports[0].commitment
+    assert reports[-1].quantization < 0.5 * reports[0].quantization
     assert [report.step for report in reports] == list(range(1, 151))
-    assert np.isfinite([[report.reconstruction, report.commitment, report.contrastive] for report in reports]).all()
+    assert np.isfinite([[report.reconstruction, report.quantization, report.contrastive] for report in reports]).all()
 
 
 def test_the_decoder_learns_what_the_projection_leaves_out(planted, trained):
     recipe, targets, state, _ = trained
-    before, after = (reconstruction(fitted, planted.x_NE, targets) for fitted in (start(recipe, targets, Worker()), state))
+    before, after = (reconstruction(recipe, fitted, planted.x_NE, targets) for fitted in (start(recipe, targets, Worker()), state))
     assert after < 0.97 * before
 
 
@@ -128,8 +130,7 @@ def test_training_starts_where_the_targets_say_and_leaves_the_frozen_parts_there
             np.testing.assert_array_equal(model.codebooks.codewords(level), codewords_KD)
     x_BE = torch.randn(5, 32, generator=torch.Generator().manual_seed(0))
     before, after = (fitted.model.latents(x_BE) for fitted in (start(recipe, targets, Worker()), state))
-    assert torch.equal(before[-1], after[-1])
-    assert not torch.allclose(before[0], after[0])
+    assert not any(torch.allclose(one, other) for one, other in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("stopped_after", [1, 17])
@@ -179,7 +180,7 @@ def test_bfloat16_trains_as_float32_does_but_for_rounding(planted, trained):
     recipe, targets, state, _ = trained
     rough, reports = train(changed(recipe, precision="bfloat16"), planted, targets)
     assert not same_weights(rough, state)
-    assert np.isfinite([[report.reconstruction, report.commitment, report.contrastive] for report in reports]).all()
+    assert np.isfinite([[report.reconstruction, report.quantization, report.contrastive] for report in reports]).all()
     assert agreement(rough, planted.x_NE, targets)[0] > agreement(state, planted.x_NE, targets)[0] - 0.02
     assert next(rough.model.parameters()).dtype == torch.float32
 
@@ -190,9 +191,9 @@ def test_a_catalog_of_copies_trains_without_nan(recipe):
     targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
     state = start(recipe, targets, Worker())
     reports = list(fit(recipe, x_NE, taxonomy, targets, state, Worker()))
-    assert np.isfinite([[report.commitment, report.contrastive] for report in reports]).all()
+    assert np.isfinite([[report.quantization, report.contrastive] for report in reports]).all()
     assert all(tensor.isfinite().all() for tensor in state.model.state_dict().values())
-    assert reconstruction(state, x_NE, targets) < 0.1
+    assert reconstruction(recipe, state, x_NE, targets) < 0.1
 
 
 def test_a_codebook_larger_than_the_catalog_is_refused_with_sizes_that_fit(recipe):
@@ -224,7 +225,7 @@ def test_two_products_or_a_few_texts_are_enough_to_train_on(recipe, distinct):
         targets = find_targets(recipe, x_NE, taxonomy_from_paths(paths), torch.device("cpu"))
         state = start(recipe, targets, Worker())
         reports = list(fit(recipe, x_NE, taxonomy_from_paths(paths), targets, state, Worker()))
-        assert np.isfinite([[report.reconstruction, report.commitment, report.contrastive] for report in reports]).all()
+        assert np.isfinite([[report.reconstruction, report.quantization, report.contrastive] for report in reports]).all()
         assert len(np.unique(codes_of(state, x_NE), axis=0)) == min(distinct, len(x_NE))
 
 
@@ -256,7 +257,9 @@ def test_lambda_zero_is_training_without_the_term(planted, targets, recipe):
 @pytest.mark.parametrize("anchor_every", [1, 5, 128])
 def test_contrast_is_that_of_every_nth_product_at_all_levels_but_the_last(planted, targets, recipe, anchor_every):
     contrastive = {"level_weights": [1, 0.5, 4], "same_leaf": 0.9, "sibling_leaf": 0.2, "temperature": 0.3}
-    recipe = changed(recipe, contrastive=contrastive, anchor_every=anchor_every)
+    recipe = changed(
+        recipe, contrastive=contrastive, anchor_every=anchor_every, contrastive_weight=0.01, batches="hierarchical", input_noise=0
+    )
     state, training, tree = start(recipe, targets, Worker()), recipe.training, planted.taxonomy
     torch.nn.init.normal_(state.model.encoder[-1].weight)  # from the first step on, levels differ
     batch_B = build_sampler(tree, training.seed, 128, training.parent_share, training.products_per_slot).batch(0)
@@ -269,12 +272,12 @@ def test_contrast_is_that_of_every_nth_product_at_all_levels_but_the_last(plante
 
 
 def test_contrast_makes_products_of_a_leaf_share_coarse_codewords(planted, recipe):
-    """The tree here is not that of the embeddings nor of the targets: only supervision can know it, where commitment leaves it room."""
+    """The tree here is not that of the embeddings nor of the start: only supervision can know it, where commitment leaves it room."""
     crosswise = taxonomy_from_paths([[f"d{n % 2}", f"s{n % 4}"] for n in range(len(planted.x_NE))])
     rng = np.random.default_rng(0)
     x_NE = planted.x_NE + 0.12 * rng.standard_normal((4, 32)).astype(np.float32)[crosswise.leaf_of_N]
     x_NE /= np.linalg.norm(x_NE, axis=1, keepdims=True)
-    recipe = changed(recipe, commitment_weight=0.01)
+    recipe = changed(recipe, objective="rqvae", commitment_weight=0.01)
     targets = find_targets(recipe, x_NE, taxonomy_from_paths([None] * len(x_NE)), torch.device("cpu"))
     shared, contrastive = [], []
     for weight in (1e-30, 1.0):
@@ -424,9 +427,8 @@ def train_half_of_every_batch(rank: int, folder: Path) -> dict[str, torch.Tensor
 
 
 @pytest.mark.live
-@pytest.mark.live
 def test_two_workers_train_the_model_of_one(in_two_workers, tmp_path, planted, targets, recipe):
-    recipe = changed(recipe, steps=40, workers=2, contrastive_weight=0.5)
+    recipe = changed(recipe, steps=40, workers=2, contrastive_weight=0.5, batches="hierarchical")
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     (tmp_path / "targets.npz").write_bytes(targets.pack())
     tree = planted.taxonomy
@@ -459,7 +461,6 @@ def train_frozen_levels(rank: int, folder: Path) -> dict[str, torch.Tensor]:
     return {**state.model.state_dict(), "codes": state.model.encode(torch.from_numpy(x_NE))}
 
 
-@pytest.mark.live
 @pytest.mark.live
 def test_frozen_levels_stay_frozen_with_two_workers(in_two_workers, tmp_path, planted, trained):
     recipe = with_stability(trained[0], "frozen_coarse", steps=10, workers=2, weight_decay=0.1, learning_rate=3e-3)

@@ -1,5 +1,6 @@
 """Targets: smoothing by hand, what it gains, what targets are made of, and that a sample of the catalog is a catalog."""
 
+import copy
 import math
 from dataclasses import fields, replace
 
@@ -12,10 +13,11 @@ from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
-from shelfcode.quantization.fitting import start
+from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.settings import NeighbourhoodSettings
-from shelfcode.quantization.targets import Targets, find_targets, neighbour_weights, smooth, unpack_targets
+from shelfcode.quantization.smoothing import neighbour_weights, smooth
+from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
 
 SIZES = (8, 16, 32)
 SETTINGS = NeighbourhoodSettings(width=0.5, same_leaf=0.8, sibling_leaf=0.4, other=0.1)
@@ -136,11 +138,13 @@ def test_thirty_copies_meet_the_thirty_copies_of_their_near_twin():
     assert float((copies[0] - twins[0]).norm()) < 0.2 * float(np.linalg.norm(x_NE[0] - x_NE[1]))
 
 
-def recipe_with(recipe: Recipe, rounds: list[int] | None = None, **changes) -> Recipe:
-    """The recipe with other rounds of smoothing, and other fields of `quantizer` or `training`."""
+def recipe_with(recipe: Recipe, rounds: list[int] | None = None, sweeps: int | None = None, **changes) -> Recipe:
+    """The recipe with other rounds of smoothing, sweeps of moves, and other fields of `quantizer` or `training`."""
     parts = {name: getattr(recipe, name).model_dump() for name in ("quantizer", "training")}
     if rounds is not None:
         parts["quantizer"]["neighbourhood"]["rounds"] = rounds
+    if sweeps is not None:
+        parts["quantizer"]["moves"]["sweeps"] = sweeps
     for field, value in changes.items():
         parts["quantizer" if field in parts["quantizer"] else "training"][field] = value
     return Recipe.model_validate({"name": recipe.name, **parts})
@@ -195,15 +199,16 @@ def test_the_projection_keeps_what_varies_most(recipe):
     assert np.square(found.basis_DE[:, [1, 4]]).sum() > 1.99
 
 
-def test_without_smoothing_codes_are_those_of_the_untrained_model(planted, recipe):
-    plain = recipe_with(recipe, [0, 0])
+def test_without_smoothing_and_moves_codes_are_those_of_the_untrained_model(planted, recipe):
+    plain = recipe_with(recipe, [0, 0], sweeps=0)
     found = targets_of(plain, planted.x_NE, planted.taxonomy)
     codes_NL = start(plain, found, Worker()).model.encode(torch.from_numpy(planted.x_NE)).numpy()
     assert (codes_NL == found.codes_ML).all(axis=1).mean() > 0.999
     assert (np.diff(found.spread_L) < 0).all()
 
 
-def test_the_last_level_sees_the_product_itself_and_its_spread_is_what_stays_unsaid(planted, targets):
+def test_the_last_level_sees_the_product_itself_and_its_spread_is_what_stays_unsaid(planted, recipe):
+    targets = targets_of(recipe_with(recipe, sweeps=0), planted.x_NE, planted.taxonomy)
     left_ND = (planted.x_NE - targets.mean_E) @ targets.basis_DE.T
     for level in (0, 1):
         left_ND = left_ND - targets.codewords[level][targets.codes_ML[:, level]]
@@ -212,9 +217,34 @@ def test_the_last_level_sees_the_product_itself_and_its_spread_is_what_stays_uns
     assert float(targets.spread_L[2]) == pytest.approx(distance_NK.min(axis=1).mean(), rel=1e-4)
 
 
+def test_codewords_are_the_means_of_what_is_left_over_of_the_products_they_hold(planted, targets):
+    left_ND = (planted.x_NE - targets.mean_E) @ targets.basis_DE.T
+    for codewords_KD, code_N in zip(targets.codewords[:-1], targets.codes_ML.T, strict=False):
+        left_ND = left_ND - codewords_KD[code_N]
+    last_N = targets.codes_ML[:, -1]
+    for code in np.unique(last_N):
+        np.testing.assert_allclose(targets.codewords[-1][code], left_ND[last_N == code].mean(axis=0), atol=1e-4)
+
+
+def test_moves_part_unlike_products_and_keep_similar_ones_together(planted, recipe):
+    still, moved = (targets_of(recipe_with(recipe, sweeps=sweeps), planted.x_NE, planted.taxonomy).codes_ML[:, 0] for sweeps in (0, 50))
+    cosine_NN = planted.x_NE @ planted.x_NE.T
+    unlike, similar = cosine_NN < 0.5, cosine_NN > 0.8
+    together_still, together_moved = (code_N[:, None] == code_N for code_N in (still, moved))
+    assert together_moved[unlike].mean() < 0.8 * together_still[unlike].mean()
+    assert together_moved[similar].mean() > 0.999
+
+
+def test_copies_share_a_code_whatever_leaf_each_is_in(planted, recipe):
+    x_NE = np.concatenate([planted.x_NE, planted.x_NE[:50]])
+    leaf_N = np.concatenate([planted.taxonomy.leaf_of_N, planted.taxonomy.leaf_of_N[50:100]])
+    found = targets_of(recipe, x_NE, replace(planted.taxonomy, leaf_of_N=leaf_N))
+    np.testing.assert_array_equal(found.codes_ML[:50], found.codes_ML[1600:])
+
+
 def test_smoothing_keeps_near_duplicates_together(recipe):
     x_NE, taxonomy = near_duplicates()
-    plain, smoothed = (targets_of(recipe_with(recipe, rounds), x_NE, taxonomy) for rounds in ([0, 0], [30, 6]))
+    plain, smoothed = (targets_of(recipe_with(recipe, rounds, sweeps=0), x_NE, taxonomy) for rounds in ([0, 0], [30, 6]))
     assert families_together(smoothed.codes_ML[:, 0]) > families_together(plain.codes_ML[:, 0]) + 0.1
     assert families_together(smoothed.codes_ML[:, 0]) > 0.85
 
@@ -223,7 +253,7 @@ def test_smoothing_follows_the_taxonomy(recipe):
     """Members of odd and even places lie in departments of their own: what is alike but far in the tree comes apart."""
     x_NE, pathless = near_duplicates()
     tree = taxonomy_from_paths([[f"d{n % 2}"] for n in range(len(x_NE))])
-    recipe = recipe_with(recipe, [30, 6])
+    recipe = recipe_with(recipe, [30, 6], sweeps=0)
     known, unknown = (targets_of(recipe, x_NE, taxonomy).codes_ML[:, 0] for taxonomy in (tree, pathless))
     assert families_together(known) < families_together(unknown)
 
@@ -241,7 +271,7 @@ def test_products_outside_the_sample_are_coded_by_the_model(planted, recipe):
 def test_weights_are_the_same_whatever_the_number_of_rows_at_a_time(monkeypatch, planted):
     graph = graph_of(planted.x_NE[:100], 5)
     whole_NK = neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS)
-    monkeypatch.setattr("shelfcode.quantization.targets.ROWS_READ", 7)
+    monkeypatch.setattr("shelfcode.quantization.smoothing.ROWS_WEIGHED", 7)
     np.testing.assert_array_equal(neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS), whole_NK)
 
 
@@ -284,9 +314,14 @@ def heir_of(recipe: Recipe, stability: str) -> Recipe:
     return recipe_with(recipe, seed=77).model_copy(update={"stability": stability})
 
 
-@pytest.fixture
-def parent(recipe, targets) -> RQVAE:
-    return start(recipe, targets, Worker()).model
+@pytest.fixture(scope="module")
+def parent(planted, targets) -> RQVAE:
+    """Trained: it gives most products their target codes."""
+    fields = {"name": "small", "quantizer": {"codebook_sizes": SIZES, "hidden_sizes": [64], "latent_size": 16}}
+    recipe = Recipe.model_validate({**fields, "training": {"steps": 200, "batch_size": 256, "cpus_per_worker": 1, "warmup_steps": 10}})
+    state = start(recipe, targets, Worker())
+    list(fit(recipe, planted.x_NE, planted.taxonomy, targets, state, Worker()))
+    return state.model
 
 
 def followed(planted, recipe: Recipe, parent: RQVAE, stability: str, rows: slice = slice(None)) -> Targets:
@@ -317,7 +352,8 @@ def test_products_of_an_unchanged_catalog_mostly_keep_the_codes_of_their_parent(
 
 
 def test_frozen_levels_have_the_codewords_and_the_codes_of_the_parent(planted, recipe, targets, parent):
-    torch.nn.init.normal_(parent.encoder[-1].weight, std=0.05, generator=torch.Generator().manual_seed(0))  # as if it had been trained
+    parent = copy.deepcopy(parent)
+    torch.nn.init.normal_(parent.encoder[-1].weight, std=0.05, generator=torch.Generator().manual_seed(0))
     found = followed(planted, recipe, parent, "frozen_coarse", slice(0, 1200))
     codes_ML = parent.encode(torch.from_numpy(planted.x_NE[:1200])).numpy()
     assert (codes_ML[:, 0] != targets.codes_ML[:1200, 0]).any(), "codes that no smoothing of targets could give"

@@ -144,7 +144,7 @@ def _train(
     check_size(recipe, len(embedded.keys_N))  # once more: some may be without a text in the view
 
     taxonomy = snapshot_taxonomy(workspace, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
-    if recipe.quantizer.contrastive_weight and not contrast_possible(taxonomy):
+    if recipe.quantizer.chosen_contrastive_weight and not contrast_possible(taxonomy):
         say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
     folder = training_run(recipe, embedded, taxonomy, start.weights)
     draft = f"{folder}/draft"

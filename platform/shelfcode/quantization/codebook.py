@@ -64,7 +64,8 @@ def _spread_start(x_ND: Tensor, clusters: int, generator: torch.Generator) -> Te
     rows = min(len(x_ND), max(START_ROWS, START_ROWS_PER_CODEWORD * clusters))
     sample_SD = x_ND[torch.randperm(len(x_ND), generator=generator)[:rows].to(x_ND.device)]
     seed = int(torch.randint(2**31, (1,), generator=generator))
-    _, chosen_K = kmeans_plusplus(sample_SD.cpu().numpy(), clusters, random_state=seed)
+    # One trial per codeword, as published: more take several times as long, for codewords that Lloyd's iterations find anyway.
+    _, chosen_K = kmeans_plusplus(sample_SD.cpu().numpy(), clusters, random_state=seed, n_local_trials=1)
     return sample_SD[torch.from_numpy(chosen_K).to(x_ND.device)].clone()
 
 

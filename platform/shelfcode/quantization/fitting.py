@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
@@ -22,8 +23,9 @@ from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker, descend, warmup_cosine
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
-from shelfcode.quantization.rqvae import RQVAE, Quantized
-from shelfcode.quantization.sampler import build_sampler
+from shelfcode.quantization.objectives import Losses, objective_of
+from shelfcode.quantization.rqvae import RQVAE
+from shelfcode.quantization.sampler import NOISE, HierarchicalSampler, UniformSampler, build_sampler, number_of
 from shelfcode.quantization.targets import Targets, frozen_levels
 
 SMALLEST_CATALOG = 2
@@ -53,7 +55,7 @@ class StepReport:
 
     step: int
     reconstruction: float
-    commitment: float
+    quantization: float
     contrastive: float
 
 
@@ -118,25 +120,49 @@ def fit(
     """
     training, quantizer = recipe.training, recipe.quantizer
     steps = training.steps_for(len(x_ME))
-    sampler = build_sampler(taxonomy, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
-    contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.contrastive_weight and contrast_possible(taxonomy) else None
-    temperature_L = [max(1e-6, quantizer.commitment_temperature * float(spread)) for spread in targets.spread_L]
-    model: nn.Module = state.model
+    sampler = _sampler(recipe, taxonomy)
+    contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.chosen_contrastive_weight and contrast_possible(taxonomy) else None
+    objective = objective_of(recipe, state.model, targets)
+    losses_of: nn.Module = objective
     if worker.world_size > 1:
-        model = DistributedDataParallel(state.model, broadcast_buffers=False)  # the codebooks do not move
+        losses_of = DistributedDataParallel(objective, broadcast_buffers=False)  # codebooks are the same on every worker
     share = worker.share(training.batch_size)
     for step in range(state.step, steps if stop_at is None else min(stop_at, steps)):
         batch_B = sampler.batch(step)
         x_BE = torch.from_numpy(x_ME[batch_B[share]]).to(worker.device, non_blocking=True)
         target_BL = torch.from_numpy(targets.codes_ML[batch_B[share]].astype(np.int64)).to(worker.device, non_blocking=True)
         with torch.autocast(worker.device.type, torch.bfloat16, enabled=training.precision == "bfloat16"):
-            out: Quantized = model(x_BE, target_BL, temperature_L, training.anchor_every)
-        contrastive = contrast(out.z_LBD, batch_B) if contrast else out.commitment.new_zeros(())
-        loss = out.reconstruction + quantizer.commitment_weight * out.commitment + quantizer.contrastive_weight * contrastive
+            out: Losses = losses_of(x_BE, _seen(recipe, step, share, x_BE), target_BL)
+        contrastive = contrast(out.z_LBD, batch_B) if contrast else out.quantization.new_zeros(())
+        loss = out.reconstruction + out.quantization + quantizer.chosen_contrastive_weight * contrastive
         descend(state.optimizer, loss, warmup_cosine(step, steps, training.warmup_steps, training.learning_rate, floor=0.05))
+        objective.follow()
         state.step = step + 1
-        losses = torch.stack([out.reconstruction, out.commitment, contrastive]).tolist()
+        losses = torch.stack([out.reconstruction, out.quantization, contrastive]).tolist()
         yield StepReport(state.step, *losses)
+
+
+def _seen(recipe: Recipe, step: int, share: slice, x_BE: Tensor) -> Tensor:
+    """What the encoder sees of a worker's share of a batch: embeddings with noise, so that it learns what holds around a product, too.
+
+    Noise has a random direction and a random length of at most `input_noise`; the sum has unit norm. Like the batch it depends on seed and
+    step alone.
+    """
+    training, noise = recipe.training, recipe.quantizer.input_noise
+    if not noise or recipe.quantizer.objective != "neighbourhood":
+        return x_BE
+    generator = torch.Generator(x_BE.device).manual_seed(number_of(training.seed, NOISE, step))
+    drawn_BE = torch.randn(training.batch_size, x_BE.shape[1], device=x_BE.device, generator=generator)[share]
+    length_B1 = noise * torch.rand(training.batch_size, 1, device=x_BE.device, generator=generator)[share]
+    return normalize(x_BE + length_B1 * normalize(drawn_BE, dim=1), dim=1)
+
+
+def _sampler(recipe: Recipe, taxonomy: Taxonomy) -> HierarchicalSampler | UniformSampler:
+    """Hierarchical batches where the contrastive term is to learn from them, uniform ones otherwise, unless the recipe says which."""
+    training = recipe.training
+    if training.batches == "uniform" or (training.batches == "auto" and recipe.quantizer.objective == "neighbourhood"):
+        return UniformSampler(len(taxonomy.leaf_of_N), training.seed, training.batch_size)
+    return build_sampler(taxonomy, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
 
 
 def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:
@@ -150,7 +176,7 @@ def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Calla
         places_3B = torch.from_numpy(np.stack([leaf_B, taxonomy.parent_P[leaf_B], top_P[leaf_B]])).to(device)
         leaf, parent, top = places_3B
         strength_AB, counted_AB = graded_pairs(leaf, parent, top, anchors_A, settings.same_leaf, settings.sibling_leaf)
-        gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last level's latent does not move
+        gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last level is to tell the products of a leaf apart
         return contrastive_loss(gathered_LBD, anchors_A, strength_AB, counted_AB, settings.temperature, settings.level_weights)
 
     return term

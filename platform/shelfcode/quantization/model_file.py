@@ -2,6 +2,7 @@
 
 from safetensors.torch import load, save
 from torch import Tensor, device
+from torch.nn.functional import pad
 
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
@@ -41,7 +42,18 @@ def load_model(workspace: Workspace, folder: str, recipe: Recipe, on: device = C
     try:
         weights = load(workspace.read_bytes(f"{folder}/{MODEL_FILE}"))
         model = new_model(recipe, dimensions=weights["projection.weight"].shape[1])
-        model.load_state_dict(weights)
+        model.load_state_dict(_as_now(weights, model))
     except Exception as error:  # safetensors and torch raise kinds of their own for each way a file can be damaged
         raise ShelfcodeError(f"{workspace.address(folder)}/{MODEL_FILE} cannot be loaded: {str(error).splitlines()[0]}") from error
     return model.eval().to(on)
+
+
+def _as_now(weights: dict[str, Tensor], model: RQVAE) -> dict[str, Tensor]:
+    """The weights of a model; one from before the encoder moved the last level has no moves for it, and took embeddings unscaled."""
+    first, last = "encoder.0.weight", f"encoder.{len(model.encoder) - 1}"
+    weight, bias = weights[f"{last}.weight"], weights[f"{last}.bias"]
+    missing = model.get_parameter(f"{last}.bias").shape[0] - bias.shape[0]
+    if missing != model.projection.out_features:
+        return weights
+    moved = {f"{last}.weight": pad(weight, (0, 0, 0, missing)), f"{last}.bias": pad(bias, (0, missing))}
+    return weights | moved | {first: weights[first] / model.input_scale}

@@ -2,35 +2,19 @@
 
     embedding x -> one latent per level -> residual codebooks -> codes, sum of codewords -> decoder -> x_hat
 
-The latent of the last level is the projection of x onto its principal components. Those of the levels above are moved
-from there by the encoder, which learns to place a product where its neighbourhood lies.
+Every latent is the projection of x onto its principal components, moved by the encoder. What it learns to move products by is the
+objective's affair (objectives.py).
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 from shelfcode.quantization.codebook import CHUNK, ResidualCodebooks
-from shelfcode.quantization.losses import codeword_cross_entropy
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """What one forward pass returns for B products.
-
-    Attributes:
-        z_LBD: the latents; those above the last level with gradient.
-        reconstruction: scalar, squared error summed over dimensions, mean over the products that were decoded.
-        commitment: scalar, cross-entropy of the target codes, summed over the levels above the last, mean over products.
-    """
-
-    z_LBD: list[Tensor]
-    reconstruction: Tensor
-    commitment: Tensor
 
 
 class RQVAE(nn.Module):
@@ -38,9 +22,9 @@ class RQVAE(nn.Module):
 
     def __init__(self, dimensions: int, codebook_sizes: Sequence[int], hidden_sizes: Sequence[int], latent_size: int) -> None:
         super().__init__()
-        self.moved_levels = len(codebook_sizes) - 1
+        self.input_scale = math.sqrt(dimensions)  # an embedding of unit norm has small numbers; layers start faster with numbers of size 1
         self.projection = nn.Linear(dimensions, latent_size).requires_grad_(False)
-        self.encoder = mlp([dimensions, *hidden_sizes, self.moved_levels * latent_size])
+        self.encoder = mlp([dimensions, *hidden_sizes, len(codebook_sizes) * latent_size])
         self.codebooks = ResidualCodebooks(codebook_sizes, latent_size)
         self.decoder = mlp([latent_size, *reversed(hidden_sizes), dimensions])
         self.expansion = nn.Linear(latent_size, dimensions).requires_grad_(False)
@@ -65,38 +49,12 @@ class RQVAE(nn.Module):
     def latents(self, x_BE: Tensor) -> list[Tensor]:
         """float[B, D] of each level."""
         projected_BD = self.projection(x_BE)
-        moves = self.encoder(x_BE).chunk(self.moved_levels, dim=1)
-        return [(projected_BD + move_BD).float() for move_BD in moves] + [projected_BD.float()]
+        moves = self.encoder(x_BE * self.input_scale).chunk(len(self.codebooks.sizes), dim=1)
+        return [(projected_BD + move_BD).float() for move_BD in moves]
 
-    def forward(self, x_BE: Tensor, target_BL: Tensor, temperature_L: Sequence[float], decode_every: int = 1) -> Quantized:
-        """Latents and losses of a batch.
-
-        Args:
-            target_BL: int64, the codes that the products' neighbourhoods choose.
-            temperature_L: of the softmax over codewords, in squared distance.
-            decode_every: one product in this many is decoded; only the decoder learns from it.
-        """
-        z_LBD = self.latents(x_BE)
-        with torch.autocast(x_BE.device.type, enabled=False):  # bfloat16 cannot tell near codewords apart
-            commitment, prefix_BD = self._commit(z_LBD, target_BL, temperature_L)
-        prefix_AD = prefix_BD[::decode_every]
-        decoded_AE = self.expansion(prefix_AD) + self.decoder(prefix_AD)
-        reconstruction = (decoded_AE.float() - x_BE[::decode_every]).square().sum(dim=1).mean()
-        return Quantized(z_LBD, reconstruction, commitment)
-
-    def _commit(self, z_LBD: list[Tensor], target_BL: Tensor, temperature_L: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Cross-entropy of the target codes, each level given the target codes above it; and the sum of the target's codewords."""
-        prefix_BD = torch.zeros_like(z_LBD[0])
-        commitment = prefix_BD.new_zeros(())
-        for level, z_BD in enumerate(z_LBD):
-            codewords_KD, target_B = self.codebooks.codewords(level), target_BL[:, level]
-            if level < self.moved_levels:
-                # -|r - e|^2 / t without |r|^2, which is the same for all codewords: a softmax does not see it.
-                bias_K = codewords_KD.square().sum(dim=1) / -temperature_L[level]
-                near_BK = linear(z_BD - prefix_BD, codewords_KD * (2 / temperature_L[level]), bias_K)
-                commitment = commitment + codeword_cross_entropy(near_BK, target_B)
-            prefix_BD = prefix_BD + codewords_KD[target_B]
-        return commitment, prefix_BD
+    def decode(self, prefix_BD: Tensor) -> Tensor:
+        """Embeddings from sums of codewords: float[B, E]."""
+        return (self.expansion(prefix_BD) + self.decoder(prefix_BD)).float()
 
     @torch.inference_mode()
     def encode(self, x_BE: Tensor, chunk: int = CHUNK) -> Tensor:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.keys import Keys
 
-SETUP, SAMPLE = 1, 2
+SETUP, SAMPLE, PAIRS, NOISE = 1, 2, 3, 4
 """Purposes of random numbers: each has a stream of its own under the seed, the same on every worker."""
 
 OVERDRAW = 2
@@ -160,7 +160,7 @@ def sample_keys(keys_N: Keys, at_most: int, seed: int) -> NDArray[np.int64]:
     if len(keys_N) <= at_most:
         return np.arange(len(keys_N))
     # Steele, Lea and Flood 2014, the finaliser of SplitMix64: neighbouring seeds give samples that have nothing to do with each other.
-    mixed_N = keys_N ^ np.uint64(_mixed(seed, SAMPLE))
+    mixed_N = keys_N ^ np.uint64(number_of(seed, SAMPLE))
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
         mixed_N = (mixed_N ^ (mixed_N >> np.uint64(shift))) * np.uint64(factor)
     return np.sort(np.argpartition(mixed_N, at_most)[:at_most])
@@ -168,14 +168,14 @@ def sample_keys(keys_N: Keys, at_most: int, seed: int) -> NDArray[np.int64]:
 
 def numpy_stream(seed: int, *purpose: int) -> np.random.Generator:
     """Random numbers for one purpose: streams of different purposes or seeds share no numbers."""
-    return np.random.Generator(np.random.Philox(key=_mixed(seed, *purpose)))
+    return np.random.Generator(np.random.Philox(key=number_of(seed, *purpose)))
 
 
 def torch_stream(seed: int, *purpose: int) -> torch.Generator:
     """`numpy_stream` for torch, on the CPU."""
-    return torch.Generator().manual_seed(_mixed(seed, *purpose))
+    return torch.Generator().manual_seed(number_of(seed, *purpose))
 
 
-def _mixed(*numbers: int) -> int:
+def number_of(*numbers: int) -> int:
     """One seed from several numbers, well apart for neighbouring ones."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

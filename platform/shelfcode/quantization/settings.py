@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from shelfcode.settings import RUNS, Positive, Settings
 
@@ -25,7 +25,7 @@ class NeighbourhoodSettings(Settings):
 
     neighbours: Positive = Field(20, description="nearest products by cosine that a product is averaged with")
     rounds: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
-        [30, 6, 1], description="rounds of averaging, one entry per level above the last, which sees the product itself"
+        [30, 10, 2], description="rounds of averaging, one entry per level above the last, which sees the product itself"
     )
     width: float = Field(0.25, gt=0, description="how fast a neighbour's weight falls, in units of the median distance to the last one")
     same_leaf: float = Field(1.0, ge=0, le=1, description="weight of a neighbour in the same leaf")
@@ -33,23 +33,51 @@ class NeighbourhoodSettings(Settings):
     other: float = Field(0.1, ge=0, le=1, description="weight of any other")
 
 
+class MoveSettings(Settings):
+    """Moves of products between codewords after k-means, so that similar products share them and unlike ones do not."""
+
+    sweeps: int = Field(50, ge=0, description="the most times that every product looks for a better codeword; 0 keeps those of k-means")
+    neighbours: int = Field(60, ge=0, description="nearest products by cosine that a product would like to share codewords with")
+    random_partners: int = Field(120, ge=0, description="products at random that it is compared with, which nearly all are unlike it")
+    twin_cosine: float = Field(
+        0.91, gt=0, lt=1, description="products that share all codes but the last share it, too, from this mean cosine on"
+    )
+
+
 class QuantizerSettings(Settings):
     """Embedding -> semantic ID."""
 
-    codebook_sizes: list[Annotated[int, Field(ge=2, le=65536)]] = Field(
-        [24, 640, 640, 744], min_length=2, max_length=8, description="codewords per level, coarse to fine; about 2,000 in all"
+    objective: Literal["neighbourhood", "rqvae"] = Field(
+        "neighbourhood",
+        description="what training aims at. neighbourhood: codes found for the whole catalog at once, which the encoder learns; rqvae: "
+        "reconstruction, commitment and contrast, as published",
     )
-    hidden_sizes: list[Positive] = Field([512, 256], description="layers of the encoder, reversed in the decoder")
+    codebook_sizes: list[Annotated[int, Field(ge=2, le=65536)]] = Field(
+        [24, 800, 584, 640], min_length=2, max_length=8, description="codewords per level, coarse to fine; about 2,000 in all"
+    )
+    hidden_sizes: list[Positive] = Field([1024, 512], description="layers of the encoder, reversed in the decoder")
     latent_size: Positive = Field(128, description="dimensions in which the codewords lie")
     neighbourhood: NeighbourhoodSettings = NeighbourhoodSettings()
-    commitment_weight: float = Field(1.0, gt=0, description="pull of an encoded product towards the codeword of its neighbourhood")
-    commitment_temperature: float = Field(
-        0.1, gt=0, description="of the softmax over codewords, in units of a level's mean squared distance to the codeword"
+    moves: MoveSettings = MoveSettings()
+    target_temperature: float = Field(
+        0.05, gt=0, validation_alias=AliasChoices("target_temperature", "commitment_temperature"),
+        description="of the softmax over codewords, in units of a level's mean squared distance to the codeword; neighbourhood only",
+    )  # fmt: skip
+    input_noise: float = Field(0.5, ge=0, description="the most noise that is added to an embedding in training, as a share of its length")
+    commitment_weight: float = Field(0.25, gt=0, description="pull of a product towards the codewords that it chose; rqvae only")
+    contrastive_weight: float | None = Field(
+        None, ge=0, description="lambda; 0 turns the contrastive term off. When left out, 0 for neighbourhood and 0.01 for rqvae"
     )
-    contrastive_weight: float = Field(0.01, ge=0, description="lambda; 0 turns the contrastive term off")
     contrastive: ContrastiveSettings = ContrastiveSettings()
     kmeans_sample: Positive = Field(65536, description="the most products that k-means sees when it sets up the codebooks")
     kmeans_iterations: Positive = Field(20, description="the most iterations of k-means")
+
+    @property
+    def chosen_contrastive_weight(self) -> float:
+        """lambda, whether or not the recipe gives it."""
+        if self.contrastive_weight is None:
+            return 0.01 if self.objective == "rqvae" else 0.0
+        return self.contrastive_weight
 
     @model_validator(mode="after")
     def _one_entry_a_level(self) -> "QuantizerSettings":
@@ -88,7 +116,10 @@ class TrainingSettings(Settings):
     steps_max: Positive = Field(10_000, description="a large catalog is seen less often, so that there are at most so many steps")
     steps: Positive | None = Field(None, description="batches in all, whatever epochs, steps_min and steps_max say")
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products per batch, over all workers")
-    parent_share: float = Field(0.5, ge=0, le=1, description="part of a batch that comes from the children of one parent")
+    batches: Literal["auto", "uniform", "hierarchical"] = Field(
+        "auto", description="uniform: any products; hierarchical: part of them below one parent category; auto: hierarchical for rqvae only"
+    )
+    parent_share: float = Field(0.5, ge=0, le=1, description="part of a hierarchical batch that comes from the children of one parent")
     products_per_slot: Positive = Field(4, description="products drawn together from one leaf")
     anchor_every: Positive = Field(16, description="one product in this many is decoded, and contrasted with all others of its batch")
     products_max: Positive = Field(

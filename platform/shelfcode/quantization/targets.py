@@ -1,19 +1,14 @@
-"""What the encoder is to learn: for every product the codes that its neighbourhood chooses.
+"""What the encoder is to learn: for every product the codes that suit its neighbourhood, found for the whole catalog at once.
 
-    embeddings -> principal components -> smoothed over neighbours, level by level -> residual k-means -> target codes
+    embeddings -> principal components -> smoothed over neighbours -> at each level: k-means, then moves -> at the last: near-twins -> codes
 
 Everything here is done once, before the first training step. The frozen model needs only the projection and the codebooks later.
 
-Smoothing: borders between codewords run through dense regions of a catalog and tear near-identical products apart. Averaging every
-product with its neighbours, again and again, draws each dense region together, so that the borders come to lie between
-regions (a random walk on the neighbour graph; Coifman and Lafon 2006, Diffusion maps). One round is
-
-    z_i  <-  (z_i + sum_j w_ij z_j) / (1 + sum_j w_ij),        w_ij = exp(-(1 - cos_ij) / width) * grade_ij
-
-where grade_ij says how near i and j stand in the taxonomy, and width is a fraction of the catalog's own median distance to
-the farthest neighbour counted, so that it suits encoders with wide and with narrow cosines. Coarse levels see the product
-after many rounds, the last level sees the product itself.
+Coarse levels see the product after many rounds of smoothing (smoothing.py), the last level the product itself. k-means of what the levels
+above leave over gives each level its first codes; moves (moves.py) bring similar products together and part unlike ones, which k-means does
+not ask for. At the last level near-twins share a codeword and others with their prefix do not (twins.py).
 """
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 import io
 from dataclasses import dataclass
@@ -23,18 +18,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
-from shelfcode.catalog.taxonomy import SAME_LEAF, SIBLING_LEAF, UNKNOWN, Taxonomy
-from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
+from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.codebook import kmeans, lloyd, nearest
+from shelfcode.quantization.moves import Moves, drawn_together, means, move
+from shelfcode.quantization.pair_gains import Pairs, draw_pairs, weighted_gains
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.sampler import SETUP, sample_rows, torch_stream
-from shelfcode.quantization.settings import NeighbourhoodSettings
-
-SMALLEST_WIDTH = 1e-3
-"""The least width of smoothing, in cosine: a catalog of copies would have none."""
+from shelfcode.quantization.smoothing import neighbour_weights, smooth
+from shelfcode.quantization.twins import NO_CODE, twin_codes
 
 ROWS_READ = 8192
 """Embeddings read from disk at a time."""
@@ -44,6 +38,13 @@ REFINEMENTS = 1
 
 COARSE_STARTS = 5
 """Starts of k-means at the first level, whose few borders decide over every prefix."""
+
+TOWARDS_CATEGORY = (0.2, 0.3)
+"""How far the first level draws a product towards the mean of its department, and the second towards that of its leaf, before k-means."""
+
+SIZE_WEIGHTS = (0.02,)
+DISTANCE_WEIGHTS = (0.0, 0.03, 0.05)
+"""What a large and what a far codeword costs in the moves of each level; levels below have the last entry of distance and none of size."""
 
 
 @dataclass(frozen=True)
@@ -103,26 +104,45 @@ def find_targets(
 
     Args:
         x_ME: their embeddings, of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
-        parent: a published model, from whose projection and codewords to start.
+        parent: a published model, from whose projection, codewords and codes to start.
     """
-    training, settings = recipe.training, recipe.quantizer.neighbourhood
     if parent:
         mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
     else:
         mean_E, basis_DE = principal_components(recipe, x_ME, device)
     chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])).to(device) for first in range(0, len(x_ME), ROWS_READ))
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
-    rounds = [*settings.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
-    if any(rounds):
-        near = nearest_neighbours(x_ME, settings.neighbours, device, training.cpus_per_worker, training.seed, taxonomy.leaf_of_N)
-        smoothed = smooth(z_MD, near, neighbour_weights(near, taxonomy, settings), rounds)
-    else:
-        smoothed = [z_MD] * len(rounds)
-    inherited = inherit(parent, x_ME, device) if parent else None
-    codewords, codes_ML, spread = residual_kmeans(recipe, smoothed, inherited)
+    near = _neighbours(recipe, x_ME, taxonomy, device)
+    smoothed = _smoothed(recipe, z_MD, near, taxonomy)
+    pairs = draw_pairs(x_ME, near, taxonomy, recipe.quantizer.moves, recipe.training.seed, device) if near else None
+    search = LevelSearch(recipe, x_ME, taxonomy, first_copies(x_ME), pairs, inherit(parent, x_ME, device) if parent else None)
+    codewords, codes_ML, spread = search.levels(smoothed)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
     codes = codes_ML.cpu().numpy().astype(np.uint16)
     return Targets(codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
+
+
+def _neighbours(recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device) -> Neighbours | None:
+    """As many as smoothing and moves ask for; None where neither does."""
+    rounds, smoothing, moves = _rounds(recipe), recipe.quantizer.neighbourhood, recipe.quantizer.moves
+    asked = max(smoothing.neighbours if any(rounds) else 0, moves.neighbours if moves.sweeps else 0)
+    if not asked:
+        return None
+    return nearest_neighbours(x_ME, asked, device, recipe.training.cpus_per_worker, recipe.training.seed, taxonomy.leaf_of_N)
+
+
+def _rounds(recipe: Recipe) -> list[int]:
+    """Rounds of smoothing of each level."""
+    return [*recipe.quantizer.neighbourhood.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
+
+
+def _smoothed(recipe: Recipe, z_MD: Tensor, near: Neighbours | None, taxonomy: Taxonomy) -> list[Tensor]:
+    """Products as each level sees them: float[M, D] of each."""
+    rounds, settings = _rounds(recipe), recipe.quantizer.neighbourhood
+    if near is None or not any(rounds):
+        return [z_MD] * len(rounds)
+    nearest_few = Neighbours(near.index_NK[:, : settings.neighbours], near.cosine_NK[:, : settings.neighbours])
+    return smooth(z_MD, nearest_few, neighbour_weights(nearest_few, taxonomy, settings), rounds)
 
 
 def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -139,66 +159,118 @@ def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torc
     return mean_E, basis_DE.contiguous()
 
 
-def neighbour_weights(near: Neighbours, taxonomy: Taxonomy, settings: NeighbourhoodSettings) -> NDArray[np.float32]:
-    """w_ij of every product and its neighbours, relative to the product's own weight of 1: float32[N, K]."""
-    weight_NK = np.empty(near.cosine_NK.shape, np.float32)
-    if not weight_NK.size:  # one vector alone has no neighbour
-        return weight_NK
-    width = max(SMALLEST_WIDTH, settings.width * float(np.median(1 - near.cosine_NK[:, -1])))
-    leaf_N = taxonomy.leaf_of_N
-    for first in range(0, len(weight_NK), ROWS_READ):
-        rows = slice(first, first + ROWS_READ)
-        relation_BK = taxonomy.relation(leaf_N[rows, None], leaf_N[near.index_NK[rows]])
-        # A missing path speaks neither for nor against a pair: it counts like a sibling leaf.
-        sibling_BK = (relation_BK == SIBLING_LEAF) | (relation_BK == UNKNOWN)
-        grade_BK = np.select([relation_BK == SAME_LEAF, sibling_BK], [settings.same_leaf, settings.sibling_leaf], settings.other)
-        weight_NK[rows] = np.exp(-(1 - near.cosine_NK[rows]) / width) * grade_BK
-    return weight_NK
+@dataclass(frozen=True)
+class LevelSearch:
+    """Codebooks and codes, level by level: each level sees what the levels above leave over of its own smoothed products.
 
-
-def smooth(z_ND: Tensor, near: Neighbours, weight_NK: NDArray[np.float32], rounds: list[int]) -> list[Tensor]:
-    """Products after each of these numbers of rounds, in that order: float[N, D] each."""
-    itself_N1 = np.arange(len(z_ND))[:, None]
-    index_NK = torch.from_numpy(np.hstack([itself_N1, near.index_NK])).to(z_ND.device)
-    weight = torch.from_numpy(np.hstack([np.ones_like(itself_N1, dtype=np.float32), weight_NK])).to(z_ND.device)
-    weight /= weight.sum(dim=1, keepdim=True)
-    after = {0: z_ND}
-    for done in range(1, max(rounds) + 1):
-        z_ND = embedding_bag(index_NK, z_ND, per_sample_weights=weight, mode="sum")
-        if done in rounds:
-            after[done] = z_ND
-    return [after[each] for each in rounds]
-
-
-def residual_kmeans(recipe: Recipe, smoothed: list[Tensor], inherited: Inherited | None = None) -> tuple[list[Tensor], Tensor, list[float]]:
-    """Codebooks and codes, level by level: each level clusters what the levels above leave over of its own smoothed products.
-
-    Inherited codewords are only refined. At frozen levels, they and the parent's codes are taken over unchanged.
-
-    Returns:
-        float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level.
+    Attributes:
+        copy_M: the first product that has the same embedding; copies get one code, whatever the leaf that each is in.
+        pairs: what moves go by; None for no moves.
+        inherited: codewords and codes to start from. At frozen levels they are taken over unchanged.
     """
-    quantizer, seed = recipe.quantizer, recipe.training.seed
-    generator = torch_stream(seed, SETUP)
-    sample = torch.from_numpy(sample_rows(len(smoothed[0]), quantizer.kmeans_sample, seed)).to(smoothed[0].device)
-    prefix_MD = torch.zeros_like(smoothed[0])
-    codewords, codes, spread = [], [], []
-    for level, (size, z_MD) in enumerate(zip(quantizer.codebook_sizes, smoothed, strict=True)):
-        residual_MD = z_MD - prefix_MD
-        if inherited and level < frozen_levels(recipe):
-            codewords_KD, code_M = inherited.codewords[level], inherited.codes_ML[:, level]
-        else:
-            if inherited:
-                codewords_KD = lloyd(residual_MD[sample], inherited.codewords[level], REFINEMENTS)
+
+    recipe: Recipe
+    x_ME: NDArray[np.float32]
+    taxonomy: Taxonomy
+    copy_M: NDArray[np.int64]
+    pairs: Pairs | None
+    inherited: Inherited | None
+
+    def levels(self, smoothed: list[Tensor]) -> tuple[list[Tensor], Tensor, list[float]]:
+        """float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level."""
+        generator = torch_stream(self.recipe.training.seed, SETUP)
+        prefix_MD = torch.zeros_like(smoothed[0])
+        codewords, codes, spread = [], list[Tensor](), []
+        for level, z_MD in enumerate(smoothed):
+            if self.inherited and level < frozen_levels(self.recipe):
+                codewords_KD, code_M = self.inherited.codewords[level], self.inherited.codes_ML[:, level]
+            elif level == len(smoothed) - 1:
+                codewords_KD, code_M = self._last(level, z_MD - prefix_MD, codes, generator)
             else:
-                starts = COARSE_STARTS if level == 0 else 1
-                codewords_KD = kmeans(residual_MD[sample], size, quantizer.kmeans_iterations, starts, generator)
-            code_M = nearest(residual_MD, codewords_KD)
-        prefix_MD = prefix_MD + codewords_KD[code_M]
-        codewords.append(codewords_KD)
-        codes.append(code_M)
-        spread.append(float((z_MD - prefix_MD).square().sum(dim=1).mean()))
-    return codewords, torch.stack(codes, dim=1), spread
+                codewords_KD, code_M = self._moved(level, z_MD, prefix_MD, codes, generator)
+            prefix_MD = prefix_MD + codewords_KD[code_M]
+            codewords.append(codewords_KD)
+            codes.append(code_M)
+            spread.append(float((z_MD - prefix_MD).square().sum(dim=1).mean()))
+        return codewords, torch.stack(codes, dim=1), spread
+
+    def _moved(self, level: int, z_MD: Tensor, prefix_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A level above the last: k-means, then moves. Of several starts that counts whose pairs gain most."""
+        starts = COARSE_STARTS if level == 0 and not self.inherited else 1
+        if not self.pairs or not self.recipe.quantizer.moves.sweeps:
+            codewords_KD = self._clustered(level, z_MD - prefix_MD, starts, generator)
+            return codewords_KD, self._of_copies(nearest(z_MD - prefix_MD, codewords_KD))
+        drawn_MD = self._towards_category(level, z_MD) - prefix_MD
+        codewords_KD, code_M = self._best_of(starts, self.pairs, level, drawn_MD, codes, generator)
+        code_M = self._of_copies(code_M)
+        return means(z_MD - prefix_MD, code_M, codewords_KD), code_M
+
+    def _of_copies(self, code_M: Tensor) -> Tensor:
+        """To every product the code of its first copy."""
+        return code_M[torch.from_numpy(self.copy_M).to(code_M.device)]
+
+    def _best_of(
+        self, starts: int, pairs: Pairs, level: int, drawn_MD: Tensor, codes: list[Tensor], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        gain_MP, best = None, None
+        for _ in range(starts):
+            codewords_KD = self._clustered(level, drawn_MD, 1, generator)
+            code_M = self._kept(level, nearest(drawn_MD, codewords_KD), codes)
+            if gain_MP is None:
+                gain_MP = weighted_gains(pairs, level, code_M, self._share_all(pairs, codes))
+            code_M = move(code_M, codewords_KD, pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator)
+            gained = float(gain_MP[pairs.together(code_M)].sum())
+            if best is None or gained > best[0]:
+                best = gained, codewords_KD, code_M
+        assert best
+        return best[1], best[2]
+
+    def _moves(self, level: int) -> Moves:
+        size_weight = SIZE_WEIGHTS[level] if level < len(SIZE_WEIGHTS) else 0.0
+        return Moves(self.recipe.quantizer.moves.sweeps, size_weight, DISTANCE_WEIGHTS[min(level, len(DISTANCE_WEIGHTS) - 1)])
+
+    def _last(self, level: int, residual_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        codewords_KD = self._clustered(level, residual_MD, 1, generator)
+        if not self.recipe.quantizer.moves.sweeps:
+            return codewords_KD, nearest(residual_MD, codewords_KD)
+        _, prefix_M = torch.unique(torch.stack(codes, dim=1), dim=0, return_inverse=True)
+        cosine = self.recipe.quantizer.moves.twin_cosine
+        held_M = self._kept(level, torch.full_like(prefix_M, NO_CODE), codes)
+        code_M, codewords_KD = twin_codes(
+            self.x_ME, self.copy_M, prefix_M.cpu().numpy(), cosine, residual_MD, codewords_KD, held_M.cpu().numpy()
+        )
+        return codewords_KD, code_M
+
+    def _clustered(self, level: int, residual_MD: Tensor, starts: int, generator: torch.Generator) -> Tensor:
+        """Codewords of k-means, or those of the parent after an iteration of it: float[K, D]."""
+        quantizer = self.recipe.quantizer
+        rows = sample_rows(len(residual_MD), quantizer.kmeans_sample, self.recipe.training.seed)
+        sample_SD = residual_MD[torch.from_numpy(rows).to(residual_MD.device)]
+        if self.inherited:
+            return lloyd(sample_SD, self.inherited.codewords[level], REFINEMENTS)
+        return kmeans(sample_SD, quantizer.codebook_sizes[level], quantizer.kmeans_iterations, starts, generator)
+
+    def _kept(self, level: int, code_M: Tensor, codes: list[Tensor]) -> Tensor:
+        """The parent's codes of products that have kept all codes above, and `code_M` of the others."""
+        if not self.inherited or not self.recipe.quantizer.moves.sweeps:
+            return code_M
+        kept_M = torch.ones_like(code_M, dtype=torch.bool)
+        for above, each_M in enumerate(codes):
+            kept_M &= each_M == self.inherited.codes_ML[:, above]
+        return torch.where(kept_M, self.inherited.codes_ML[:, level], code_M)
+
+    def _share_all(self, pairs: Pairs, codes: list[Tensor]) -> Tensor:
+        """Which pairs share all of these codes: bool[M, P]."""
+        share_MP = torch.ones_like(pairs.partner_NP, dtype=torch.bool)
+        for code_M in codes:
+            share_MP &= pairs.together(code_M)
+        return share_MP
+
+    def _towards_category(self, level: int, z_MD: Tensor) -> Tensor:
+        if level >= len(TOWARDS_CATEGORY):
+            return z_MD
+        label_M = self.taxonomy.labels_at(1) if level == 0 else self.taxonomy.leaf_of_N
+        return drawn_together(z_MD, torch.from_numpy(label_M.astype(np.int64)).to(z_MD.device), TOWARDS_CATEGORY[level])
 
 
 def frozen_levels(recipe: Recipe) -> int:

@@ -144,11 +144,11 @@ def _train_worker(recipe: Recipe, workspace: Workspace, folder: str, embeddings:
         if report.step % REPORT_EVERY == 0 or last:
             say(
                 worker,
-                f"step {report.step} of {steps}: reconstruction {report.reconstruction:.4f}, commitment "
-                f"{report.commitment:.4f}, contrastive {report.contrastive:.3f}",
+                f"step {report.step} of {steps}: reconstruction {report.reconstruction:.4f}, quantization "
+                f"{report.quantization:.4f}, contrastive {report.contrastive:.3f}",
             )
         if report.step % training.checkpoint_every == 0 or last:
-            report_state(state, worker, {"reconstruction": report.reconstruction, "commitment": report.commitment})
+            report_state(state, worker, {"reconstruction": report.reconstruction, "quantization": report.quantization})
 
 
 def pack_training_set(keys_M: Keys, taxonomy: Taxonomy) -> bytes:
