@@ -14,8 +14,8 @@ from shelfcode.embedding.settings import EncoderSettings, TextViewSettings
 from shelfcode.embedding.text_view import raw_texts
 from shelfcode.scratch import scratch_folder
 
-TEXT = {"instacart": ["title"], "esci": ["title", "brand", "description"], "amazon_industrial": ["title"]}
-"""Columns of each catalog that are embedded; Instacart has no other, and amazon_industrial no taxonomy."""
+TEXT = {"instacart": ["title"], "esci": ["title", "brand", "description"], "amazon_industrial": ["title"], "completejourney": ["title"]}
+"""Columns of each catalog that are embedded; Instacart has no other text, and amazon_industrial no taxonomy."""
 
 
 def catalog_file(name: str = "instacart") -> Path:
@@ -34,7 +34,8 @@ def load_catalog(name: str = "instacart") -> tuple[NDArray[np.float32], Taxonomy
         kept.parent.mkdir(parents=True, exist_ok=True)
         texts = raw_texts(table, TextViewSettings(columns=TEXT[name]))
         settings = EncoderSettings(backend="torch", cpus_per_actor=os.cpu_count() or 1)  # int8 has a benchmark of its own: int8_speed.py
-        np.save(kept, Encoder(settings).embed(texts))
+        distinct, place_N = np.unique(texts, return_inverse=True)
+        np.save(kept, Encoder(settings).embed(distinct.tolist())[place_N])
     if "category_path" not in table.column_names:
         return np.load(kept), build_taxonomy(np.full(len(table), NO_LEAF), [])
     return np.load(kept), taxonomy_from_batches([table["category_path"].combine_chunks()])

@@ -36,10 +36,10 @@ ROWS_READ = 8192
 REFINEMENTS = 1
 """Iterations of k-means from a parent's codewords: they follow the catalog by one step (docs/stability.md)."""
 
-COARSE_STARTS = 5
-"""Starts of k-means at the first level, whose few borders decide over every prefix."""
+COARSE_STARTS = 8
+"""Starts of k-means at the first level, whose few borders decide over every prefix. That counts whose pairs gain most."""
 
-TOWARDS_CATEGORY = (0.2, 0.3)
+TOWARDS_CATEGORY = (0.3, 0.3)
 """How far the first level draws a product towards the mean of its department, and the second towards that of its leaf, before k-means."""
 
 SIZE_WEIGHTS = (0.02,)
@@ -195,35 +195,24 @@ class LevelSearch:
         return codewords, torch.stack(codes, dim=1), spread
 
     def _moved(self, level: int, z_MD: Tensor, prefix_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A level above the last: k-means, then moves. Of several starts that counts whose pairs gain most."""
+        """A level above the last: k-means, then moves."""
         starts = COARSE_STARTS if level == 0 and not self.inherited else 1
         if not self.pairs or not self.recipe.quantizer.moves.sweeps:
             codewords_KD = self._clustered(level, z_MD - prefix_MD, starts, generator)
             return codewords_KD, self._of_copies(nearest(z_MD - prefix_MD, codewords_KD))
         drawn_MD = self._towards_category(level, z_MD) - prefix_MD
-        codewords_KD, code_M = self._best_of(starts, self.pairs, level, drawn_MD, codes, generator)
+        found = [self._clustered(level, drawn_MD, 1, generator) for _ in range(starts)]
+        codes_SM = [self._kept(level, nearest(drawn_MD, codewords_KD), codes) for codewords_KD in found]
+        gain_MP = weighted_gains(self.pairs, level, codes_SM[0], self._share_all(self.pairs, codes))
+        gained_S = [float(gain_MP[self.pairs.together(code_M)].sum()) for code_M in codes_SM]
+        best = gained_S.index(max(gained_S))
+        code_M = move(codes_SM[best], found[best], self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator)
         code_M = self._of_copies(code_M)
-        return means(z_MD - prefix_MD, code_M, codewords_KD), code_M
+        return means(z_MD - prefix_MD, code_M, found[best]), code_M
 
     def _of_copies(self, code_M: Tensor) -> Tensor:
         """To every product the code of its first copy."""
         return code_M[torch.from_numpy(self.copy_M).to(code_M.device)]
-
-    def _best_of(
-        self, starts: int, pairs: Pairs, level: int, drawn_MD: Tensor, codes: list[Tensor], generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        gain_MP, best = None, None
-        for _ in range(starts):
-            codewords_KD = self._clustered(level, drawn_MD, 1, generator)
-            code_M = self._kept(level, nearest(drawn_MD, codewords_KD), codes)
-            if gain_MP is None:
-                gain_MP = weighted_gains(pairs, level, code_M, self._share_all(pairs, codes))
-            code_M = move(code_M, codewords_KD, pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator)
-            gained = float(gain_MP[pairs.together(code_M)].sum())
-            if best is None or gained > best[0]:
-                best = gained, codewords_KD, code_M
-        assert best
-        return best[1], best[2]
 
     def _moves(self, level: int) -> Moves:
         size_weight = SIZE_WEIGHTS[level] if level < len(SIZE_WEIGHTS) else 0.0
