@@ -55,7 +55,7 @@ class QuantizerSettings(Settings):
     codebook_sizes: list[Annotated[int, Field(ge=2, le=65536)]] = Field(
         [24, 800, 584, 640], min_length=2, max_length=8, description="codewords per level, coarse to fine; about 2,000 in all"
     )
-    hidden_sizes: list[Positive] = Field([1024, 512], description="layers of the encoder, reversed in the decoder")
+    hidden_sizes: list[Positive] = Field([1024, 1024], description="layers of the encoder, reversed in the decoder")
     latent_size: Positive = Field(128, description="dimensions in which the codewords lie")
     neighbourhood: NeighbourhoodSettings = NeighbourhoodSettings()
     moves: MoveSettings = MoveSettings()
@@ -112,7 +112,7 @@ class TrainingSettings(Settings):
     )
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the forward pass; bfloat16 needs a GPU")
     epochs: float = Field(20, gt=0, description="times that a product is seen, on average; how many steps that is follows from the catalog")
-    steps_min: Positive = Field(1000, description="a small catalog is seen more often, so that there are at least so many steps")
+    steps_min: Positive = Field(200, description="a small catalog is seen more often, so that there are at least so many steps")
     steps_max: Positive = Field(10_000, description="a large catalog is seen less often, so that there are at most so many steps")
     steps: Positive | None = Field(None, description="batches in all, whatever epochs, steps_min and steps_max say")
     batch_size: Annotated[int, Field(ge=4)] = Field(1024, description="products per batch, over all workers")
