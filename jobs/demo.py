@@ -1,6 +1,6 @@
 """The whole way on one machine: the sample catalog, both flavors of it, how they compare, a judge, wrong labels, and retrievers.
 
-python jobs/demo.py [--out demo] [--size 5000] [--steps 300] [--retriever-steps 1000] [--extractor vllm|rules] [--verbose]
+python jobs/demo.py [--out demo] [--size 5000] [--steps 150] [--retriever-steps 1000] [--extractor vllm|rules] [--verbose]
 """
 
 from pathlib import Path
@@ -43,7 +43,7 @@ def main(
     size: Annotated[int, typer.Option("--size", min=2000, help="Products of the sample catalog.")] = 5000,
     steps: Annotated[
         int, typer.Option("--steps", min=1, help="Training steps per flavor; the recipes' own number suits larger catalogs.")
-    ] = 300,
+    ] = 150,
     retriever_steps: Annotated[int, typer.Option("--retriever-steps", min=1, help="Training steps of each retriever at the most.")] = 1000,
     extractor: Annotated[
         Literal["vllm", "rules"],

@@ -21,12 +21,13 @@ from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker, descend, warmup_cosine
+from shelfcode.quantization.level_search import frozen_levels
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.objectives import Losses, objective_of
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.sampler import NOISE, HierarchicalSampler, UniformSampler, build_sampler, number_of
-from shelfcode.quantization.targets import Targets, frozen_levels
+from shelfcode.quantization.targets import Targets
 
 SMALLEST_CATALOG = 2
 """Products. A codebook has two codewords or more, each of which begins as a product."""

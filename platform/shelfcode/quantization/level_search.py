@@ -1,0 +1,150 @@
+"""Codebooks and codes of a whole catalog, level by level.
+
+k-means of what the levels above leave over gives each level its first codes. Moves (moves.py) then bring similar products together and part
+unlike ones, which k-means does not ask for. At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
+"""
+# Tensor suffixes: docs/concepts.md#tensor-suffixes
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from shelfcode.catalog.taxonomy import Taxonomy
+from shelfcode.flavor import Recipe
+from shelfcode.quantization.codebook import kmeans, lloyd, nearest
+from shelfcode.quantization.moves import Moves, drawn_together, means, move
+from shelfcode.quantization.pair_gains import Pairs, weighted_gains
+from shelfcode.quantization.sampler import SETUP, sample_rows, torch_stream
+from shelfcode.quantization.twins import NO_CODE, twin_codes
+
+REFINEMENTS = 1
+"""Iterations of k-means from a parent's codewords: they follow the catalog by one step (docs/stability.md)."""
+
+COARSE_STARTS = 8
+"""Starts of k-means at the first level, whose few borders decide over every prefix. That counts whose pairs gain most."""
+
+TOWARDS_CATEGORY = (0.3, 0.3)
+"""How far the first level draws a product towards the mean of its department, and the second towards that of its leaf, before k-means."""
+
+SIZE_WEIGHTS = (0.02,)
+DISTANCE_WEIGHTS = (0.0, 0.03, 0.05)
+"""What a large and what a far codeword costs in the moves of each level; levels below have the last entry of distance and none of size."""
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What is taken over from a parent's model: codewords, float[K_l, D] of each level, and the codes that it gives, int64[M, L]."""
+
+    codewords: tuple[Tensor, ...]
+    codes_ML: Tensor
+
+
+@dataclass(frozen=True)
+class LevelSearch:
+    """Codebooks and codes, level by level: each level sees what the levels above leave over of its own smoothed products.
+
+    Attributes:
+        copy_M: the first product that has the same embedding; copies get one code, whatever the leaf that each is in.
+        pairs: what moves go by; None for no moves.
+        inherited: codewords and codes to start from. At frozen levels they are taken over unchanged.
+    """
+
+    recipe: Recipe
+    x_ME: NDArray[np.float32]
+    taxonomy: Taxonomy
+    copy_M: NDArray[np.int64]
+    pairs: Pairs | None
+    inherited: Inherited | None
+
+    def levels(self, smoothed: list[Tensor]) -> tuple[list[Tensor], Tensor, list[float]]:
+        """float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level."""
+        generator = torch_stream(self.recipe.training.seed, SETUP)
+        prefix_MD = torch.zeros_like(smoothed[0])
+        codewords, codes, spread = [], list[Tensor](), []
+        for level, z_MD in enumerate(smoothed):
+            if self.inherited and level < frozen_levels(self.recipe):
+                codewords_KD, code_M = self.inherited.codewords[level], self.inherited.codes_ML[:, level]
+            elif level == len(smoothed) - 1:
+                codewords_KD, code_M = self._last(level, z_MD - prefix_MD, codes, generator)
+            else:
+                codewords_KD, code_M = self._moved(level, z_MD, prefix_MD, codes, generator)
+            prefix_MD = prefix_MD + codewords_KD[code_M]
+            codewords.append(codewords_KD)
+            codes.append(code_M)
+            spread.append(float((z_MD - prefix_MD).square().sum(dim=1).mean()))
+        return codewords, torch.stack(codes, dim=1), spread
+
+    def _moved(self, level: int, z_MD: Tensor, prefix_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A level above the last: k-means, then moves."""
+        starts = COARSE_STARTS if level == 0 and not self.inherited else 1
+        if not self.pairs or not self.recipe.quantizer.moves.sweeps:
+            codewords_KD = self._clustered(level, z_MD - prefix_MD, starts, generator)
+            return codewords_KD, self._of_copies(nearest(z_MD - prefix_MD, codewords_KD))
+        drawn_MD = self._towards_category(level, z_MD) - prefix_MD
+        found = [self._clustered(level, drawn_MD, 1, generator) for _ in range(starts)]
+        codes_SM = [self._kept(level, nearest(drawn_MD, codewords_KD), codes) for codewords_KD in found]
+        gain_MP = weighted_gains(self.pairs, level, codes_SM[0], self._share_all(self.pairs, codes))
+        gained_S = [float(gain_MP[self.pairs.together(code_M)].sum()) for code_M in codes_SM]
+        best = gained_S.index(max(gained_S))
+        code_M = move(codes_SM[best], found[best], self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator)
+        code_M = self._of_copies(code_M)
+        return means(z_MD - prefix_MD, code_M, found[best]), code_M
+
+    def _of_copies(self, code_M: Tensor) -> Tensor:
+        """To every product the code of its first copy."""
+        return code_M[torch.from_numpy(self.copy_M).to(code_M.device)]
+
+    def _moves(self, level: int) -> Moves:
+        size_weight = SIZE_WEIGHTS[level] if level < len(SIZE_WEIGHTS) else 0.0
+        return Moves(self.recipe.quantizer.moves.sweeps, size_weight, DISTANCE_WEIGHTS[min(level, len(DISTANCE_WEIGHTS) - 1)])
+
+    def _last(self, level: int, residual_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        codewords_KD = self._clustered(level, residual_MD, 1, generator)
+        if not self.recipe.quantizer.moves.sweeps:
+            return codewords_KD, nearest(residual_MD, codewords_KD)
+        _, prefix_M = torch.unique(torch.stack(codes, dim=1), dim=0, return_inverse=True)
+        cosine = self.recipe.quantizer.moves.twin_cosine
+        held_M = self._kept(level, torch.full_like(prefix_M, NO_CODE), codes)
+        code_M, codewords_KD = twin_codes(
+            self.x_ME, self.copy_M, prefix_M.cpu().numpy(), cosine, residual_MD, codewords_KD, held_M.cpu().numpy()
+        )
+        return codewords_KD, code_M
+
+    def _clustered(self, level: int, residual_MD: Tensor, starts: int, generator: torch.Generator) -> Tensor:
+        """Codewords of k-means, or those of the parent after an iteration of it: float[K, D]."""
+        quantizer = self.recipe.quantizer
+        rows = sample_rows(len(residual_MD), quantizer.kmeans_sample, self.recipe.training.seed)
+        sample_SD = residual_MD[torch.from_numpy(rows).to(residual_MD.device)]
+        if self.inherited:
+            return lloyd(sample_SD, self.inherited.codewords[level], REFINEMENTS)
+        return kmeans(sample_SD, quantizer.codebook_sizes[level], quantizer.kmeans_iterations, starts, generator)
+
+    def _kept(self, level: int, code_M: Tensor, codes: list[Tensor]) -> Tensor:
+        """The parent's codes of products that have kept all codes above, and `code_M` of the others."""
+        if not self.inherited or not self.recipe.quantizer.moves.sweeps:
+            return code_M
+        kept_M = torch.ones_like(code_M, dtype=torch.bool)
+        for above, each_M in enumerate(codes):
+            kept_M &= each_M == self.inherited.codes_ML[:, above]
+        return torch.where(kept_M, self.inherited.codes_ML[:, level], code_M)
+
+    def _share_all(self, pairs: Pairs, codes: list[Tensor]) -> Tensor:
+        """Which pairs share all of these codes: bool[M, P]."""
+        share_MP = torch.ones_like(pairs.partner_NP, dtype=torch.bool)
+        for code_M in codes:
+            share_MP &= pairs.together(code_M)
+        return share_MP
+
+    def _towards_category(self, level: int, z_MD: Tensor) -> Tensor:
+        if level >= len(TOWARDS_CATEGORY):
+            return z_MD
+        label_M = self.taxonomy.labels_at(1) if level == 0 else self.taxonomy.leaf_of_N
+        return drawn_together(z_MD, torch.from_numpy(label_M.astype(np.int64)).to(z_MD.device), TOWARDS_CATEGORY[level])
+
+
+def frozen_levels(recipe: Recipe) -> int:
+    """Levels at which a new release gives every product the code that its parent gives it."""
+    return 2 if recipe.stability == "frozen_coarse" else 0
