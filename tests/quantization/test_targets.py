@@ -231,7 +231,7 @@ def test_moves_part_unlike_products_and_keep_similar_ones_together(planted, reci
     cosine_NN = planted.x_NE @ planted.x_NE.T
     unlike, similar = cosine_NN < 0.5, cosine_NN > 0.8
     together_still, together_moved = (code_N[:, None] == code_N for code_N in (still, moved))
-    assert together_moved[unlike].mean() < 0.8 * together_still[unlike].mean()
+    assert together_moved[unlike].mean() < 0.9 * together_still[unlike].mean()
     assert together_moved[similar].mean() > 0.999
 
 
