@@ -99,6 +99,13 @@ def test_the_decoder_learns_what_the_projection_leaves_out(planted, trained):
     assert after < 0.97 * before
 
 
+def test_the_objective_by_name_learns_to_reconstruct_through_its_codes(planted, targets, recipe):
+    _, reports = train(changed(recipe, objective="rqvae", steps=100), planted, targets)
+    first, last = ([getattr(report, name) for report in reports] for name in ("reconstruction", "quantization"))
+    assert np.mean(first[-10:]) < 0.96 * np.mean(first[:10])
+    assert np.isfinite(last).all()
+
+
 def test_products_that_training_never_saw_get_the_coarse_code_of_their_shelf(planted, trained):
     recipe, _, _, _ = trained
     some = replace(planted, x_NE=planted.x_NE[:1200], leaf_N=planted.leaf_N[:1200], taxonomy=planted.taxonomy.of(np.arange(1200)))
@@ -427,8 +434,10 @@ def train_half_of_every_batch(rank: int, folder: Path) -> dict[str, torch.Tensor
 
 
 @pytest.mark.live
-def test_two_workers_train_the_model_of_one(in_two_workers, tmp_path, planted, targets, recipe):
-    recipe = changed(recipe, steps=40, workers=2, contrastive_weight=0.5, batches="hierarchical")
+@pytest.mark.parametrize("objective", ["neighbourhood", "rqvae"])
+def test_two_workers_train_the_model_of_one(in_two_workers, tmp_path, planted, targets, recipe, objective):
+    """Codewords that follow the products of a batch follow those of both workers."""
+    recipe = changed(recipe, objective=objective, steps=40, workers=2, contrastive_weight=0.5, batches="hierarchical")
     (tmp_path / "recipe.json").write_text(recipe.model_dump_json())
     (tmp_path / "targets.npz").write_bytes(targets.pack())
     tree = planted.taxonomy

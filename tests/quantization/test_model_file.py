@@ -45,6 +45,21 @@ def test_nothing_of_a_model_is_lost(workspace, recipe, weights):
     assert all(torch.equal(loaded[name].cpu(), tensor) for name, tensor in weights.items())
 
 
+def test_a_model_from_before_the_last_level_was_moved_gives_the_codes_it_gave(workspace, recipe, planted, targets):
+    """Its encoder has no moves for the last level, whose latent is the projection, and takes embeddings as they are."""
+    model = start(recipe, targets, Worker()).model
+    torch.nn.init.normal_(model.encoder[-1].weight, std=0.05, generator=torch.Generator().manual_seed(0))
+    latent = recipe.quantizer.latent_size
+    with torch.no_grad():
+        model.encoder[-1].weight[-latent:] = 0
+    weights, last = dict(model.state_dict()), f"encoder.{len(model.encoder) - 1}"
+    old = {f"{last}.{name}": weights[f"{last}.{name}"][:-latent] for name in ("weight", "bias")}
+    save_model(workspace, FOLDER, weights | old | {"encoder.0.weight": weights["encoder.0.weight"] * model.input_scale})
+    x_NE = torch.from_numpy(planted.x_NE)
+    np.testing.assert_array_equal(load_model(workspace, FOLDER, recipe).encode(x_NE), model.encode(x_NE))
+    assert not np.array_equal(model.encode(x_NE)[:, 0], start(recipe, targets, Worker()).model.encode(x_NE)[:, 0])
+
+
 @pytest.mark.parametrize(
     "damage",
     [
