@@ -81,7 +81,7 @@ def test_gains_by_hand():
     first, second, third = (weighted_gains(pairs, level, code_N, above_NP)[0] / pairs.weight_NP[0] for level in range(3))
     plain = np.array([0.9, 0.7, 0.3, 0.5]) - even
     np.testing.assert_allclose(first, plain + np.array([0.2, 0.05, -0.05, 0]), atol=1e-5)
-    np.testing.assert_allclose(second, plain + np.array([0.14, -0.14, -0.14, 0]), atol=1e-5)
+    np.testing.assert_allclose(second, plain + np.array([0.15, -0.15, -0.15, 0]), atol=1e-5)
     np.testing.assert_allclose(third, plain, atol=1e-5)
     above_NP[:, 0] = False
     assert (weighted_gains(pairs, 2, code_N, above_NP)[:, 0] == 0).all()

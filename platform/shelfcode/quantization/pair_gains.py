@@ -34,7 +34,7 @@ ROWS_TOGETHER = 256
 
 GRADES: tuple[dict[int, float], ...] = (
     {UNKNOWN: 0.0, UNRELATED: -0.05, RELATED: 0.05, SIBLING_LEAF: 0.05, SAME_LEAF: 0.2},
-    {UNKNOWN: 0.0, UNRELATED: -0.14, RELATED: -0.14, SIBLING_LEAF: -0.14, SAME_LEAF: 0.14},
+    {UNKNOWN: 0.0, UNRELATED: -0.15, RELATED: -0.15, SIBLING_LEAF: -0.15, SAME_LEAF: 0.15},
 )
 """What the taxonomy adds to a pair's cosine at the first and at the second level."""
 
