@@ -140,7 +140,7 @@ def test_codewords_follow_the_products_that_chose_them_and_the_others_stay():
     assert model.codebooks.codewords(0).flatten().tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def test_codewords_that_are_targets_stay(planted, targets, recipe):
+def test_codewords_that_are_targets_stay():
     model = stirred()
     before = [model.codebooks.codewords(level).clone() for level in range(4)]
     objective, x_BE = neighbourhood(model, [0.5] * 4), rows(64, seed=1)

@@ -80,7 +80,7 @@ class LevelSearch:
     def _moved(self, level: int, z_MD: Tensor, prefix_MD: Tensor, codes: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A level above the last: k-means, then moves."""
         starts = COARSE_STARTS if level == 0 and not self.inherited else 1
-        if not self.pairs or not self.recipe.quantizer.moves.sweeps:
+        if not self.pairs:
             codewords_KD = self._clustered(level, z_MD - prefix_MD, starts, generator)
             return codewords_KD, self._of_copies(nearest(z_MD - prefix_MD, codewords_KD))
         drawn_MD = self._towards_category(level, z_MD) - prefix_MD

@@ -47,7 +47,6 @@ def move(
         residual_ND: what the codewords of this level stand for.
         generator: on the CPU, whatever the device, so that all devices move alike.
     """
-    clusters = len(codewords_KD)
     share_NP = gain_NP / gain_NP.abs().sum(dim=1, keepdim=True).clamp(min=1e-12)
     for _ in range(moves.sweeps):
         best_N, gains_N = _best_codewords(code_N, codewords_KD, partner_NP, share_NP, residual_ND, moves)
@@ -56,7 +55,7 @@ def move(
         code_N = code_N.clone()
         code_N[wanting_W[moving_W]] = best_N[wanting_W[moving_W]]
         codewords_KD = means(residual_ND, code_N, codewords_KD)
-        if len(wanting_W) < FEW * len(code_N) or clusters == 1:
+        if len(wanting_W) < FEW * len(code_N):
             break
     return code_N
 

@@ -1,7 +1,7 @@
 """What training sees: a sample of a large catalog, and the batch of each step.
 
-A batch is drawn so that the contrastive term has something to learn from: about half of it hangs below one parent category, the rest
-lies elsewhere.
+A hierarchical batch is drawn so that the contrastive term has something to learn from: about half of it hangs below one parent category,
+the rest lies elsewhere. In a uniform one all products are equally likely.
 
 A batch is a pure function of (seed, step): it does not depend on the number of workers that share it, and a training
 that resumes at a step sees the batches that it would have seen. Products of a leaf are drawn several at a time (a *slot*).
@@ -100,7 +100,7 @@ class HierarchicalSampler:
 
 @dataclass(frozen=True)
 class UniformSampler:
-    """Batches for a catalog whose taxonomy tells no products apart: all are equally likely."""
+    """Batches in which all products are equally likely: for targets, and for a catalog whose taxonomy tells no products apart."""
 
     products: int
     seed: int

@@ -90,7 +90,8 @@ def find_targets(
     z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
     near = _neighbours(recipe, x_ME, taxonomy, device)
     smoothed = _smoothed(recipe, z_MD, near, taxonomy)
-    pairs = draw_pairs(x_ME, near, taxonomy, recipe.quantizer.moves, recipe.training.seed, device) if near else None
+    moves = recipe.quantizer.moves
+    pairs = draw_pairs(x_ME, near, taxonomy, moves, recipe.training.seed, device) if near and moves.sweeps else None
     search = LevelSearch(recipe, x_ME, taxonomy, first_copies(x_ME), pairs, inherit(parent, x_ME, device) if parent else None)
     codewords, codes_ML, spread = search.levels(smoothed)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)

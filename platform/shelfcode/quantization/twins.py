@@ -48,11 +48,10 @@ def twin_codes(
         held_M: the parent's code of products that have kept all codes above, NO_CODE for the others. A cluster keeps the code of its first
             product that holds one, unless a larger cluster of its prefix keeps it.
     """
-    nearest_M = nearest(residual_MD, codewords_KD)
-    cluster_M, prefix_C = twin_clusters(x_ME, copy_M, prefix_M, cosine, nearest_M.cpu().numpy())
+    code_M = nearest(residual_MD, codewords_KD)
+    cluster_M, prefix_C = twin_clusters(x_ME, copy_M, prefix_M, cosine, code_M.cpu().numpy())
     cluster, size_C = torch.from_numpy(cluster_M).to(residual_MD.device), np.bincount(cluster_M)
     centre_CD = means(residual_MD, cluster, residual_MD.new_zeros(len(prefix_C), residual_MD.shape[1]))
-    code_M = nearest_M
     held_C = np.full(len(prefix_C), NO_CODE)
     holding_H = np.flatnonzero(held_M != NO_CODE)[::-1]
     held_C[cluster_M[holding_H]] = held_M[holding_H]
