@@ -63,3 +63,8 @@ class Recipe(Settings):
         if strangers:
             raise ValueError(f"text_view.attributes names {', '.join(strangers)}; the extractor fills {', '.join(known)}")
         return self
+
+    @property
+    def frozen_levels(self) -> int:
+        """Levels at which a new release gives every product the code that its parent gives it."""
+        return 2 if self.stability == "frozen_coarse" else 0

@@ -15,7 +15,8 @@ from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.fitting import Fit, fit, start
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.targets import Targets, find_targets
+from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.targets import Targets
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from synthetic import synthetic_products
 
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.fitting import fit, start
-from shelfcode.quantization.targets import find_targets
+from shelfcode.quantization.target_search import find_targets
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

@@ -113,7 +113,8 @@ def test_a_catalog_of_one_leaf_is_coded_by_an_encoder_of_the_workspace(
     rows += [{"item_id": "p7", "title": "again", "category_path": ["All"]}, {"item_id": "p301", "title": "  ", "category_path": None}]
     schema = pa.schema([("item_id", pa.string()), ("title", pa.string()), ("category_path", pa.list_(pa.string()))])
     pq.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "one_leaf.parquet")
-    settings = (*SMALL, "encoder.model=workspace:encoders/shop@current", "quantizer.codebook_sizes=[8, 8]", "training.steps=5")
+    contrasted = ("quantizer.objective=rqvae", "quantizer.codebook_sizes=[8, 8]", "training.steps=5")
+    settings = (*SMALL, "encoder.model=workspace:encoders/shop@current", *contrasted)
     flags = ("--flavor", "precision", "--catalog", str(tmp_path / "one_leaf.parquet"), "--workspace", str(encoder[0]))
     job = run_job("train_flavor", *flags, settings=settings)
     assert job.code == 0, job.told

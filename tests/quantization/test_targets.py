@@ -17,7 +17,8 @@ from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.settings import NeighbourhoodSettings
 from shelfcode.quantization.smoothing import neighbour_weights, smooth
-from shelfcode.quantization.targets import Targets, find_targets, unpack_targets
+from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.targets import Targets, unpack_targets
 
 SIZES = (8, 16, 32)
 SETTINGS = NeighbourhoodSettings(width=0.5, same_leaf=0.8, sibling_leaf=0.4, other=0.1)

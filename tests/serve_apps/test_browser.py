@@ -42,7 +42,7 @@ def watched(chromium: Any, endpoint: Endpoint, signed_in: Any) -> Iterator[Watch
     assert watched.complaints == []
 
 
-def test_a_product_is_typed_and_seen_in_both_flavors(watched: Watched) -> None:
+def test_a_product_is_typed_and_seen_in_both_flavors(watched: Watched, endpoint: Endpoint) -> None:
     page = watched.page
     watched.open("/")
     assert page.url.endswith("/explore")
@@ -52,7 +52,8 @@ def test_a_product_is_typed_and_seen_in_both_flavors(watched: Watched) -> None:
     ids = {flavor: page.locator(f'[data-flavor="{flavor}"] [data-semantic-id]').inner_text() for flavor in ("precision", "discovery")}
     assert all(re.fullmatch(r"\d+(_\d+){3}", text) for text in ids.values())
     assert page.locator('[data-flavor="precision"] meter').count() == 4
-    assert page.locator('[data-nearest="precision"] .products li').count() == 10
+    nearest = endpoint.ask("/v1/surfaces/search/similar", {"product": {"title": "Oat Drink Barista, 1 l"}}).json["results"]
+    assert page.locator('[data-nearest="precision"] .products .what a').all_inner_texts() == [each["title"] for each in nearest]
     assert page.locator('[data-nearest="discovery"] .products li').count() > 0
     page.get_by_label("Surface", exact=True).select_option("homepage")
     page.get_by_role("button", name="Ask it").click()

@@ -20,6 +20,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.keys import item_keys
 from shelfcode.quantization.codebook import kmeans, nearest
 from shelfcode.quantization.model_file import new_model, save_model
+from shelfcode.quantization.projection import principal_components
 from shelfcode.quantization.semantic_ids import semantic_ids_table
 from shelfcode.releases.release import Manifest, draft_manifest, publish
 from shelfcode.sample.catalog import sample_chunk
@@ -48,8 +49,7 @@ class Shop:
         recipe = recipe_of(flavor, self.model)
         x_NE = torch.from_numpy(self.embeddings[flavor])
         model = new_model(recipe, x_NE.shape[1])
-        mean_E = x_NE.mean(dim=0)
-        basis_DE = torch.pca_lowrank(x_NE, LATENT, niter=4)[2].T.contiguous()
+        mean_E, basis_DE = principal_components(recipe, self.embeddings[flavor], torch.device("cpu"))
         residual_ND = (x_NE - mean_E) @ basis_DE.T
         generator, codewords = torch.Generator().manual_seed(seed), []
         for size in SIZES:

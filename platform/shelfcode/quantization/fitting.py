@@ -21,7 +21,6 @@ from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker, descend, warmup_cosine
-from shelfcode.quantization.level_search import frozen_levels
 from shelfcode.quantization.losses import contrastive_loss, gather_with_gradient, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.objectives import Losses, objective_of
@@ -99,11 +98,11 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
     if parent:
         model.load_state_dict(parent.state_dict())
         model.codebooks.start_at(codewords)
-        model.freeze_levels(frozen_levels(recipe))
+        model.freeze_levels(recipe.frozen_levels)
     else:
         model.start_at(mean_E, basis_DE, codewords)
     # AdamW makes weights smaller even where their gradient is zero.
-    decay = 0.0 if parent and frozen_levels(recipe) else training.weight_decay
+    decay = 0.0 if parent and recipe.frozen_levels else training.weight_decay
     trained = [weights for weights in model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=training.learning_rate, weight_decay=decay, fused=True)
     return Fit(model, optimizer)

@@ -65,7 +65,7 @@ class LevelSearch:
         prefix_MD = torch.zeros_like(smoothed[0])
         codewords, codes, spread = [], list[Tensor](), []
         for level, z_MD in enumerate(smoothed):
-            if self.inherited and level < frozen_levels(self.recipe):
+            if self.inherited and level < self.recipe.frozen_levels:
                 codewords_KD, code_M = self.inherited.codewords[level], self.inherited.codes_ML[:, level]
             elif level == len(smoothed) - 1:
                 codewords_KD, code_M = self._last(level, z_MD - prefix_MD, codes, generator)
@@ -143,8 +143,3 @@ class LevelSearch:
             return z_MD
         label_M = self.taxonomy.labels_at(1) if level == 0 else self.taxonomy.leaf_of_N
         return drawn_together(z_MD, torch.from_numpy(label_M.astype(np.int64)).to(z_MD.device), TOWARDS_CATEGORY[level])
-
-
-def frozen_levels(recipe: Recipe) -> int:
-    """Levels at which a new release gives every product the code that its parent gives it."""
-    return 2 if recipe.stability == "frozen_coarse" else 0

@@ -1,6 +1,6 @@
 """What training aims at: two objectives for one model, each a module whose forward pass gives the losses of a batch.
 
-neighbourhood: the encoder learns the targets, codes that were found for the whole catalog at once (targets.py).
+neighbourhood: the encoder learns the targets, codes that were found for the whole catalog at once (target_search.py).
 rqvae: reconstruction, commitment and codebooks that follow, as published (Lee et al. 2022), from the same start.
 
 Formulas: docs/objective.md.

@@ -1,12 +1,4 @@
-"""What the encoder is to learn: for every product the codes that suit its neighbourhood, found for the whole catalog at once.
-
-    embeddings -> principal components -> smoothed over neighbours -> at each level: k-means, then moves -> at the last: near-twins -> codes
-
-Everything here is done once, before the first training step. The frozen model needs only the projection and the codebooks later.
-
-Coarse levels see the product after many rounds of smoothing (smoothing.py), the last level the product itself. How each level finds its
-codes: level_search.py.
-"""
+"""What the encoder is to learn: for every product the codes that suit its neighbourhood. How they are found: target_search.py."""
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 import io
@@ -14,21 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-
-from shelfcode.catalog.taxonomy import Taxonomy
-from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_neighbours
-from shelfcode.flavor import Recipe
-from shelfcode.quantization.level_search import Inherited, LevelSearch
-from shelfcode.quantization.pair_gains import draw_pairs
-from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.sampler import sample_rows
-from shelfcode.quantization.smoothing import neighbour_weights, smooth
-
-ROWS_READ = 8192
-"""Embeddings read from disk at a time."""
 
 
 @dataclass(frozen=True)
@@ -63,74 +41,3 @@ def unpack_targets(data: bytes) -> Targets:
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         codewords = tuple(arrays[f"codewords_{level}"] for level in range(len(arrays["spread_L"])))
         return Targets(arrays["codes_ML"], arrays["mean_E"], arrays["basis_DE"], codewords, arrays["spread_L"])
-
-
-def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device) -> Inherited:
-    """The codewords of a parent's model, and the codes that it gives to all products, including those that it was not trained on."""
-    chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])) for first in range(0, len(x_ME), ROWS_READ))
-    codes_ML = torch.cat([parent.encode(x_BE.to(parent.projection.weight.device)) for x_BE in chunks])
-    return Inherited(tuple(parent.codebooks.codewords(level).to(device) for level in range(codes_ML.shape[1])), codes_ML.to(device))
-
-
-@torch.no_grad()
-def find_targets(
-    recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None
-) -> Targets:
-    """Targets of the products that are trained on.
-
-    Args:
-        x_ME: their embeddings, of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
-        parent: a published model, from whose projection, codewords and codes to start.
-    """
-    if parent:
-        mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
-    else:
-        mean_E, basis_DE = principal_components(recipe, x_ME, device)
-    chunks = (torch.from_numpy(np.array(x_ME[first : first + ROWS_READ])).to(device) for first in range(0, len(x_ME), ROWS_READ))
-    z_MD = torch.cat([(x_BE - mean_E) @ basis_DE.T for x_BE in chunks])
-    near = _neighbours(recipe, x_ME, taxonomy, device)
-    smoothed = _smoothed(recipe, z_MD, near, taxonomy)
-    moves = recipe.quantizer.moves
-    pairs = draw_pairs(x_ME, near, taxonomy, moves, recipe.training.seed, device) if near and moves.sweeps else None
-    search = LevelSearch(recipe, x_ME, taxonomy, first_copies(x_ME), pairs, inherit(parent, x_ME, device) if parent else None)
-    codewords, codes_ML, spread = search.levels(smoothed)
-    arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
-    codes = codes_ML.cpu().numpy().astype(np.uint16)
-    return Targets(codes, mean_E.cpu().numpy(), basis_DE.cpu().numpy(), arrays, np.array(spread, dtype=np.float32))
-
-
-def _neighbours(recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device) -> Neighbours | None:
-    """As many as smoothing and moves ask for; None where neither does."""
-    rounds, smoothing, moves = _rounds(recipe), recipe.quantizer.neighbourhood, recipe.quantizer.moves
-    asked = max(smoothing.neighbours if any(rounds) else 0, moves.neighbours if moves.sweeps else 0)
-    if not asked:
-        return None
-    return nearest_neighbours(x_ME, asked, device, recipe.training.cpus_per_worker, recipe.training.seed, taxonomy.leaf_of_N)
-
-
-def _rounds(recipe: Recipe) -> list[int]:
-    """Rounds of smoothing of each level."""
-    return [*recipe.quantizer.neighbourhood.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
-
-
-def _smoothed(recipe: Recipe, z_MD: Tensor, near: Neighbours | None, taxonomy: Taxonomy) -> list[Tensor]:
-    """Products as each level sees them: float[M, D] of each."""
-    rounds, settings = _rounds(recipe), recipe.quantizer.neighbourhood
-    if near is None or not any(rounds):
-        return [z_MD] * len(rounds)
-    nearest_few = Neighbours(near.index_NK[:, : settings.neighbours], near.cosine_NK[:, : settings.neighbours])
-    return smooth(z_MD, nearest_few, neighbour_weights(nearest_few, taxonomy, settings), rounds)
-
-
-def principal_components(recipe: Recipe, x_ME: NDArray[np.float32], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and the first D principal components of a sample: float[E], float[D, E]; rows of zeros where D exceeds E."""
-    sample = sample_rows(len(x_ME), recipe.quantizer.kmeans_sample, recipe.training.seed)
-    x_SE = torch.from_numpy(np.ascontiguousarray(x_ME[sample])).to(device)
-    mean_E = x_SE.mean(dim=0)
-    centred_SE = x_SE - mean_E
-    _, vectors_EE = torch.linalg.eigh(centred_SE.T @ centred_SE)
-    latent = recipe.quantizer.latent_size
-    basis_DE = vectors_EE.flip(1)[:, :latent].T
-    if len(basis_DE) < latent:
-        basis_DE = torch.cat([basis_DE, basis_DE.new_zeros(latent - len(basis_DE), basis_DE.shape[1])])
-    return mean_E, basis_DE.contiguous()

@@ -21,7 +21,8 @@ from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.sampler import sample_keys
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
-from shelfcode.quantization.targets import ROWS_READ, find_targets, unpack_targets
+from shelfcode.quantization.target_search import ROWS_READ, find_targets
+from shelfcode.quantization.targets import unpack_targets
 from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace
