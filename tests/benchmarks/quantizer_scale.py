@@ -11,8 +11,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -22,10 +25,20 @@ from rich.table import Table
 from synthetic import synthetic_products
 
 from shelfcode.optimisation import Worker
+from shelfcode.quantization import level_search, target_search
 from shelfcode.quantization.fitting import fit, start
-from shelfcode.quantization.target_search import find_targets
 from shelfcode.recipe_file import load_recipe
 
+PARTS = (
+    (target_search, "nearest_neighbours"),
+    (target_search, "smooth"),
+    (target_search, "draw_pairs"),
+    (level_search, "kmeans"),
+    (level_search, "weighted_gains"),
+    (level_search, "move"),
+    (level_search, "twin_codes"),
+)
+"""What finding targets consists of. They are timed where they are called."""
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
 DIMENSIONS = 384
 
@@ -63,7 +76,8 @@ def measure(products: int, steps: int) -> dict[str, float]:
         x_NE.flush()
         x_NE = np.load(path, mmap_mode="r")
         phases = Phases(products)
-        targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
+        with parts_timed(phases):
+            targets = target_search.find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
         phases.end("targets")
         state = start(recipe, targets, Worker())
         for report in fit(recipe, x_NE, taxonomy, targets, state, Worker(), stop_at=steps):
@@ -81,6 +95,25 @@ def measure(products: int, steps: int) -> dict[str, float]:
         "peak": float(peak_bytes()),
         "file": products * DIMENSIONS * 4.0,
     }
+
+
+@contextmanager
+def parts_timed(phases: "Phases") -> Iterator[None]:
+    """While this lasts, each call of one of the PARTS says how long it took, and with how much memory."""
+    with ExitStack() as patches:
+        for module, name in PARTS:
+            patches.enter_context(patch.object(module, name, said(phases, name, getattr(module, name))))
+        yield
+
+
+def said(phases: "Phases", name: str, part: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(*given: Any) -> Any:
+        began = time.perf_counter()
+        answer = part(*given)
+        phases.say(f"    {name}: {time.perf_counter() - began:.1f} s")
+        return answer
+
+    return timed
 
 
 def peak_bytes() -> int:
