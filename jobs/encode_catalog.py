@@ -16,6 +16,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
+from shelfcode.job.constraining import constrain_as
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_language, show_prefixes, show_rejected, stage
@@ -54,9 +55,11 @@ def encode(manifest: Manifest, recipe: Recipe, catalog: str, workspace: Workspac
         embedded = embed_catalog(snapshot, recipe, workspace, run, progress)
     say_embedded(embedded)
 
+    constrained = constrain_as(manifest, recipe, workspace, snapshot, embedded)
     draft, target = f"runs/{run}", f"encoded/{manifest.name}/{run}"
     with stage("encoding", len(embedded.keys_N)) as progress:
-        encode_embeddings(embedded, recipe, workspace, manifest.folder, f"{draft}/semantic_ids", progress)
+        group_N = constrained.group_N if constrained else None
+        encode_embeddings(embedded, recipe, workspace, manifest.folder, f"{draft}/semantic_ids", progress, group_N)
     coded = read_coded_catalog(workspace, snapshot, embedded, draft)
     workspace.move_folder(draft, target)
 

@@ -20,10 +20,12 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
+from shelfcode.job.constraining import constrain_as
 from shelfcode.job.flags import CatalogFlag, HoldFlag, LabelsFlag, SetFlag, WaitFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_labels, say_language, show_figures, show_rejected, show_release, stage
 from shelfcode.lease import Lease
+from shelfcode.quantization.constrained_products import coded_elsewhere, copy_constraint
 from shelfcode.quantization.model_file import copy_model
 from shelfcode.quantization.pipeline import recode
 from shelfcode.quantization.semantic_ids import read_coded_texts, read_item_keys
@@ -80,6 +82,10 @@ def reembed(
     say_embedded(embedded)
     item_keys_N = item_keys_N[embedded.positions_N]
     changes = compare_products(coded_K, read_coded_texts(workspace, parent.folder), item_keys_N, embedded.keys_N)
+    constrained = constrain_as(parent, recipe, workspace, snapshot, embedded)
+    if constrained:
+        changes = changes.and_changed(coded_elsewhere(workspace, parent.folder, constrained, item_keys_N))
+    group_N = constrained.group_N if constrained else None
     counts = changes.counts(rejected=snapshot.read - len(item_keys_N))
     show_figures(f"since {parent.name}", {"products": counts})
     show_rejected(workspace, snapshot, run)
@@ -92,10 +98,11 @@ def reembed(
     draft = f"runs/reembed-{recipe.name}"  # what an earlier run left there was not published
     workspace.remove(draft)
     copy_model(workspace, parent.folder, draft)
+    copy_constraint(workspace, parent.folder, draft)
     with stage("encoding", len(item_keys_N)) as progress:
-        recode(embedded, item_keys_N, changes.new_N, recipe, workspace, parent.folder, f"{draft}/semantic_ids", progress)
+        recode(embedded, item_keys_N, changes.new_N, recipe, workspace, parent.folder, f"{draft}/semantic_ids", progress, group_N)
     with stage("evaluating"):
-        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent, model_from=parent.model_from or parent.name)
+        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent, parent.model_from or parent.name, group_N)
 
     lease.check()
     release = publish(workspace, draft, evaluated.manifest, make_current=not hold)

@@ -1,6 +1,6 @@
 """What changed in a catalog since a release coded it: products added, changed, removed and unchanged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,11 @@ class Changes:
     def any(self) -> bool:
         """Whether a product has to be coded or removed."""
         return bool(self.added or self.changed or self.removed)
+
+    def and_changed(self, again_N: NDArray[np.bool_]) -> "Changes":
+        """The same, with some products counted as changed, too."""
+        more = int((again_N & ~self.new_N).sum())
+        return replace(self, new_N=self.new_N | again_N, changed=self.changed + more, unchanged=self.unchanged - more)
 
     def counts(self, rejected: int) -> dict[str, int]:
         """The counts that a job prints. Added, changed, unchanged and rejected add up to the rows that were read."""

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import ray
 import torch
+from numpy.typing import NDArray
 
 from shelfcode.catalog.snapshot import Snapshot, load_snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
@@ -46,11 +48,11 @@ class EvaluatedRelease:
 
 def evaluate_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
-    model_from: str | None = None,
+    model_from: str | None = None, group_N: NDArray[np.int64] | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
     """`complete_draft` in a task: its memory grows with the catalog, and the driver may run on a small head node."""
     task, lean = _remote(_complete_draft, recipe, len(embedded.keys_N)), replace(embedded, extracted=None)
-    return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from))
+    return ray.get(task.remote(workspace, snapshot, lean, recipe, draft, parent, model_from, group_N))
 
 
 def evaluation_bytes(products: int) -> int:
@@ -66,10 +68,10 @@ def _remote(function: Callable[..., Any], recipe: Recipe, products: int) -> Any:
 
 def _complete_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
-    model_from: str | None,
+    model_from: str | None, group_N: NDArray[np.int64] | None,
 ) -> EvaluatedDraft:  # fmt: skip
     torch.set_num_threads(recipe.training.cpus_per_worker)
-    return complete_draft(workspace, snapshot, embedded, recipe, draft, parent, model_from)
+    return complete_draft(workspace, snapshot, embedded, recipe, draft, parent, model_from, group_N)
 
 
 def evaluate_release(

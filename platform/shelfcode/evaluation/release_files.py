@@ -21,6 +21,7 @@ from shelfcode.evaluation.stability.migration import churn_of, read_migration, w
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import Relations
 from shelfcode.keys import Keys, index_keys, item_keys
+from shelfcode.quantization.constraint import purity
 from shelfcode.quantization.semantic_ids import read_codes, write_coded_texts
 from shelfcode.releases.check import check_semantic_ids
 from shelfcode.releases.release import Manifest, draft_manifest
@@ -102,13 +103,14 @@ def _measure(codes_NL: NDArray[np.uint16], pairs: Sequence[RelationPairs], relat
 
 def complete_draft(
     workspace: Workspace, snapshot: Snapshot, embedded: EmbeddedCatalog, recipe: Recipe, draft: str, parent: Manifest | None,
-    model_from: str | None = None,
+    model_from: str | None = None, group_N: NDArray[np.int64] | None = None,
 ) -> EvaluatedDraft:  # fmt: skip
     """Check a draft's semantic IDs, evaluate them, compare them with the parent's, and write the files that describe the release.
 
     Args:
         parent: the release that this one follows.
         model_from: the release whose model the draft has; None for a model that was just trained.
+        group_N: the group of each product in `embedded`, under the recipe's constraint.
 
     Raises:
         ShelfcodeError: a file of the draft is damaged.
@@ -118,7 +120,10 @@ def complete_draft(
     catalog = read_coded_catalog(workspace, snapshot, embedded, draft)
     evaluation = evaluate_catalog(catalog, recipe)
     churn = _write_churn(catalog, draft, parent) if parent else None
-    manifest = draft_manifest(recipe, snapshot, embedded, headline(evaluation), parent.name if parent else None, model_from, churn)
+    metrics = headline(evaluation)
+    if group_N is not None:
+        metrics |= {"constraint_purity": purity(group_N, catalog.codes_NL[:, 0])}
+    manifest = draft_manifest(recipe, snapshot, embedded, metrics, parent.name if parent else None, model_from, churn)
     write_evaluation(catalog, evaluation, recipe, draft, recipe.name, manifest.facts(), churn=churn)
     return EvaluatedDraft(manifest, example_prefixes(catalog))
 

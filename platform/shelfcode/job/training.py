@@ -18,9 +18,11 @@ from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import flavor_stages
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
+from shelfcode.job.constraining import constrain_new
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_labels, say_language, stage
 from shelfcode.lease import Lease
+from shelfcode.quantization.constrained_products import write_constraint
 from shelfcode.quantization.fitting import check_size, contrast_possible
 from shelfcode.quantization.model_file import save_model
 from shelfcode.quantization.pipeline import encode_embeddings
@@ -146,25 +148,29 @@ def _train(
     taxonomy = snapshot_taxonomy(workspace, snapshot).of(embedded.positions_N).without_leaves(recipe.catalog.no_leaf_names)
     if recipe.quantizer.chosen_contrastive_weight and not contrast_possible(taxonomy):
         say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
-    folder = training_run(recipe, embedded, taxonomy, start.weights)
+    constrained = constrain_new(recipe, workspace, snapshot, embedded, start.weights)
+    grouped, group_N = (constrained.grouped, constrained.group_N) if constrained else (None, None)
+    folder = training_run(recipe, embedded, taxonomy, start.weights, grouped)
     draft = f"{folder}/draft"
     if has_checkpoint(workspace, folder):
         say("an earlier run of this training was broken off: going on from its last checkpoint")
     with stage("finding each product's neighbourhood"):
-        prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights)
+        prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights, grouped)
     with stage(f"training {recipe.training.steps_for(len(trained_rows(recipe, embedded.keys_N))):,} steps"):
         weights = train_quantizer(recipe, embedded, workspace, folder, start.weights)
     if start.codes:
         item_keys_N = snapshot_item_keys(workspace, snapshot)[embedded.positions_N]
         with stage("naming codewords"):
-            weights = name_codewords(recipe, embedded, item_keys_N, workspace, weights, start.codes)
+            weights = name_codewords(recipe, embedded, item_keys_N, workspace, weights, start.codes, group_N)
     workspace.remove(draft)
     save_model(workspace, draft, weights)
+    if constrained:
+        write_constraint(workspace, draft, constrained.constraint, weights)
 
     with stage("encoding", len(embedded.keys_N)) as progress:
-        encode_embeddings(embedded, recipe, workspace, draft, f"{draft}/semantic_ids", progress)
+        encode_embeddings(embedded, recipe, workspace, draft, f"{draft}/semantic_ids", progress, group_N)
     with stage("evaluating"):
-        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent)
+        evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent, group_N=group_N)
 
     lease.check()
     release = publish(workspace, draft, evaluated.manifest, make_current=not hold)

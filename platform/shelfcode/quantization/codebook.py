@@ -28,6 +28,21 @@ def nearest(x_ND: Tensor, codewords_KD: Tensor, chunk: int = CHUNK) -> Tensor:
     return torch.cat([_largest(nearness_BK) for nearness_BK in nearness])
 
 
+def nearest_of_group(x_ND: Tensor, codewords_KD: Tensor, group_K: Tensor, group_N: Tensor, chunk: int = CHUNK) -> Tensor:
+    """`nearest` among the codewords of each row's group, or among all for a row of a negative group: int64[N]."""
+    half_norm_K = codewords_KD.square().sum(dim=1) / 2
+    codes = []
+    for chunk_BD, group_B in zip(x_ND.split(chunk), group_N.split(chunk), strict=True):
+        nearness_BK = linear(chunk_BD, codewords_KD, -half_norm_K)
+        codes.append(_largest(nearness_BK.masked_fill_(other_group(group_K, group_B), -torch.inf)))
+    return torch.cat(codes)
+
+
+def other_group(group_K: Tensor, group_B: Tensor) -> Tensor:
+    """Which codewords belong to another group than a row's own; none for a row of a negative group: bool[B, K]."""
+    return (group_K[None] != group_B[:, None]) & (group_B >= 0)[:, None]
+
+
 def two_nearest(x_ND: Tensor, codewords_KD: Tensor) -> tuple[Tensor, Tensor]:
     """The two nearest codewords, of which `nearest` finds the first: indexes int64[N, 2] and Euclidean distances float[N, 2]."""
     index_N2 = (linear(x_ND, codewords_KD, codewords_KD.square().sum(dim=1) / -2)).topk(2, dim=1).indices
@@ -91,11 +106,16 @@ def lloyd(x_ND: Tensor, codewords_KD: Tensor, iterations: int) -> Tensor:
 
 
 class ResidualCodebooks(nn.Module):
-    """L codebooks, each with a size of its own, all in D dimensions. They are buffers: training does not move them."""
+    """L codebooks, each with a size of its own, all in D dimensions. They are buffers: training does not move them.
 
-    def __init__(self, sizes: Sequence[int], dimensions: int) -> None:
+    Under a constraint (constraint.py) each codeword of the first level belongs to a group of products.
+    """
+
+    def __init__(self, sizes: Sequence[int], dimensions: int, constrained: bool = False) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
+        self.group_K: Tensor | None
+        self.register_buffer("group_K", torch.zeros(self.sizes[0], dtype=torch.int64) if constrained else None)
         for level, size in enumerate(self.sizes):
             self.register_buffer(f"codewords_{level}", torch.zeros(size, dimensions))
 
@@ -114,15 +134,24 @@ class ResidualCodebooks(nn.Module):
         for level, name_K in enumerate(names):
             codewords_KD = self.codewords(level)
             codewords_KD[torch.from_numpy(name_K)] = codewords_KD.clone()
+        if self.group_K is not None:
+            self.group_K[torch.from_numpy(names[0])] = self.group_K.clone()
 
     @torch.no_grad()
-    def assign(self, z_LBD: Sequence[Tensor]) -> Tensor:
-        """At each level, the codeword nearest to what the levels above leave over of that level's latent: int64[B, L]."""
+    def assign(self, z_LBD: Sequence[Tensor], group_B: Tensor | None = None) -> Tensor:
+        """At each level, the codeword nearest to what the levels above leave over of that level's latent: int64[B, L].
+
+        Args:
+            group_B: the group of each product, whose codewords alone it may have at the first level.
+        """
         prefix_BD = torch.zeros_like(z_LBD[0])
         codes = []
         for level, z_BD in enumerate(z_LBD):
             codewords_KD = self.codewords(level)
-            code_B = nearest(z_BD - prefix_BD, codewords_KD)
+            if level == 0 and group_B is not None and self.group_K is not None:
+                code_B = nearest_of_group(z_BD, codewords_KD, self.group_K, group_B)
+            else:
+                code_B = nearest(z_BD - prefix_BD, codewords_KD)
             prefix_BD += codewords_KD[code_B]
             codes.append(code_B)
         return torch.stack(codes, dim=1)

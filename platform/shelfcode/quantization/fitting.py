@@ -100,7 +100,7 @@ def start(recipe: Recipe, targets: Targets, worker: Worker, parent: RQVAE | None
         model.codebooks.start_at(codewords)
         model.freeze_levels(recipe.frozen_levels)
     else:
-        model.start_at(mean_E, basis_DE, codewords)
+        model.start_at(mean_E, basis_DE, codewords, None if targets.group_K is None else torch.from_numpy(targets.group_K))
     # AdamW makes weights smaller even where their gradient is zero.
     decay = 0.0 if parent and recipe.frozen_levels else training.weight_decay
     trained = [weights for weights in model.parameters() if weights.requires_grad]

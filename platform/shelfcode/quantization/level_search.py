@@ -14,8 +14,8 @@ from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.codebook import kmeans, lloyd, nearest
-from shelfcode.quantization.moves import Moves, drawn_together, means, move
+from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group
+from shelfcode.quantization.moves import Groups, Moves, drawn_together, means, move
 from shelfcode.quantization.pair_gains import Pairs, weighted_gains
 from shelfcode.quantization.sampler import SETUP, sample_rows, torch_stream
 from shelfcode.quantization.twins import NO_CODE, twin_codes
@@ -50,6 +50,7 @@ class LevelSearch:
         copy_M: the first product that has the same embedding; copies get one code, whatever the leaf that each is in.
         pairs: what moves go by; None for no moves.
         inherited: codewords and codes to start from. At frozen levels they are taken over unchanged.
+        groups: what the first level keeps apart; None without a constraint.
     """
 
     recipe: Recipe
@@ -58,6 +59,7 @@ class LevelSearch:
     copy_M: NDArray[np.int64]
     pairs: Pairs | None
     inherited: Inherited | None
+    groups: Groups | None = None
 
     def levels(self, smoothed: list[Tensor]) -> tuple[list[Tensor], Tensor, list[float]]:
         """float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level."""
@@ -82,16 +84,22 @@ class LevelSearch:
         starts = COARSE_STARTS if level == 0 and not self.inherited else 1
         if not self.pairs:
             codewords_KD = self._clustered(level, z_MD - prefix_MD, starts, generator)
-            return codewords_KD, self._of_copies(nearest(z_MD - prefix_MD, codewords_KD))
+            return codewords_KD, self._of_copies(self._nearest(level, z_MD - prefix_MD, codewords_KD))
         drawn_MD = self._towards_category(level, z_MD) - prefix_MD
         found = [self._clustered(level, drawn_MD, 1, generator) for _ in range(starts)]
-        codes_SM = [self._kept(level, nearest(drawn_MD, codewords_KD), codes) for codewords_KD in found]
+        codes_SM = [self._kept(level, self._nearest(level, drawn_MD, codewords_KD), codes) for codewords_KD in found]
         gain_MP = weighted_gains(self.pairs, level, codes_SM[0], self._share_all(self.pairs, codes))
         gained_S = [float(gain_MP[self.pairs.together(code_M)].sum()) for code_M in codes_SM]
         best = gained_S.index(max(gained_S))
-        code_M = move(codes_SM[best], found[best], self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator)
+        groups = self.groups if level == 0 else None
+        code_M = move(codes_SM[best], found[best], self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator, groups)
         code_M = self._of_copies(code_M)
         return means(z_MD - prefix_MD, code_M, found[best]), code_M
+
+    def _nearest(self, level: int, residual_MD: Tensor, codewords_KD: Tensor) -> Tensor:
+        if self.groups and level == 0:
+            return nearest_of_group(residual_MD, codewords_KD, self.groups.of_codeword_K, self.groups.of_product_N)
+        return nearest(residual_MD, codewords_KD)
 
     def _of_copies(self, code_M: Tensor) -> Tensor:
         """To every product the code of its first copy."""
@@ -114,13 +122,28 @@ class LevelSearch:
         return codewords_KD, code_M
 
     def _clustered(self, level: int, residual_MD: Tensor, starts: int, generator: torch.Generator) -> Tensor:
-        """Codewords of k-means, or those of the parent after an iteration of it: float[K, D]."""
+        """Codewords of k-means, or those of the parent after an iteration of it: float[K, D]. Under a constraint each group has its own."""
+        inherited_KD = self.inherited.codewords[level] if self.inherited else None
+        if not self.groups or level:
+            return self._clustered_alone(residual_MD, inherited_KD, self.recipe.quantizer.codebook_sizes[level], starts, generator)
+        codebooks = list[Tensor]()
+        for group in range(int(self.groups.of_codeword_K.max()) + 1):
+            mine_K = self.groups.of_codeword_K == group
+            rows_GD = residual_MD[self.groups.of_product_N == group]
+            kept_KD = inherited_KD[mine_K] if inherited_KD is not None else None
+            if len(rows_GD):
+                codebooks.append(self._clustered_alone(rows_GD, kept_KD, int(mine_K.sum()), starts, generator))
+            else:  # none of its products is trained on; those that come later find codewords all the same
+                codebooks.append(residual_MD.mean(dim=0).repeat(int(mine_K.sum()), 1) if kept_KD is None else kept_KD)
+        return torch.cat(codebooks)
+
+    def _clustered_alone(self, rows_MD: Tensor, inherited_KD: Tensor | None, size: int, starts: int, generator: torch.Generator) -> Tensor:
         quantizer = self.recipe.quantizer
-        rows = sample_rows(len(residual_MD), quantizer.kmeans_sample, self.recipe.training.seed)
-        sample_SD = residual_MD[torch.from_numpy(rows).to(residual_MD.device)]
-        if self.inherited:
-            return lloyd(sample_SD, self.inherited.codewords[level], REFINEMENTS)
-        return kmeans(sample_SD, quantizer.codebook_sizes[level], quantizer.kmeans_iterations, starts, generator)
+        rows = sample_rows(len(rows_MD), quantizer.kmeans_sample, self.recipe.training.seed)
+        sample_SD = rows_MD[torch.from_numpy(rows).to(rows_MD.device)]
+        if inherited_KD is not None:
+            return lloyd(sample_SD, inherited_KD, REFINEMENTS)
+        return kmeans(sample_SD, size, quantizer.kmeans_iterations, starts, generator)
 
     def _kept(self, level: int, code_M: Tensor, codes: list[Tensor]) -> Tensor:
         """The parent's codes of products that have kept all codes above, and `code_M` of the others."""

@@ -16,7 +16,7 @@ CPU = device("cpu")
 def new_model(recipe: Recipe, dimensions: int) -> RQVAE:
     """An untrained model of the recipe's shape."""
     quantizer = recipe.quantizer
-    return RQVAE(dimensions, quantizer.codebook_sizes, quantizer.hidden_sizes, quantizer.latent_size)
+    return RQVAE(dimensions, quantizer.codebook_sizes, quantizer.hidden_sizes, quantizer.latent_size, quantizer.constraint is not None)
 
 
 def save_model(workspace: Workspace, folder: str, weights: dict[str, Tensor]) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from shelfcode.quantization.codebook import other_group
+
 SCORES_AT_ONCE = 1 << 24
 """64 MiB of float32."""
 MOVING_SHARE = 0.5
@@ -34,10 +36,19 @@ class Moves:
     distance_weight: float = 0.0
 
 
+@dataclass(frozen=True)
+class Groups:
+    """What a constraint (constraint.py) keeps apart: the group of each codeword, int64[K], and of each product, int64[N]."""
+
+    of_codeword_K: Tensor
+    of_product_N: Tensor
+
+
 @torch.no_grad()
 def move(
-    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, gain_NP: Tensor, residual_ND: Tensor, moves: Moves, generator: torch.Generator
-) -> Tensor:
+    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, gain_NP: Tensor, residual_ND: Tensor, moves: Moves,
+    generator: torch.Generator, groups: Groups | None = None,
+) -> Tensor:  # fmt: skip
     """Codes after the sweeps: int64[N].
 
     Args:
@@ -46,10 +57,11 @@ def move(
         gain_NP: weight times gain of each pair.
         residual_ND: what the codewords of this level stand for.
         generator: on the CPU, whatever the device, so that all devices move alike.
+        groups: products move within the codewords of their group.
     """
     share_NP = gain_NP / gain_NP.abs().sum(dim=1, keepdim=True).clamp(min=1e-12)
     for _ in range(moves.sweeps):
-        best_N, gains_N = _best_codewords(code_N, codewords_KD, partner_NP, share_NP, residual_ND, moves)
+        best_N, gains_N = _best_codewords(code_N, codewords_KD, partner_NP, share_NP, residual_ND, moves, groups)
         wanting_W = gains_N.nonzero().flatten()
         moving_W = (torch.rand(len(wanting_W), generator=generator) < MOVING_SHARE).to(code_N.device)
         code_N = code_N.clone()
@@ -61,7 +73,7 @@ def move(
 
 
 def _best_codewords(
-    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, share_NP: Tensor, residual_ND: Tensor, moves: Moves
+    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, share_NP: Tensor, residual_ND: Tensor, moves: Moves, groups: Groups | None
 ) -> tuple[Tensor, Tensor]:
     """The codeword at which each product scores best, int64[N], and whether that is better than where it is, bool[N]."""
     clusters = len(codewords_KD)
@@ -77,6 +89,8 @@ def _best_codewords(
         if per_distance:
             score_BK.add_(torch.addmm(-half_norm_K, residual_ND[of], codewords_KD.T), alpha=per_distance)
         score_BK.scatter_add_(1, code_N[partner_NP[of]], share_NP[of])
+        if groups:
+            score_BK.masked_fill_(other_group(groups.of_codeword_K, groups.of_product_N[of]), -torch.inf)
         score_B, best_B = score_BK.max(dim=1)
         best.append(best_B)
         better.append(score_B > score_BK.gather(1, code_B[:, None]).squeeze(1) + 1e-6)

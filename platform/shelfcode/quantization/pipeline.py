@@ -17,6 +17,7 @@ from shelfcode.hardware import reserved_device, torch_device
 from shelfcode.keys import KeyIndex, Keys, first_copies, index_keys, item_keys, owners, row_keys
 from shelfcode.parts import part_path
 from shelfcode.progress import Progress
+from shelfcode.quantization.encoding import encode_rows
 from shelfcode.quantization.model_file import load_model
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.semantic_ids import semantic_ids_table
@@ -28,9 +29,12 @@ PARTS_TOGETHER = 32
 
 def encode_embeddings(
     embedded: EmbeddedCatalog, recipe: Recipe, workspace: Workspace, model_folder: str, target: str,
-    progress: Progress,
+    progress: Progress, group_N: NDArray[np.int64] | None = None,
 ) -> int:  # fmt: skip
     """Code the products of a catalog with the model in `model_folder` and write `target`/part-*.parquet.
+
+    Args:
+        group_N: the group of each product in `embedded`, under a constraint.
 
     Returns:
         How many products were coded.
@@ -42,7 +46,7 @@ def encode_embeddings(
     done = dataset.map_batches(
         QuantizerActor,
         fn_constructor_args=(recipe, workspace, model_folder, target),
-        fn_kwargs={"owner": ray.put(owner)},
+        fn_kwargs={"owner": ray.put(owner), "groups": None if group_N is None else ray.put(index_keys(embedded.keys_N, group_N))},
         batch_size=1,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=recipe.encoder.actors_max),
@@ -59,17 +63,18 @@ def encode_embeddings(
 
 def recode(
     embedded: EmbeddedCatalog, item_keys_N: Keys, new_N: NDArray[np.bool_], recipe: Recipe, workspace: Workspace, release: str, target: str,
-    progress: Progress,
+    progress: Progress, group_N: NDArray[np.int64] | None = None,
 ) -> None:  # fmt: skip
     """Code the new products of a catalog with the model of a release, keep the codes of all others, and write `target`/part-*.parquet.
 
     Args:
         item_keys_N, new_N: of the products in `embedded`: item key, and whether it has to be coded.
         release: folder of the release.
+        group_N: of the products in `embedded`: the group, under a constraint.
     """
     if new_N.any():
         new = replace(embedded, positions_N=embedded.positions_N[new_N], keys_N=embedded.keys_N[new_N])
-        encode_embeddings(new, recipe, workspace, release, target, progress)
+        encode_embeddings(new, recipe, workspace, release, target, progress, None if group_N is None else group_N[new_N])
     parts = workspace.parts(f"{release}/semantic_ids")
     groups = [{"number": first, "paths": parts[first : first + PARTS_TOGETHER]} for first in range(0, len(parts), PARTS_TOGETHER)]
     arguments = {"workspace": workspace, "kept": ray.put(index_keys(item_keys_N[~new_N])), "target": target}
@@ -105,12 +110,13 @@ class QuantizerActor:
         """Loaded by the first call: an error in the constructor would reach the driver as the text of an actor's death."""
         return load_model(self.workspace, self.model_folder, self.recipe, self.device)
 
-    def __call__(self, item: pa.Table, owner: "ray.ObjectRef[KeyIndex]") -> pa.Table:
+    def __call__(self, item: pa.Table, owner: "ray.ObjectRef[KeyIndex]", groups: "ray.ObjectRef[KeyIndex] | None") -> pa.Table:
         number, path = item["number"][0].as_py(), item["path"][0].as_py()
         table = self.workspace.read_table(path)
-        mine_N = first_copies(row_keys(table["item_id"], table["text_hash"]), ray.get(owner), number)
+        keys_N = row_keys(table["item_id"], table["text_hash"])
+        mine_N = first_copies(keys_N, ray.get(owner), number)
         table = table.filter(pa.array(mine_N))
         x_NE = table["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
-        codes_NL = self.model.encode(torch.tensor(x_NE, device=self.device)).cpu().numpy()
+        codes_NL = encode_rows(self.model, x_NE, ray.get(groups).get(keys_N[mine_N]) if groups else None)
         self.workspace.write_table(f"{self.target}/{path.rsplit('/', 1)[-1]}", semantic_ids_table(table["item_id"], codes_NL))
         return pa.table({"coded": [len(table)]})

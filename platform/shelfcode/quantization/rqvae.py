@@ -9,23 +9,28 @@ objective's affair (objectives.py).
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 import torch
 from torch import Tensor, nn
 
 from shelfcode.quantization.codebook import CHUNK, ResidualCodebooks
 
+GROUPS = "codebooks.group_K"
+"""The name that the groups of the first codewords have among a model's weights."""
+
 
 class RQVAE(nn.Module):
     """MLP encoder and decoder around residual codebooks."""
 
-    def __init__(self, dimensions: int, codebook_sizes: Sequence[int], hidden_sizes: Sequence[int], latent_size: int) -> None:
+    def __init__(
+        self, dimensions: int, codebook_sizes: Sequence[int], hidden_sizes: Sequence[int], latent_size: int, constrained: bool = False
+    ) -> None:
         super().__init__()
         self.input_scale = math.sqrt(dimensions)  # an embedding of unit norm has small numbers; layers start faster with numbers of size 1
         self.projection = nn.Linear(dimensions, latent_size).requires_grad_(False)
         self.encoder = mlp([dimensions, *hidden_sizes, len(codebook_sizes) * latent_size])
-        self.codebooks = ResidualCodebooks(codebook_sizes, latent_size)
+        self.codebooks = ResidualCodebooks(codebook_sizes, latent_size, constrained)
         self.decoder = mlp([latent_size, *reversed(hidden_sizes), dimensions])
         self.expansion = nn.Linear(latent_size, dimensions).requires_grad_(False)
 
@@ -57,9 +62,15 @@ class RQVAE(nn.Module):
         return (self.expansion(prefix_BD) + self.decoder(prefix_BD)).float()
 
     @torch.inference_mode()
-    def encode(self, x_BE: Tensor, chunk: int = CHUNK) -> Tensor:
-        """Codes of embeddings, `chunk` rows at a time: int64[B, L]."""
-        return torch.cat([self.codebooks.assign(self.latents(chunk_CE)) for chunk_CE in x_BE.split(chunk)])
+    def encode(self, x_BE: Tensor, group_B: Tensor | None = None, chunk: int = CHUNK) -> Tensor:
+        """Codes of embeddings, `chunk` rows at a time: int64[B, L].
+
+        Args:
+            group_B: int64, the group of each product under the recipe's constraint; a negative one leaves it free.
+        """
+        groups = repeat(None) if group_B is None else group_B.split(chunk)
+        chunks = zip(x_BE.split(chunk), groups, strict=False)
+        return torch.cat([self.codebooks.assign(self.latents(chunk_CE), group_C) for chunk_CE, group_C in chunks])
 
     @torch.inference_mode()
     def encode_with_margins(self, x_BE: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,13 +78,19 @@ class RQVAE(nn.Module):
         return self.codebooks.assign_with_margins(self.latents(x_BE))
 
     @torch.no_grad()
-    def start_at(self, mean_E: Tensor, basis_DE: Tensor, codewords: Sequence[Tensor]) -> None:
-        """Set the projection, its inverse and the codebooks; the MLPs add nothing yet."""
+    def start_at(self, mean_E: Tensor, basis_DE: Tensor, codewords: Sequence[Tensor], group_K: Tensor | None = None) -> None:
+        """Set the projection, its inverse and the codebooks; the MLPs add nothing yet.
+
+        Args:
+            group_K: the group of each codeword of the first level, under a constraint.
+        """
         self.projection.weight.copy_(basis_DE)
         self.projection.bias.copy_(-basis_DE @ mean_E)
         self.expansion.weight.copy_(basis_DE.T)
         self.expansion.bias.copy_(mean_E)
         self.codebooks.start_at(codewords)
+        if self.codebooks.group_K is not None and group_K is not None:
+            self.codebooks.group_K.copy_(group_K)
 
 
 def mlp(sizes: Sequence[int]) -> nn.Sequential:

@@ -69,6 +69,11 @@ class QuantizerSettings(Settings):
         None, ge=0, description="lambda; 0 turns the contrastive term off. When left out, 0 for neighbourhood and 0.01 for rqvae"
     )
     contrastive: ContrastiveSettings = ContrastiveSettings()
+    constraint: str | None = Field(
+        None, min_length=1,
+        description="a column whose values the first level keeps apart, each in codewords of its own: one of the catalog, or an attribute "
+        "that this flavor extracts. column.value asks whether its text is the value, or its list holds it. Numbers fall into four bands",
+    )  # fmt: skip
     kmeans_sample: Positive = Field(65536, description="the most products that k-means sees when it sets up the codebooks")
     kmeans_iterations: Positive = Field(20, description="the most iterations of k-means")
 

@@ -89,6 +89,6 @@ def _models(recipe: Recipe) -> tuple[str, str]:
 def _unlike(recipe: Recipe, embeddings: str, parent: Manifest) -> list[str]:
     """What keeps training from starting at the parent's weights."""
     ours, theirs = recipe.quantizer, release_recipe(parent).quantizer
-    shape = ("codebook_sizes", "hidden_sizes", "latent_size")
+    shape = ("codebook_sizes", "hidden_sizes", "latent_size", "constraint")
     changed = [f"quantizer.{name}" for name in shape if getattr(ours, name) != getattr(theirs, name)]
     return changed + (["the encoder or the text view"] if embeddings != parent.embeddings else [])
