@@ -86,7 +86,7 @@ def test_the_cluster_has_bounds_and_shrinks_to_its_head(cluster: dict[str, Any])
             assert 0 == kind["min_workers"] < kind["max_workers"] <= written["max_workers"], name
 
 
-@pytest.mark.parametrize("recipe", ["precision", "discovery"])
+@pytest.mark.parametrize("recipe", ["precision", "discovery", "dietary"])
 def test_a_gpu_node_has_room_for_the_actors_of_a_recipe(cluster: dict[str, Any], recipe: str) -> None:
     room = cluster["available_node_types"]["gpu"]["resources"]
     for cpus, gpus in largest_actors(recipe):
@@ -243,7 +243,7 @@ def test_a_cluster_on_kubernetes_scales_between_bounds_and_asks_for_a_token(name
 def test_a_gpu_pod_has_room_for_the_actors_of_the_recipes_and_finds_its_node(name: str) -> None:
     group = cluster_specs()[name]["workerGroupSpecs"][1]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
-    for cpus, gpus in largest_actors("precision") + largest_actors("discovery"):
+    for cpus, gpus in largest_actors("precision") + largest_actors("discovery") + largest_actors("dietary"):
         assert cpus <= int(limits["cpu"])
         assert gpus <= limits["nvidia.com/gpu"]
     assert "nvidia.com/gpu" in {toleration["key"] for toleration in group["template"]["spec"]["tolerations"]}

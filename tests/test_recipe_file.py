@@ -205,7 +205,7 @@ def test_every_wrong_field_is_told_at_once() -> None:
 
 
 def test_an_unknown_flavor_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ShelfcodeError, match=r"--flavor precison: .*there are discovery, precision"):
+    with pytest.raises(ShelfcodeError, match=r"--flavor precison: .*there are dietary, discovery, precision"):
         load_recipe("precison", FLAVORS)
 
 

@@ -13,6 +13,7 @@ from shelfcode.evaluation.quality.pairs import draw_pairs
 from shelfcode.evaluation.quality.similarity_depth import SimilarityDepth, similarity_depth
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
+from shelfcode.quantization.constraint import Grouped
 from shelfcode.quantization.fitting import Fit, fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.target_search import find_targets
@@ -27,11 +28,13 @@ class Fitted:
     targets: Targets
 
 
-def train(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, parent: RQVAE | None = None) -> Fitted:
-    """Targets and training by one worker, with the recipe's number of threads, from a parent where there is one."""
+def train(
+    recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, parent: RQVAE | None = None, grouped: Grouped | None = None
+) -> Fitted:
+    """Targets and training by one worker, with the recipe's number of threads, from a parent where there is one, under a constraint too."""
     torch.set_num_threads(recipe.training.cpus_per_worker)
     taxonomy = taxonomy.without_leaves(recipe.catalog.no_leaf_names)
-    targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"), parent)
+    targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"), parent, grouped)
     state = start(recipe, targets, Worker(), parent)
     for _ in fit(recipe, x_NE, taxonomy, targets, state, Worker()):
         continue

@@ -51,6 +51,10 @@ def embedding_actors() -> list[psutil.Process]:
     return [process for process in psutil.process_iter() if is_ours(process)]
 
 
+def first_code(semantic_id: str) -> int:
+    return int(semantic_id.split("_")[0])
+
+
 @pytest.fixture
 def nightly(trained: Trained, tmp_path: Path) -> Path:
     """A workspace of the test's own with one release of 1,000 products."""
@@ -211,3 +215,44 @@ def test_killed_workers_and_a_killed_driver_leave_exactly_the_right_rows(
     table = ds.dataset(nightly / "releases/precision/v0002/semantic_ids").to_table()
     assert len(table) == len(set(table["item_id"].to_pylist())) == 2000
     assert codes_of(nightly / "releases/precision/v0002") == old | {f"new {item_id}": code for item_id, code in old.items()}
+
+
+def test_a_constraint_holds_for_what_is_trained_and_for_every_night_after_it(
+    trained: Trained, products: pa.Table, run_job: Job, tmp_path: Path
+) -> None:
+    """Half of the products say no tier. One whose tier changes is coded again though its text is what it was; a tier of which training
+    knew nothing is said, and leaves its product free."""
+    shutil.copytree(trained.workspace / "embeddings", tmp_path / "workspace/embeddings")
+    tiers = [None if number % 2 else ("value", "premium", "luxury")[number // 2 % 3] for number in range(len(products))]
+    first = tmp_path / "catalog.parquet"
+    pq.write_table(products.append_column("brand_tier", pa.array(tiers)), first)
+    flags = ("--flavor", "precision", "--catalog", str(first), "--workspace", str(tmp_path / "workspace"))
+
+    refused = run_job("train_flavor", *flags, settings=(*SMALL, "quantizer.constraint=brand_teir"))
+    assert refused.code == 2
+    assert "quantizer.constraint brand_teir: the catalog has no such column (it has item_id, title" in refused.told
+
+    job = run_job("train_flavor", *flags, settings=(*SMALL, "quantizer.constraint=brand_tier"))
+    assert job.code == 0, job.told
+    assert "kept apart by brand_tier: luxury 166, premium 167, value 167, unknown 500 products" in job.told
+    assert job.result["metrics"]["constraint_purity"] == 1
+    release = Path(job.result["path"])
+    of_group = json.loads((release / "constraint.json").read_text())["codewords"]
+    assert sorted(code for codes in of_group.values() for code in codes) == list(range(16))
+    old = codes_of(release)
+    for item_id, tier in zip(products["item_id"].to_pylist(), tiers, strict=True):
+        assert first_code(old[item_id]) in of_group[tier or "unknown"]
+
+    tiers[:3] = ["luxury", "antique", None]
+    night = tmp_path / "night.parquet"
+    pq.write_table(products.append_column("brand_tier", pa.array(tiers)), night)
+    job = reembed(run_job, str(night), tmp_path / "workspace")
+    assert job.code == 0, job.told
+    assert "with a value that no product had in training: 1 products" in job.told
+    assert job.result["changes"] == {"added": 0, "changed": 2, "removed": 0, "unchanged": 998, "rejected": 0}
+    new = codes_of(Path(job.result["path"]))
+    ids = products["item_id"].to_pylist()
+    assert first_code(new[ids[0]]) in of_group["luxury"]
+    assert first_code(new[ids[2]]) in of_group["unknown"]
+    assert all(new[item_id] == old[item_id] for item_id in ids[3:])
+    assert (Path(job.result["path"]) / "constraint.json").read_text() == (release / "constraint.json").read_text()

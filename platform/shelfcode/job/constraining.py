@@ -2,11 +2,24 @@
 
 from shelfcode.catalog.snapshot import Snapshot
 from shelfcode.embedding.embeddings import EmbeddedCatalog
+from shelfcode.embedding.settings import TextViewSettings
 from shelfcode.flavor import Recipe
 from shelfcode.job.screen import say
-from shelfcode.quantization.constrained_products import ConstrainedProducts, constrain, read_constraint
+from shelfcode.quantization.constrained_products import ConstrainedProducts, constrain, named_column, read_constraint, snapshot_columns
 from shelfcode.releases.release import Manifest
 from shelfcode.workspace import Workspace
+
+
+def check_constraint(recipe: Recipe, workspace: Workspace, snapshot: Snapshot) -> None:
+    """Refuse a constraint by a column that there is not, before anything is embedded.
+
+    Raises:
+        ShelfcodeError: the message names the columns and attributes that there are.
+    """
+    if recipe.quantizer.constraint is not None:
+        extracts = recipe.text_view.kind == "attributes"
+        attributes = [*TextViewSettings().attributes, *recipe.extractor.attributes] if extracts else []
+        named_column(recipe.quantizer.constraint, snapshot_columns(workspace, snapshot), attributes)
 
 
 def constrain_new(
@@ -40,5 +53,5 @@ def _told(constrained: ConstrainedProducts) -> ConstrainedProducts:
     sizes = ", ".join(f"{group} {count:,}" for group, count in constrained.sizes().items())
     say(f"kept apart by {constrained.constraint.column}: {sizes} products")
     if constrained.of_no_group:
-        say(f"{constrained.of_no_group:,} products have a value that no product had in training; they may have any first codeword")
+        say(f"with a value that no product had in training: {constrained.of_no_group:,} products, which may have any first codeword")
     return constrained

@@ -18,7 +18,7 @@ from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import flavor_stages
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
-from shelfcode.job.constraining import constrain_new
+from shelfcode.job.constraining import check_constraint, constrain_new
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_labels, say_language, stage
 from shelfcode.lease import Lease
@@ -137,6 +137,7 @@ def _train(
         snapshot = overlay_labels(workspace, snapshot, decided)
         say_labels(workspace, snapshot)
     check_size(recipe, snapshot.products)
+    check_constraint(recipe, workspace, snapshot)
     if recipe.text_view.kind == "attributes":
         say_language(workspace, snapshot, recipe.extractor)
 

@@ -5,6 +5,7 @@ a group starts with these, and later catalogs are grouped alike.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,21 +65,21 @@ def constrain(
     Raises:
         ShelfcodeError: neither the catalog nor the products' attributes have the column, or its values cannot be grouped.
     """
-    columns = snapshot_columns(workspace, snapshot)
-    attributes = attribute_columns(workspace, embedded.extracted)
-    column, value, of_catalog = named_column(name, columns, attributes)
+    extracted = embedded.extracted
+    attributes = workspace.read_schema(extracted.parts[0]).names if extracted else []
+    column, value, of_catalog = named_column(name, snapshot_columns(workspace, snapshot), attributes)
     if of_catalog:
         cells = _catalog_cells(workspace, snapshot, column).take(pa.array(embedded.positions_N))
     else:
-        assert embedded.extracted
-        attributes_of = _attributes(workspace, embedded.extracted, column)
+        assert extracted
+        attributes_of = _attributes(workspace, extracted, column)
         place_N = index_keys(item_keys(attributes_of["item_id"])).get(snapshot_item_keys(workspace, snapshot)[embedded.positions_N])
         cells = attributes_of[column].take(pa.array(place_N))
     constraint = known or learn_constraint(name, value, cells)
     return ConstrainedProducts(constraint, group_numbers(constraint, cells))
 
 
-def named_column(name: str, columns: list[str], attributes: list[str]) -> tuple[str, str | None, bool]:
+def named_column(name: str, columns: Sequence[str], attributes: Sequence[str]) -> tuple[str, str | None, bool]:
     """The column that a constraint names, the value of it, if any, and whether it is the catalog's rather than an attribute.
 
     Raises:
@@ -102,11 +103,6 @@ def snapshot_columns(workspace: Workspace, snapshot: Snapshot) -> list[str]:
     """Columns of a catalog, those of its own that ride along among them."""
     names = dict.fromkeys(name for part in snapshot.parts for name in workspace.read_schema(part.path).names)
     return [name for name in names if not name.startswith("_")]
-
-
-def attribute_columns(workspace: Workspace, extracted: ExtractedCatalog | None) -> list[str]:
-    """Attributes that were extracted; none for a flavor whose text view wants none."""
-    return workspace.read_schema(extracted.parts[0]).names if extracted and extracted.parts else []
 
 
 def _catalog_cells(workspace: Workspace, snapshot: Snapshot, column: str) -> pa.ChunkedArray:
