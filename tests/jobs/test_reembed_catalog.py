@@ -232,7 +232,7 @@ def test_a_constraint_holds_for_what_is_trained_and_for_every_night_after_it(
     assert refused.code == 2
     assert "quantizer.constraint brand_teir: the catalog has no such column (it has item_id, title" in refused.told
 
-    job = run_job("train_flavor", *flags, settings=(*SMALL, "quantizer.constraint=brand_tier"))
+    job = run_job("train_flavor", *flags, settings=(*SMALL, "quantizer.constraint=brand_tier", "training.steps=20"))
     assert job.code == 0, job.told
     assert "kept apart by brand_tier: luxury 166, premium 167, value 167, unknown 500 products" in job.told
     assert job.result["metrics"]["constraint_purity"] == 1

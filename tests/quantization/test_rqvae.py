@@ -70,8 +70,8 @@ def test_codes_are_the_nearest_to_what_is_left_over_of_each_levels_latent(make):
 @pytest.mark.parametrize("chunk", [1, 7, 60])
 def test_a_batch_of_any_size_has_the_same_codes(chunk):
     model, x_BE = stirred(), rows(60, seed=3)
-    assert torch.equal(model.encode(x_BE, chunk), model.encode(x_BE))
-    assert model.encode(x_BE[:0], chunk).shape == (0, 4)
+    assert torch.equal(model.encode(x_BE, chunk=chunk), model.encode(x_BE))
+    assert model.encode(x_BE[:0], chunk=chunk).shape == (0, 4)
 
 
 @pytest.mark.parametrize(("hidden", "sizes"), [([], (3, 4)), ([8, 8, 8], (2, 2)), ([4], (2,) * 8)])

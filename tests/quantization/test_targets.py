@@ -156,7 +156,8 @@ def targets_of(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy) ->
 
 
 def assert_equal(one: Targets, other: Targets, besides: tuple[str, ...] = ()) -> None:
-    for name in {field.name for field in fields(Targets)} - set(besides):
+    assert one.group_K is other.group_K is None
+    for name in {field.name for field in fields(Targets)} - {"group_K", *besides}:
         for ours, theirs in zip(getattr(one, name), getattr(other, name), strict=True):
             np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
