@@ -233,21 +233,13 @@ def test_a_recipe_of_a_name_alone_is_the_one_that_the_defaults_describe() -> Non
     assert recipe == Recipe(name="mine")
 
 
-FIVE_LEVELS = (
-    "quantizer.codebook_sizes=[8, 8, 8, 8, 8]",
-    "quantizer.contrastive.level_weights=[1, 1, 1, 1]",
-    "quantizer.neighbourhood.rounds=[9, 3, 1, 0]",
+@pytest.mark.parametrize(
+    ("levels", "rounds", "weights"),
+    [(2, [30, 0], [1]), (4, [30, 10, 2, 0], [1, 0.5, 0.25]), (6, [30, 10, 2, 0, 0, 0], [1, 0.5, 0.25, 0.25, 0.25])],
 )
-
-
-def test_a_codebook_list_can_be_set_together_with_what_stands_beside_each_level() -> None:
-    assert load_recipe("precision", FLAVORS, FIVE_LEVELS).quantizer.codebook_sizes == [8] * 5
-
-
-@pytest.mark.parametrize("sizes", ["[8, 8]", "[8, 8, 8]"])
-def test_fewer_levels_need_no_shorter_lists(sizes: str) -> None:
-    recipe = load_recipe("precision", FLAVORS, [f"quantizer.codebook_sizes={sizes}"])
-    assert len(recipe.quantizer.neighbourhood.rounds) == len(recipe.quantizer.contrastive.level_weights) == 3
+def test_any_number_of_levels_needs_no_more_than_its_codebooks(levels: int, rounds: list[int], weights: list[float]) -> None:
+    quantizer = load_recipe("precision", FLAVORS, [f"quantizer.codebook_sizes={[8] * levels}"]).quantizer
+    assert (quantizer.rounds_of_levels, quantizer.contrast_of_levels) == (rounds, weights)
 
 
 @pytest.mark.parametrize(
@@ -269,13 +261,6 @@ def test_a_value_out_of_range_is_refused_with_the_fields_name_and_the_value(over
     assert field in message
     assert "(got " in message
     assert repr(yaml.safe_load(value)).strip("[]") in message or "64, 1" in value
-
-
-@pytest.mark.parametrize("field", ["contrastive.level_weights", "neighbourhood.rounds"])
-def test_a_level_above_the_last_without_an_entry_is_refused(field: str) -> None:
-    overrides = [override for override in FIVE_LEVELS if field not in override]
-    assert f"{field} has 3 entries for the 4 levels of codebook_sizes above the last" in refusal(*overrides)
-    assert f"{field} has 2 entries for the 3 levels" in refusal(f"quantizer.{field}=[1, 1]")
 
 
 def test_weights_that_are_all_zero_above_the_last_level_are_refused() -> None:

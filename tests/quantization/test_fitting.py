@@ -490,3 +490,22 @@ def test_frozen_levels_stay_frozen_with_two_workers(in_two_workers, tmp_path, pl
     assert not torch.equal(first["decoder.0.weight"], parent.state_dict()["decoder.0.weight"])
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     np.testing.assert_array_equal(first["codes"][:, :2], codes_of(trained[2], planted.x_NE)[:, :2])
+
+
+@pytest.mark.parametrize("sizes", [[8, 32], [8, 16, 16, 16, 16, 16, 16, 32]])
+def test_two_and_eight_levels_are_trained_and_near_products_share_more_of_them(planted, recipe, sizes):
+    recipe = changed(recipe, codebook_sizes=sizes)
+    targets = find_targets(recipe, planted.x_NE, planted.taxonomy, torch.device("cpu"))
+    state = start(recipe, targets, Worker())
+    list(fit(recipe, planted.x_NE, planted.taxonomy, targets, state, Worker()))
+    codes_NL = state.model.eval().encode(torch.from_numpy(planted.x_NE)).numpy()
+    assert codes_NL.shape == (len(planted.x_NE), len(sizes))
+    prefixes_L = [len(np.unique(codes_NL[:, : level + 1], axis=0)) for level in range(len(sizes))]
+    assert prefixes_L == sorted(prefixes_L)
+    assert prefixes_L[0] <= 8 < prefixes_L[-1]
+    cosine_PP = planted.x_NE[:400] @ planted.x_NE[:400].T
+    same_leaf_PP = planted.leaf_N[:400, None] == planted.leaf_N[None, :400]
+    for level in range(min(3, len(sizes))):
+        prefix_PP = (codes_NL[:400, None, : level + 1] == codes_NL[None, :400, : level + 1]).all(axis=2)
+        assert cosine_PP[prefix_PP].mean() > cosine_PP.mean() + 0.1
+        assert same_leaf_PP[prefix_PP].mean() > 2 * same_leaf_PP.mean()

@@ -167,7 +167,7 @@ def _sampler(recipe: Recipe, taxonomy: Taxonomy) -> HierarchicalSampler | Unifor
 
 def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:
     """The contrastive term as a function of a worker's latents and the positions of the whole batch."""
-    settings = recipe.quantizer.contrastive
+    settings, weights = recipe.quantizer.contrastive, recipe.quantizer.contrast_of_levels
     top_P = taxonomy.ancestors_PD[:, 0]
     anchors_A = torch.arange(0, recipe.training.batch_size, recipe.training.anchor_every, device=device)
 
@@ -177,6 +177,6 @@ def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Calla
         leaf, parent, top = places_3B
         strength_AB, counted_AB = graded_pairs(leaf, parent, top, anchors_A, settings.same_leaf, settings.sibling_leaf)
         gathered_LBD = gather_with_gradient(torch.stack(z_LBD[:-1]))  # the last level is to tell the products of a leaf apart
-        return contrastive_loss(gathered_LBD, anchors_A, strength_AB, counted_AB, settings.temperature, settings.level_weights)
+        return contrastive_loss(gathered_LBD, anchors_A, strength_AB, counted_AB, settings.temperature, weights)
 
     return term

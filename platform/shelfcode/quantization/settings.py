@@ -1,7 +1,6 @@
 """Settings of the quantizer and of its training."""
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, model_validator
@@ -16,7 +15,9 @@ class ContrastiveSettings(Settings):
     sibling_leaf: float = Field(0.4, ge=0, le=1, description="strength of a pair in sibling leaves")
     temperature: float = Field(0.2, gt=0, description="of the softmax over a product's pairs")
     level_weights: list[Annotated[float, Field(ge=0)]] = Field(
-        [1.0, 0.5, 0.25], description="one per level above the last; the coarse levels weigh more"
+        [1.0, 0.5, 0.25],
+        min_length=1,
+        description="one per level above the last, the coarse ones first; further levels have the last weight",
     )
 
 
@@ -25,7 +26,8 @@ class NeighbourhoodSettings(Settings):
 
     neighbours: Positive = Field(20, description="nearest products by cosine that a product is averaged with")
     rounds: list[Annotated[int, Field(ge=0, le=1000)]] = Field(
-        [30, 10, 2], description="rounds of averaging, one entry per level above the last, which sees the product itself"
+        [30, 10, 2],
+        description="rounds of averaging, one entry per level, the coarse ones first; further levels and the last see the product itself",
     )
     width: float = Field(0.25, gt=0, description="how fast a neighbour's weight falls, in units of the median distance to the last one")
     same_leaf: float = Field(1.0, ge=0, le=1, description="weight of a neighbour in the same leaf")
@@ -84,17 +86,21 @@ class QuantizerSettings(Settings):
             return 0.01 if self.objective == "rqvae" else 0.0
         return self.contrastive_weight
 
+    @property
+    def rounds_of_levels(self) -> list[int]:
+        """Rounds of smoothing of each level: those that the recipe gives, none below them, and none at the last."""
+        above = len(self.codebook_sizes) - 1
+        return [*self.neighbourhood.rounds[:above], *[0] * (above - len(self.neighbourhood.rounds)), 0]
+
+    @property
+    def contrast_of_levels(self) -> list[float]:
+        """Weight of the contrastive term at each level above the last: those that the recipe gives, and below them the last of these."""
+        above, given = len(self.codebook_sizes) - 1, self.contrastive.level_weights
+        return [*given[:above], *[given[-1]] * (above - len(given))]
+
     @model_validator(mode="after")
-    def _one_entry_a_level(self) -> "QuantizerSettings":
-        levels = len(self.codebook_sizes) - 1
-        per_level: dict[str, Sequence[float]] = {
-            "contrastive.level_weights": self.contrastive.level_weights,
-            "neighbourhood.rounds": self.neighbourhood.rounds,
-        }
-        for name, entries in per_level.items():
-            if len(entries) < levels:
-                raise ValueError(f"{name} has {len(entries)} entries for the {levels} levels of codebook_sizes above the last")
-        if not any(self.contrastive.level_weights[:levels]):
+    def _some_level_contrasts(self) -> "QuantizerSettings":
+        if not any(self.contrast_of_levels):
             raise ValueError("contrastive.level_weights are all zero; contrastive_weight 0 turns the term off")
         return self
 

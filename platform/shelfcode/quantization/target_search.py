@@ -92,21 +92,16 @@ def _copies(x_ME: NDArray[np.float32], grouped: Grouped | None) -> NDArray[np.in
 
 def _neighbours(recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device) -> Neighbours | None:
     """As many as smoothing and moves ask for; None where neither does."""
-    rounds, smoothing, moves = _rounds(recipe), recipe.quantizer.neighbourhood, recipe.quantizer.moves
+    rounds, smoothing, moves = recipe.quantizer.rounds_of_levels, recipe.quantizer.neighbourhood, recipe.quantizer.moves
     asked = max(smoothing.neighbours if any(rounds) else 0, moves.neighbours if moves.sweeps else 0)
     if not asked:
         return None
     return nearest_neighbours(x_ME, asked, device, recipe.training.cpus_per_worker, recipe.training.seed, taxonomy.leaf_of_N)
 
 
-def _rounds(recipe: Recipe) -> list[int]:
-    """Rounds of smoothing of each level."""
-    return [*recipe.quantizer.neighbourhood.rounds[: len(recipe.quantizer.codebook_sizes) - 1], 0]
-
-
 def _smoothed(recipe: Recipe, z_MD: Tensor, near: Neighbours | None, taxonomy: Taxonomy) -> list[Tensor]:
     """Products as each level sees them: float[M, D] of each."""
-    rounds, settings = _rounds(recipe), recipe.quantizer.neighbourhood
+    rounds, settings = recipe.quantizer.rounds_of_levels, recipe.quantizer.neighbourhood
     if near is None or not any(rounds):
         return [z_MD] * len(rounds)
     nearest_few = Neighbours(near.index_NK[:, : settings.neighbours], near.cosine_NK[:, : settings.neighbours])
