@@ -2,9 +2,9 @@
 
 SHELFCODE_DATA=... python tests/benchmarks/resolutions.py [--catalog instacart] [--sizes 24,800,584,640] [--set key.sub=value] [--quick]
 
-The prefix of a longer ID is the shorter one: a surface takes as many levels as suit it. Cohesion is the mean cosine of two products of a
-prefix, each pair of a sample counting alike; unlike is the share of products whose mean cosine with the others of their prefix is below 0.85.
---quick takes the codes that training aims at.
+The prefix of a longer ID is the shorter one: a surface takes as many levels as suit it. Cohesion is the mean cosine of a product with the
+others of its prefix, and unlike the share of products for which it is below 0.8. --quick takes the codes that
+training aims at.
 """
 
 from pathlib import Path
@@ -51,16 +51,16 @@ def table_of(title: str, x_NE: NDArray[np.float32], codes_NL: NDArray[np.int64],
     figures = evaluate(x_NE, codes_NL, tuple(sizes), taxonomy)
     together = figures.similarity_depth.similar.share_at_level or ()
     table = Table(
-        "levels", "prefixes", "products in one: median, largest", "alone", "pairs >= 0.9 together", "cohesion", "unlike", "AMI top", "AMI leaf",
-        title=f"{title}: Spearman {figures.similarity_depth.spearman:.4f}",
+        "levels", "prefixes", "products in one: median, largest", "alone", "pairs >= 0.9 together", "cohesion", "unlike", "AMI top",
+        "AMI leaf", title=f"{title}: Spearman {figures.similarity_depth.spearman:.4f}",
     )  # fmt: skip
     top_N, leaf_N = taxonomy.labels_at(1), taxonomy.leaf_of_N
     for level, share in enumerate(together):
         _, prefix_N, count_G = np.unique(codes_NL[:, : level + 1], axis=0, return_inverse=True, return_counts=True)
         cohesion, unlike = within(x_NE, prefix_N, count_G)
         table.add_row(
-            str(level + 1), f"{len(count_G):,}", f"{np.median(count_G[prefix_N]):,.0f}, {count_G.max():,}", f"{(count_G[prefix_N] == 1).mean():.3f}",
-            f"{share:.3f}", f"{cohesion:.3f}", f"{unlike:.3f}",
+            str(level + 1), f"{len(count_G):,}", f"{np.median(count_G[prefix_N]):,.0f}, {count_G.max():,}",
+            f"{(count_G[prefix_N] == 1).mean():.3f}", f"{share:.3f}", f"{cohesion:.3f}", f"{unlike:.3f}",
             f"{adjusted_mutual_info_score(top_N, prefix_N):.3f}", f"{adjusted_mutual_info_score(leaf_N, prefix_N):.3f}",
         )  # fmt: skip
     return table
