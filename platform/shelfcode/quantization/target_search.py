@@ -17,6 +17,7 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_neighbours
 from shelfcode.flavor import Recipe
+from shelfcode.quantization.engagement import Engagement
 from shelfcode.quantization.level_search import Inherited, LevelSearch
 from shelfcode.quantization.pair_gains import draw_pairs
 from shelfcode.quantization.projection import principal_components
@@ -37,13 +38,15 @@ def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device) -> I
 
 @torch.no_grad()
 def find_targets(
-    recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None
-) -> Targets:
+    recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None,
+    engaged: Engagement | None = None,
+) -> Targets:  # fmt: skip
     """Targets of the products that are trained on.
 
     Args:
         x_ME: their embeddings, of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
         parent: a published model, from whose projection, codewords and codes to start.
+        engaged: what customers took together of these products, where that is known.
     """
     if parent:
         mean_E, basis_DE = parent.expansion.bias.to(device), parent.projection.weight.to(device)
@@ -55,7 +58,8 @@ def find_targets(
     smoothed = _smoothed(recipe, z_MD, near, taxonomy)
     moves = recipe.quantizer.moves
     pairs = draw_pairs(x_ME, near, taxonomy, moves, recipe.training.seed, device) if near and moves.sweeps else None
-    search = LevelSearch(recipe, x_ME, taxonomy, first_copies(x_ME), pairs, inherit(parent, x_ME, device) if parent else None)
+    inherited = inherit(parent, x_ME, device) if parent else None
+    search = LevelSearch(recipe, x_ME, taxonomy, first_copies(x_ME), pairs, inherited, engaged)
     codewords, codes_ML, spread = search.levels(smoothed)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
     codes = codes_ML.cpu().numpy().astype(np.uint16)

@@ -17,6 +17,7 @@ from shelfcode.hardware import reserved_device, torch_device
 from shelfcode.keys import Keys, index_keys, item_keys
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import codeword_names
+from shelfcode.quantization.engagement import Engagement, unpack_engagement
 from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.sampler import sample_keys
@@ -30,21 +31,26 @@ from shelfcode.workspace import Workspace
 REPORT_EVERY = 100
 TRAINING_SET_FILE = "training_set.npz"
 TARGETS_FILE = "targets.npz"
+ENGAGEMENT_FILE = "engagement.npz"
 
 
-def training_run(recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None) -> str:
+def training_run(
+    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None, engaged: Engagement | None = None
+) -> str:
     """Folder of a training run under the workspace, named after what decides its outcome.
 
     Settings of the catalog, the encoder and the extractor show in the rows that are trained on, and in the folder of their embeddings.
 
     Args:
         parent: folder of the release that training starts from.
+        engaged: what customers take together of the embedded products.
     """
     settings = {"quantizer": deciding(recipe.quantizer), "training": deciding(recipe.training), "stability": recipe.stability}
     decides = json.dumps([settings, embedded.folder, parent]).encode()
     rows_M = trained_rows(recipe, embedded.keys_N)
     arrays = (embedded.keys_N[rows_M], taxonomy.leaf_of_N[rows_M], taxonomy.ancestors_PD)
-    return run_folder(recipe.name, decides, *(array.tobytes() for array in arrays))
+    engagement = (engaged.group_R, engaged.product_R) if engaged else ()
+    return run_folder(recipe.name, decides, *(array.tobytes() for array in (*arrays, *engagement)))
 
 
 def trained_rows(recipe: Recipe, keys_N: Keys) -> NDArray[np.int64]:
@@ -53,14 +59,16 @@ def trained_rows(recipe: Recipe, keys_N: Keys) -> NDArray[np.int64]:
 
 
 def prepare_targets(
-    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str, parent: str | None = None
-) -> None:
+    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str, parent: str | None = None,
+    engaged: Engagement | None = None,
+) -> None:  # fmt: skip
     """Find what the encoder is to learn and keep it in the run's folder; nothing to do where an earlier start did.
 
     Args:
         taxonomy: of the products that have an embedding, in their order.
         folder: of the run, from `training_run`.
         parent: folder of the release that training starts from.
+        engaged: what customers take together of the embedded products.
 
     Raises:
         ShelfcodeError: a codebook is larger than the catalog.
@@ -71,6 +79,8 @@ def prepare_targets(
         return
     rows_M = trained_rows(recipe, embedded.keys_N)
     workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", pack_training_set(embedded.keys_N[rows_M], taxonomy.of(rows_M)))
+    if engaged:
+        workspace.write_bytes(f"{folder}/{ENGAGEMENT_FILE}", engaged.of(rows_M, len(embedded.keys_N)).pack())
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(write_targets)
     ray.get(task.remote(recipe, workspace, folder, embedded.folder, parent))
 
@@ -128,7 +138,9 @@ def write_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings:
     device = torch_device(reserved_device(int(recipe.training.use_gpu)), "training.use_gpu")
     keys_M, taxonomy = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
     model = load_model(workspace, parent, recipe, device) if parent else None
-    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_M), taxonomy, device, model)
+    kept = f"{folder}/{ENGAGEMENT_FILE}"
+    engaged = unpack_engagement(workspace.read_bytes(kept)) if workspace.exists(kept) else None
+    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_M), taxonomy, device, model, engaged)
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
 
