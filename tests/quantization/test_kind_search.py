@@ -1,10 +1,11 @@
 """Kinds that move as a whole: what they are worth to each other, and where the search puts them."""
 
 import numpy as np
+import pytest
 import torch
 
 from shelfcode.quantization.engagement import engagement
-from shelfcode.quantization.kind_search import codes_of_kinds, engaged_kinds, gains_between, move_kinds
+from shelfcode.quantization.kind_search import KINDS_WEIGHT, codes_of_kinds, engaged_kinds, gains_between, move_kinds
 
 
 def test_kinds_that_are_worth_something_to_each_other_meet_and_others_part():
@@ -38,8 +39,8 @@ def test_engagement_puts_kinds_together_that_their_pairs_would_not():
     partner_NP, share_NP = (torch.arange(8) ^ 1)[:, None], torch.ones(8, 1)
     baskets = [(0, 6), (1, 7), (0, 7), (2, 4), (3, 5), (2, 5)] * 5
     rows = np.array([(group, product) for group, members in enumerate(baskets) for product in members])
-    kinds = engaged_kinds(engagement([(rows[:, 0], rows[:, 1])]), kind_N, 4, weight=1.0, support=1.0)
-    assert np.abs(kinds.excess_GG).sum() == 1
+    kinds = engaged_kinds(engagement([(rows[:, 0], rows[:, 1])]), kind_N, 4, weight=4.0, support=1.0)
+    assert np.abs(kinds.excess_GG).sum() == pytest.approx(4 * KINDS_WEIGHT)
     start_N = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
     code_N = codes_of_kinds(kinds, [start_N], 2, partner_NP, share_NP, 0.0, 20, 0)
     assert code_N[0] == code_N[6] != code_N[2] == code_N[4]

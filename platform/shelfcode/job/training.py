@@ -155,7 +155,7 @@ def _train(
     if taken_together:
         found = catalog_engagement(taken_together, snapshot_item_keys(workspace, snapshot)[embedded.positions_N])
         say(found.remark)
-    engaged = found and found.engaged
+    engaged = found.engaged if found else None
     if engaged and start.weights and recipe.frozen_levels:
         say("engagement is for the first level, which is frozen: it changes nothing here")
     folder = training_run(recipe, embedded, taxonomy, start.weights, engaged)
@@ -179,7 +179,7 @@ def _train(
         evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent)
 
     lease.check()
-    manifest = evaluated.manifest.model_copy(update={"engagement": found and found.record})
+    manifest = evaluated.manifest.model_copy(update={"engagement": found.record if found else None})
     release = publish(workspace, draft, manifest, make_current=not hold)
     workspace.remove(folder)
     extraction = embedded.extracted.counts() if embedded.extracted else None

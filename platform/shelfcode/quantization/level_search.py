@@ -94,13 +94,12 @@ class LevelSearch:
         gain_MP = weighted_gains(self.pairs, level, codes_SM[0], self._share_all(self.pairs, codes))
         gained_S = [float(gain_MP[self.pairs.together(code_M)].sum()) for code_M in codes_SM]
         best = gained_S.index(max(gained_S))
-        start_M, codewords_KD, attraction = codes_SM[best], found[best], None
-        if kinds := self._kinds(level, drawn_MD):
-            attraction = kinds.attraction
-            if not self.inherited:  # products of an heir stay where its parent has them, but for those whom engagement moves one by one
-                start_M = self._gathered(level, kinds, codes_SM, gain_MP)
-                codewords_KD = means(drawn_MD, start_M, codewords_KD)
-        code_M = move(start_M, codewords_KD, self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator, attraction)
+        code_M, codewords_KD, kinds = codes_SM[best], found[best], self._kinds(level, drawn_MD)
+        if kinds and not self.inherited:  # an heir starts where its parent has the products, and kinds would move far
+            code_M = self._gathered(level, kinds, codes_SM, gain_MP)
+            codewords_KD = means(drawn_MD, code_M, codewords_KD)
+        attraction = kinds.attraction if kinds else None
+        code_M = move(code_M, codewords_KD, self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator, attraction)
         code_M = self._of_copies(code_M)
         return means(z_MD - prefix_MD, code_M, found[best]), code_M
 
