@@ -3,7 +3,9 @@
 Kinds that are taken together are mostly unlike (bread and cheese), and no product would leave its neighbours for the other kind's
 codeword: the first to go would lose by it. So kinds go as a whole, where the gains of their pairs and their engagement ask for it in sum:
 
-    worth_gh = sum_{i in g, j in h} s_ij / N  +  weight / 4 * excess_gh / sum |excess|          s_ij: a pair's share of its product's gains
+    worth_gh = sum_{i in g, j in h} s_ij / N  +  KINDS_WEIGHT weight r excess_gh / sum |excess|
+
+over pairs' shares s_ij of their products' gains, and with r the mean of r_g (engagement.py) over products: little history moves little.
 
 The search starts at the codes of k-means, each kind at the codeword that most of it has, and a kind in turn takes the codeword at which the
 kinds there are worth most to it, until none would move. After it products move one by one, as ever (moves.py).
@@ -23,7 +25,7 @@ from shelfcode.quantization.moves import Attraction
 ROWS_ADDED = 65_536
 """Products whose gains are added up at a time."""
 
-KINDS_WEIGHT = 0.25
+KINDS_WEIGHT = 0.3
 """Of engagement where whole kinds move, relative to where products do: a kind takes those at its rim along, too."""
 
 UNSEEN = 0.1
@@ -36,7 +38,7 @@ class Kinds:
 
     Attributes:
         kind_N: int64.
-        excess_GG: of engagement (engagement.py), its absolute values adding up to KINDS_WEIGHT `weight`; 0 where there is none.
+        excess_GG: of engagement (engagement.py), its absolute values adding up to KINDS_WEIGHT `weight` where all kinds have much history.
         attraction: the same for single products, of `weight` times the gains of a product whose kind has much history.
     """
 
@@ -53,12 +55,13 @@ def engaged_kinds(engaged: Engagement, kind_N: Tensor, kinds: int, weight: float
         support: see `excess`.
     """
     together_GG = kinds_together(engaged, kind_N.cpu().numpy(), kinds)
-    excess_GG = excess(together_GG, support)
+    excess_GG, trust_G = excess(together_GG, support), trust(together_GG, support)
     size_G1 = np.abs(excess_GG).sum(axis=1, keepdims=True)
-    pull_GG = weight * trust(together_GG, support)[:, None] * np.divide(excess_GG, size_G1, out=np.zeros_like(excess_GG), where=size_G1 > 0)
+    pull_GG = weight * trust_G[:, None] * np.divide(excess_GG, size_G1, out=np.zeros_like(excess_GG), where=size_G1 > 0)
     popularity_N = torch.from_numpy(popularity(engaged, len(kind_N)).clip(min=UNSEEN)).to(kind_N.device)
     attraction = Attraction(kind_N, torch.from_numpy(pull_GG.astype(np.float32)).to(kind_N.device), popularity_N)
-    return Kinds(kind_N, KINDS_WEIGHT * weight * excess_GG / max(size_G1.sum(), 1e-12), attraction)
+    known = float(trust_G[kind_N.cpu().numpy()].mean())
+    return Kinds(kind_N, KINDS_WEIGHT * weight * known * excess_GG / max(size_G1.sum(), 1e-12), attraction)
 
 
 def codes_of_kinds(
