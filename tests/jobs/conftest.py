@@ -77,7 +77,9 @@ def trained(sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest
 
 @pytest.fixture(scope="session")
 def warm(trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A copy of the workspace in which two workers trained precision@v0002 from precision@v0001, with decided labels; it is held."""
+    """A copy of the workspace in which two workers trained precision@v0002 from precision@v0001, with decided labels and a few pairs of
+    products that are taken together; it is held.
+    """
     workspace = tmp_path_factory.mktemp("warm")
     labels = workspace / "labels.parquet"
     rows = ds.dataset(sample).to_table(columns=["item_id", "category_path"]).slice(0, 3).to_pylist()
@@ -86,10 +88,13 @@ def warm(trained: Trained, sample: Path, run_job: Callable[..., Done], tmp_path_
         for row, verdict in zip(rows, ("relabel", "exclude", "keep"), strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(decided), labels)
+    one, two, three = (row["item_id"] for row in rows)
+    engagement, ends = workspace / "bought.parquet", [(one, two), (two, three), (one, one), (one, "nobody's")]
+    pq.write_table(pa.Table.from_pylist([{"item_id": left, "other_item_id": right} for left, right in ends]), engagement)
     for folder in ("catalog", "embeddings", "releases"):
         shutil.copytree(trained.workspace / folder, workspace / folder)
     settings = (*SMALL, "stability=warm", "training.seed=7", "training.workers=2")
     flags = ("--flavor", "precision", "--catalog", str(sample), "--workspace", str(workspace), "--hold", "--labels", str(labels))
-    job = run_job("train_flavor", *flags, settings=settings)
+    job = run_job("train_flavor", *flags, "--engagement", str(engagement), settings=settings)
     assert job.code == 0, job.told
     return Trained(workspace, job)

@@ -80,6 +80,15 @@ def test_a_release_is_trained_and_evaluated_with_decided_labels_and_says_which(w
     assert "3 decided labels: 1 changed" in warm.job.told
 
 
+def test_a_release_says_by_what_engagement_it_was_trained(trained: Trained, warm: Trained) -> None:
+    told = "engagement: 2 pairs of 3 products; 1 products are not in the catalog, 1 rows pair a product with itself"
+    assert told in warm.job.told
+    manifest = json.loads((warm.workspace / "releases/precision/v0002/manifest.json").read_text())
+    record = {"source": str(warm.workspace / "bought.parquet"), "pairs": 2, "products": 3, "unknown_products": 1}
+    assert manifest["engagement"] == record
+    assert json.loads((trained.release / "manifest.json").read_text())["engagement"] is None
+
+
 def test_a_release_that_is_held_is_published_and_not_current(warm: Trained, run_job: Callable[..., Done]) -> None:
     current = warm.workspace / "releases/precision/CURRENT"
     assert warm.job.result["release"] == "precision@v0002"

@@ -17,6 +17,7 @@ from shelfcode.quantization.constraint import (
     purity,
 )
 from shelfcode.quantization.encoding import encode_rows
+from shelfcode.quantization.engagement import engagement
 from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.target_search import find_targets
@@ -135,4 +136,13 @@ def test_an_heir_has_the_groups_of_its_parent(planted, model, constrained, group
     heir = constrained.model_copy(update={"stability": "warm"})
     found = find_targets(heir, planted.x_NE, planted.taxonomy, CPU, model, grouped)
     np.testing.assert_array_equal(found.group_K, model.codebooks.group_K)
+    assert (found.group_K[found.codes_ML[:, 0]] == grouped.of_N).all()
+
+
+def test_a_constraint_holds_where_engagement_moves_whole_kinds(planted, constrained, grouped):
+    """What is bought together is of both groups: kinds would go to codewords of the other group."""
+    rng = np.random.default_rng(0)
+    baskets_B4 = np.stack([rng.choice(len(planted.x_NE), 4, replace=False) for _ in range(1500)])
+    engaged = engagement([(np.repeat(np.arange(1500), 4), baskets_B4.ravel())])
+    found = find_targets(constrained, planted.x_NE, planted.taxonomy, CPU, grouped=grouped, engaged=engaged)
     assert (found.group_K[found.codes_ML[:, 0]] == grouped.of_N).all()

@@ -13,6 +13,7 @@ from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
+from shelfcode.quantization.engagement import Engagement, engagement
 from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.settings import NeighbourhoodSettings
@@ -309,6 +310,49 @@ def test_a_catalog_of_copies_has_finite_targets(recipe):
     found = targets_of(recipe, x_NE, taxonomy_from_paths([["a", "b"], ["c", "d"]] * 32))
     assert all(np.isfinite(array).all() for array in (found.mean_E, found.basis_DE, found.spread_L, *found.codewords))
     assert len(np.unique(found.codes_ML, axis=0)) == 1
+
+
+def baskets_of_departments(leaf_N: NDArray[np.int64], products_M: NDArray[np.int64], baskets: int = 1500) -> Engagement:
+    """Baskets of four products: half of them from the first and the third department, half from the second and the fourth."""
+    rng, department_M = np.random.default_rng(0), leaf_N[products_M] // 9
+    sides = [products_M[department_M % 2 == side] for side in (0, 1)]
+    members_B4 = np.stack([rng.choice(sides[basket % 2], 4, replace=False) for basket in range(baskets)])
+    return engagement([(np.repeat(np.arange(baskets), 4), members_B4.ravel())])
+
+
+def test_engagement_gathers_unlike_departments_and_products_without_history_follow_their_kind(planted, recipe):
+    recipe = recipe_with(recipe, codebook_sizes=[2, 16, 32], engagement={"kinds": 60})
+    known_N = np.random.default_rng(1).random(len(planted.x_NE)) < 0.7
+    engaged = baskets_of_departments(planted.leaf_N, np.flatnonzero(known_N))
+    found = find_targets(recipe, planted.x_NE, planted.taxonomy, torch.device("cpu"), engaged=engaged)
+    plain = targets_of(recipe, planted.x_NE, planted.taxonomy)
+    side_N = planted.leaf_N // 9 % 2
+
+    def agreement(targets: Targets, of_N: NDArray[np.bool_]) -> float:
+        alike = float((targets.codes_ML[of_N, 0] == side_N[of_N]).mean())
+        return max(alike, 1 - alike)
+
+    assert agreement(found, known_N) > 0.9
+    assert agreement(found, ~known_N) > 0.9
+    assert agreement(plain, known_N) < 0.8
+    assert found.codes_ML.shape == plain.codes_ML.shape
+
+
+def test_without_pairs_or_with_no_weight_engagement_changes_nothing(planted, recipe, targets):
+    some = baskets_of_departments(planted.leaf_N, np.arange(1600), baskets=50)
+    for engaged, weight in ((engagement([]), 1.0), (some, 0.0)):
+        found = find_targets(
+            recipe_with(recipe, engagement={"weight": weight}), planted.x_NE, planted.taxonomy, torch.device("cpu"), engaged=engaged
+        )
+        assert_equal(found, targets)
+
+
+def test_of_a_parent_engagement_moves_products_one_by_one(planted, recipe, targets, parent):
+    """So most of an unchanged catalog keeps its first codeword even where it is now known what is bought together."""
+    engaged = baskets_of_departments(planted.leaf_N, np.arange(1600))
+    heir = recipe_with(heir_of(recipe, "warm"), engagement={"weight": 0.2}).model_copy(update={"stability": "warm"})
+    found = find_targets(heir, planted.x_NE, planted.taxonomy, torch.device("cpu"), parent, engaged)
+    assert (found.codes_ML[:, 0] == targets.codes_ML[:, 0]).mean() > 0.8
 
 
 def heir_of(recipe: Recipe, stability: str) -> Recipe:

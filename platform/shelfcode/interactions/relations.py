@@ -91,14 +91,17 @@ class _File:
     name: str
 
 
-def read_relations(url: str) -> Relations:
+def read_relations(url: str, flag: str = "--pairs") -> Relations:
     """Read all relations of a Parquet file, or of a folder of such files and folders; local or s3://.
+
+    Args:
+        flag: that named the place, for messages.
 
     Raises:
         ShelfcodeError: nothing is there, no table has the columns of a relation, a file cannot be read, or a label is unknown.
     """
     fs, path = open_filesystem(url)
-    files = _files(fs, path.rstrip("/"), url)
+    files = _files(fs, path.rstrip("/"), url, flag)
     gathered: dict[tuple[Kind, str], list[_KeyedRows]] = defaultdict(list)
     passed_over: dict[str, list[str]] = {}
     incomplete = 0
@@ -118,20 +121,20 @@ def read_relations(url: str) -> Relations:
                     complete_R = _complete(table)
                     incomplete += int((~complete_R).sum())
                     order = {name: values[complete_R] for name in order_names if (values := order_values(read[name])) is not None}
-                    for name, rows in _keyed(table.filter(pa.array(complete_R)), order, kind, file):
+                    for name, rows in _keyed(table.filter(pa.array(complete_R)), order, kind, file, flag):
                         gathered[kind, name].append(rows)
         except (pa.ArrowException, OSError) as error:
-            raise ShelfcodeError(f"--pairs: {file.path} cannot be read: {' '.join(str(error).split())[:300]}") from error
+            raise ShelfcodeError(f"{flag}: {file.path} cannot be read: {' '.join(str(error).split())[:300]}") from error
     if not gathered:
         listed = "; ".join(f"{name} has {', '.join(columns)}" for name, columns in list(passed_over.items())[:5])
         raise ShelfcodeError(
-            f"--pairs {url}: no row of a relation in {len(files)} file(s) ({listed or 'tables are empty'}). "
+            f"{flag} {url}: no row of a relation in {len(files)} file(s) ({listed or 'tables are empty'}). "
             "Known are tables with item_id and other_item_id; query, item_id and label; session_id or order_id and item_id"
         )
     return Relations(url, tuple(_joined(gathered)), tuple(sorted(passed_over)), incomplete)
 
 
-def _files(fs: AbstractFileSystem, path: str, url: str) -> list[_File]:
+def _files(fs: AbstractFileSystem, path: str, url: str, flag: str) -> list[_File]:
     if fs.isfile(path):
         return [_file(path, "")]
     files = []
@@ -142,7 +145,7 @@ def _files(fs: AbstractFileSystem, path: str, url: str) -> list[_File]:
             files.append(_file(file, relative))
     if not files:
         there = "holds no Parquet file" if fs.exists(path) else "does not exist"
-        raise ShelfcodeError(f"--pairs {url} {there}. Give a Parquet file, or a folder of them such as a sample catalog's facts/")
+        raise ShelfcodeError(f"{flag} {url} {there}. Give a Parquet file, or a folder of them such as a sample catalog's facts/")
     return files
 
 
@@ -192,7 +195,7 @@ def _complete(table: pa.Table) -> NDArray[np.bool_]:
     return complete_R
 
 
-def _keyed(table: pa.Table, order: _Order, kind: Kind, file: _File) -> Iterator[tuple[str, _KeyedRows]]:
+def _keyed(table: pa.Table, order: _Order, kind: Kind, file: _File, flag: str) -> Iterator[tuple[str, _KeyedRows]]:
     """The rows of a batch by name: that of the relation for pairs, else of the kind."""
     owners, items = table.columns[:2]
     if kind == "pairs":
@@ -200,7 +203,7 @@ def _keyed(table: pa.Table, order: _Order, kind: Kind, file: _File) -> Iterator[
         owner_R, item_R, name_R = item_keys(owners), item_keys(items), np.array(names, dtype=object)
         for name in sorted(set(names)):
             if name in RESERVED:
-                raise ShelfcodeError(f"--pairs: {file.path} names a relation {name}, which pairs of baskets or judgments have; rename it")
+                raise ShelfcodeError(f"{flag}: {file.path} names a relation {name}, which pairs of baskets or judgments have; rename it")
             mine_R = name_R == name
             part = {column: values[mine_R] for column, values in order.items()}
             yield name, (owner_R[mine_R], item_R[mine_R], np.zeros(int(mine_R.sum()), np.int8), part)
@@ -213,7 +216,7 @@ def _keyed(table: pa.Table, order: _Order, kind: Kind, file: _File) -> Iterator[
         label_R = label_places(table["label"])
         if (label_R < 0).any():
             unknown = table["label"][int(np.argmax(label_R < 0))].as_py()
-            raise ShelfcodeError(f"--pairs: {file.path} has the label {unknown!r}. {KNOWN_LABELS}")
+            raise ShelfcodeError(f"{flag}: {file.path} has the label {unknown!r}. {KNOWN_LABELS}")
         yield "judgments", (owner_R, item_keys(items), label_R, order)
 
 

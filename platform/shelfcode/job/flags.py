@@ -22,6 +22,14 @@ LabelsFlag = Annotated[
     str | None,
     typer.Option("--labels", help="Decided labels to lay over the catalog: file or folder that export_corrections wrote; local or s3://."),
 ]
+EngagementFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--engagement",
+        help="What customers take together, for the first level: Parquet file or folder of baskets (order_id, item_id) or pairs (item_id, "
+        "other_item_id); local or s3://.",
+    ),
+]
 StoreFlag = Annotated[str, typer.Option("--store", help="Where decisions are kept: an SQLite file, or the URL of a PostgreSQL database.")]
 AuditFlag = Annotated[str, typer.Option("--audit", help="Name of an audit, such as precision-v0001-001.")]
 HoldFlag = Annotated[bool, typer.Option("--hold", help="Publish the release and leave CURRENT where it is; promote_release moves it.")]

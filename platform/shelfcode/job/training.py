@@ -16,9 +16,11 @@ from shelfcode.embedding.published_encoder import check_named_model
 from shelfcode.errors import ShelfcodeError
 from shelfcode.evaluation.pipeline import evaluate_draft
 from shelfcode.flavor import Recipe
+from shelfcode.interactions.relations import Relations
 from shelfcode.job.capacity import flavor_stages
 from shelfcode.job.cluster import fit_to_cluster, has_gpu, start_ray
 from shelfcode.job.constraining import check_constraint, constrain_new
+from shelfcode.job.engaged import catalog_engagement, read_engagement
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_labels, say_language, stage
 from shelfcode.lease import Lease
@@ -69,7 +71,7 @@ class TrainedFlavor:
 
 def train_flavor(
     flavor: str, flavors: Path, catalog: str, workspace: str, overrides: Sequence[str] = (), hold: bool = False, wait: float = 0,
-    labels: str | None = None,
+    labels: str | None = None, engagement: str | None = None,
 ) -> TrainedFlavor:  # fmt: skip
     """Train a flavor on a catalog and publish the release. What is wrong with the flags is said before a Ray is started.
 
@@ -79,6 +81,7 @@ def train_flavor(
         hold: leave the release that is current where it is.
         wait: seconds to wait for another run that writes the same flavor.
         labels: decided labels (catalog/decided_labels.py) to lay over the catalog.
+        engagement: baskets and pairs (interactions/relations.py), by which the first level goes, too.
 
     Raises:
         ShelfcodeError: whatever the user can mend.
@@ -86,6 +89,7 @@ def train_flavor(
     decided = read_decided_labels(labels) if labels else None
     recipe = check_flavor(flavor, flavors, overrides, lambda recipe: check_named_model(recipe.encoder))
     check_catalog(catalog, recipe.catalog)
+    taken_together = read_engagement(engagement, recipe) if engagement else None
     start_ray()
     recipe, found = load_recipe(flavor, flavors, overrides, has_gpu()), leaves_hardware_open(flavor, flavors, overrides)
     recipe = fit_to_cluster(recipe, flavor_stages(recipe))
@@ -94,7 +98,7 @@ def train_flavor(
         recipe = pin_models(recipe, opened)
         if found:
             check_hardware(recipe, current_release(opened, recipe.name))
-        return _train(recipe, catalog, opened, lease, run, hold, decided)
+        return _train(recipe, catalog, opened, lease, run, hold, decided, taken_together)
 
 
 def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Callable[[Recipe], None] = lambda _: None) -> Recipe:
@@ -122,8 +126,9 @@ def check_flavor(flavor: str, flavors: Path, overrides: Sequence[str], check: Ca
 
 
 def _train(
-    recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool, decided: DecidedLabels | None
-) -> TrainedFlavor:
+    recipe: Recipe, catalog: str, workspace: Workspace, lease: Lease, run: str, hold: bool, decided: DecidedLabels | None,
+    taken_together: Relations | None,
+) -> TrainedFlavor:  # fmt: skip
     with stage("preparing the encoder"):
         recipe = keep_models(recipe, workspace)
     parent = current_release(workspace, recipe.name)
@@ -151,12 +156,19 @@ def _train(
         say("the taxonomy has fewer than two leaves with products: the contrastive term is off")
     constrained = constrain_new(recipe, workspace, snapshot, embedded, start.weights)
     grouped, group_N = (constrained.grouped, constrained.group_N) if constrained else (None, None)
-    folder = training_run(recipe, embedded, taxonomy, start.weights, grouped)
+    found = None
+    if taken_together:
+        found = catalog_engagement(taken_together, snapshot_item_keys(workspace, snapshot)[embedded.positions_N])
+        say(found.remark)
+    engaged = found.engaged if found else None
+    if engaged and start.weights and recipe.frozen_levels:
+        say("engagement is for the first level, which is frozen: it changes nothing here")
+    folder = training_run(recipe, embedded, taxonomy, start.weights, grouped, engaged)
     draft = f"{folder}/draft"
     if has_checkpoint(workspace, folder):
         say("an earlier run of this training was broken off: going on from its last checkpoint")
     with stage("finding each product's neighbourhood"):
-        prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights, grouped)
+        prepare_targets(recipe, embedded, taxonomy, workspace, folder, start.weights, grouped, engaged)
     with stage(f"training {recipe.training.steps_for(len(trained_rows(recipe, embedded.keys_N))):,} steps"):
         weights = train_quantizer(recipe, embedded, workspace, folder, start.weights)
     if start.codes:
@@ -174,7 +186,8 @@ def _train(
         evaluated = evaluate_draft(workspace, snapshot, embedded, recipe, draft, parent, group_N=group_N)
 
     lease.check()
-    release = publish(workspace, draft, evaluated.manifest, make_current=not hold)
+    manifest = evaluated.manifest.model_copy(update={"engagement": found.record if found else None})
+    release = publish(workspace, draft, manifest, make_current=not hold)
     workspace.remove(folder)
     extraction = embedded.extracted.counts() if embedded.extracted else None
     return TrainedFlavor(workspace, release, evaluated.prefixes, snapshot, run, extraction)

@@ -1,7 +1,8 @@
 """Codebooks and codes of a whole catalog, level by level.
 
 k-means of what the levels above leave over gives each level its first codes. Moves (moves.py) then bring similar products together and part
-unlike ones, which k-means does not ask for. At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
+unlike ones, which k-means does not ask for. Where it is known what customers take together, kinds of products move first, as a whole
+(kind_search.py). At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -14,10 +15,12 @@ from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group
-from shelfcode.quantization.moves import Groups, Moves, drawn_together, means, move
+from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group, other_group
+from shelfcode.quantization.engagement import Engagement
+from shelfcode.quantization.kind_search import Kinds, codes_of_kinds, engaged_kinds
+from shelfcode.quantization.moves import Groups, Moves, drawn_together, means, move, shares
 from shelfcode.quantization.pair_gains import Pairs, weighted_gains
-from shelfcode.quantization.sampler import SETUP, sample_rows, torch_stream
+from shelfcode.quantization.sampler import KINDS, SETUP, sample_rows, torch_stream
 from shelfcode.quantization.twins import NO_CODE, twin_codes
 
 REFINEMENTS = 1
@@ -51,6 +54,7 @@ class LevelSearch:
         pairs: what moves go by; None for no moves.
         inherited: codewords and codes to start from. At frozen levels they are taken over unchanged.
         groups: what the first level keeps apart; None without a constraint.
+        engaged: what customers take together; the first level goes by it, too. None where that is not known.
     """
 
     recipe: Recipe
@@ -60,6 +64,7 @@ class LevelSearch:
     pairs: Pairs | None
     inherited: Inherited | None
     groups: Groups | None = None
+    engaged: Engagement | None = None
 
     def levels(self, smoothed: list[Tensor]) -> tuple[list[Tensor], Tensor, list[float]]:
         """float[K_l, D] of each level, int64[M, L] codes, mean squared distance to the codeword at each level."""
@@ -91,10 +96,39 @@ class LevelSearch:
         gain_MP = weighted_gains(self.pairs, level, codes_SM[0], self._share_all(self.pairs, codes))
         gained_S = [float(gain_MP[self.pairs.together(code_M)].sum()) for code_M in codes_SM]
         best = gained_S.index(max(gained_S))
-        groups = self.groups if level == 0 else None
-        code_M = move(codes_SM[best], found[best], self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator, groups)
+        code_M, codewords_KD, kinds = codes_SM[best], found[best], self._kinds(level, drawn_MD)
+        if kinds and not self.inherited:  # an heir starts where its parent has the products, and kinds would move far
+            code_M = self._in_group(self._gathered(level, kinds, codes_SM, gain_MP), drawn_MD, codewords_KD)
+            codewords_KD = means(drawn_MD, code_M, codewords_KD)
+        attraction, groups = kinds.attraction if kinds else None, self.groups if level == 0 else None
+        code_M = move(code_M, codewords_KD, self.pairs.partner_NP, gain_MP, drawn_MD, self._moves(level), generator, attraction, groups)
         code_M = self._of_copies(code_M)
         return means(z_MD - prefix_MD, code_M, found[best]), code_M
+
+    def _kinds(self, level: int, drawn_MD: Tensor) -> Kinds | None:
+        """Kinds of products and their engagement: at the first level, where there is any."""
+        settings = self.recipe.quantizer.engagement
+        if level or not self.engaged or not settings.weight:
+            return None
+        rows = torch.from_numpy(sample_rows(len(drawn_MD), self.recipe.quantizer.kmeans_sample, self.recipe.training.seed))
+        sample_SD, generator = drawn_MD[rows.to(drawn_MD.device)], torch_stream(self.recipe.training.seed, KINDS)
+        kinds = min(settings.kinds, len(sample_SD))
+        centres_GD = kmeans(sample_SD, kinds, self.recipe.quantizer.kmeans_iterations, 1, generator)
+        return engaged_kinds(self.engaged, nearest(drawn_MD, centres_GD), kinds, settings.weight, settings.support)
+
+    def _gathered(self, level: int, kinds: Kinds, codes_SM: list[Tensor], gain_MP: Tensor) -> Tensor:
+        """Codes after the search that moves whole kinds, from the codes of all starts: int64[M]."""
+        assert self.pairs, "kinds move by the gains of pairs"
+        moves, clusters = self._moves(level), self.recipe.quantizer.codebook_sizes[level]
+        seed = self.recipe.training.seed
+        return codes_of_kinds(kinds, codes_SM, clusters, self.pairs.partner_NP, shares(gain_MP), moves.size_weight, moves.sweeps, seed)
+
+    def _in_group(self, code_M: Tensor, drawn_MD: Tensor, codewords_KD: Tensor) -> Tensor:
+        """Codes of the first level, but the nearest of its group for a product whose kind went to another group's codeword."""
+        if not self.groups:
+            return code_M
+        outside_M = other_group(self.groups.of_codeword_K, self.groups.of_product_N).gather(1, code_M[:, None]).squeeze(1)
+        return torch.where(outside_M, self._nearest(0, drawn_MD, codewords_KD), code_M)
 
     def _nearest(self, level: int, residual_MD: Tensor, codewords_KD: Tensor) -> Tensor:
         if self.groups and level == 0:

@@ -6,8 +6,8 @@ In each sweep every product looks for the codeword at which its partners gain mo
 
 over its partners j with their weighted gains w_ij g_ij (pair_gains.py), n_k products at codeword k and n on average, and d_ik the distance
 to the codeword in units of the median distance d to the nearest one. Half of those who would gain by it move, chosen at random: if all
-moved at once, pairs would change places for ever. As a clustering of pairs that attract and repel each other this is correlation
-clustering (Bansal, Blum and Chawla 2004) with a given number of clusters.
+moved at once, pairs would change places for ever. Where kinds of products attract each other, that is added to the score. As a clustering
+of pairs that attract and repel each other this is correlation clustering (Bansal, Blum and Chawla 2004) with a given number of clusters.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -44,10 +44,33 @@ class Groups:
     of_product_N: Tensor
 
 
+@dataclass(frozen=True)
+class Attraction:
+    """How kinds of products attract each other: a product scores at a codeword what the kinds there attract its own.
+
+    Attributes:
+        kind_N: int64, one of G kinds.
+        pull_GG: float32, row by row what a kind feels of all others, itself included; negative where it is driven off.
+        popularity_N: float32, above 0; a kind that is spread over codewords is where its popular products are.
+    """
+
+    kind_N: Tensor
+    pull_GG: Tensor
+    popularity_N: Tensor
+
+    def scores(self, code_N: Tensor, clusters: int) -> Tensor:
+        """What each codeword is worth to a product of each kind: float32[G, K]."""
+        kinds = len(self.pull_GG)
+        weight = torch.bincount(self.kind_N * clusters + code_N, weights=self.popularity_N, minlength=kinds * clusters)
+        share_GK = weight.reshape(kinds, clusters).float()
+        share_GK /= share_GK.sum(dim=1, keepdim=True).clamp(min=1e-12)
+        return self.pull_GG @ share_GK
+
+
 @torch.no_grad()
 def move(
     code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, gain_NP: Tensor, residual_ND: Tensor, moves: Moves,
-    generator: torch.Generator, groups: Groups | None = None,
+    generator: torch.Generator, attraction: Attraction | None = None, groups: Groups | None = None,
 ) -> Tensor:  # fmt: skip
     """Codes after the sweeps: int64[N].
 
@@ -59,9 +82,9 @@ def move(
         generator: on the CPU, whatever the device, so that all devices move alike.
         groups: products move within the codewords of their group.
     """
-    share_NP = gain_NP / gain_NP.abs().sum(dim=1, keepdim=True).clamp(min=1e-12)
+    share_NP = shares(gain_NP)
     for _ in range(moves.sweeps):
-        best_N, gains_N = _best_codewords(code_N, codewords_KD, partner_NP, share_NP, residual_ND, moves, groups)
+        best_N, gains_N = _best_codewords(code_N, codewords_KD, partner_NP, share_NP, residual_ND, moves, attraction, groups)
         wanting_W = gains_N.nonzero().flatten()
         moving_W = (torch.rand(len(wanting_W), generator=generator) < MOVING_SHARE).to(code_N.device)
         code_N = code_N.clone()
@@ -72,15 +95,22 @@ def move(
     return code_N
 
 
+def shares(gain_NP: Tensor) -> Tensor:
+    """Gains of each product's pairs as shares of what they come to in all: float[N, P]."""
+    return gain_NP / gain_NP.abs().sum(dim=1, keepdim=True).clamp(min=1e-12)
+
+
 def _best_codewords(
-    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, share_NP: Tensor, residual_ND: Tensor, moves: Moves, groups: Groups | None
-) -> tuple[Tensor, Tensor]:
+    code_N: Tensor, codewords_KD: Tensor, partner_NP: Tensor, share_NP: Tensor, residual_ND: Tensor, moves: Moves,
+    attraction: Attraction | None, groups: Groups | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The codeword at which each product scores best, int64[N], and whether that is better than where it is, bool[N]."""
     clusters = len(codewords_KD)
     size_K = torch.bincount(code_N, minlength=clusters)
     cost_K = moves.size_weight * (size_K.clamp(min=1) * (clusters / len(code_N))).log()
     half_norm_K = codewords_KD.square().sum(dim=1) / 2
     per_distance = 2 * moves.distance_weight / median_distance(residual_ND, codewords_KD) if moves.distance_weight else 0.0
+    attracted_GK = attraction.scores(code_N, clusters) if attraction else None
     best, better = [], []
     for first in range(0, len(code_N), rows := max(1, SCORES_AT_ONCE // clusters)):
         of = slice(first, first + rows)
@@ -89,6 +119,8 @@ def _best_codewords(
         if per_distance:
             score_BK.add_(torch.addmm(-half_norm_K, residual_ND[of], codewords_KD.T), alpha=per_distance)
         score_BK.scatter_add_(1, code_N[partner_NP[of]], share_NP[of])
+        if attraction and attracted_GK is not None:
+            score_BK += attracted_GK[attraction.kind_N[of]]
         if groups:
             score_BK.masked_fill_(other_group(groups.of_codeword_K, groups.of_product_N[of]), -torch.inf)
         score_B, best_B = score_BK.max(dim=1)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
 from shelfcode.keys import Keys
 
-SETUP, SAMPLE, PAIRS, NOISE = 1, 2, 3, 4
+SETUP, SAMPLE, PAIRS, NOISE, KINDS = 1, 2, 3, 4, 5
 """Purposes of random numbers: each has a stream of its own under the seed, the same on every worker."""
 
 OVERDRAW = 2

@@ -46,6 +46,19 @@ class MoveSettings(Settings):
     )
 
 
+class EngagementSettings(Settings):
+    """What customers take together, where a training is given that: kinds of products that go together come to share the first codeword."""
+
+    weight: float = Field(1.2, ge=0, description="of engagement at the first level, relative to what pairs of products gain; 0 ignores it")
+    kinds: Annotated[int, Field(ge=2, le=4096)] = Field(
+        300,
+        description="kinds of products, alike by content, that engagement is counted between; products without history follow their kind",
+    )
+    support: float = Field(
+        20, ge=0, description="how often a kind must have been taken with others for its engagement to count half; seldom ones count less"
+    )
+
+
 class QuantizerSettings(Settings):
     """Embedding -> semantic ID."""
 
@@ -61,6 +74,7 @@ class QuantizerSettings(Settings):
     latent_size: Positive = Field(128, description="dimensions in which the codewords lie")
     neighbourhood: NeighbourhoodSettings = NeighbourhoodSettings()
     moves: MoveSettings = MoveSettings()
+    engagement: EngagementSettings = EngagementSettings()
     target_temperature: float = Field(
         0.05, gt=0, validation_alias=AliasChoices("target_temperature", "commitment_temperature"),
         description="of the softmax over codewords, in units of a level's mean squared distance to the codeword; neighbourhood only",

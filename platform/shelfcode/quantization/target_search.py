@@ -19,6 +19,7 @@ from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_nei
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.constraint import Grouped, codewords_of_groups
 from shelfcode.quantization.encoding import encode_rows
+from shelfcode.quantization.engagement import Engagement
 from shelfcode.quantization.level_search import Inherited, LevelSearch
 from shelfcode.quantization.moves import Groups
 from shelfcode.quantization.pair_gains import draw_pairs
@@ -40,7 +41,7 @@ def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device, grou
 @torch.no_grad()
 def find_targets(
     recipe: Recipe, x_ME: NDArray[np.float32], taxonomy: Taxonomy, device: torch.device, parent: RQVAE | None = None,
-    grouped: Grouped | None = None,
+    grouped: Grouped | None = None, engaged: Engagement | None = None,
 ) -> Targets:  # fmt: skip
     """Targets of the products that are trained on.
 
@@ -48,6 +49,7 @@ def find_targets(
         x_ME: their embeddings, of unit norm, memory-mapped or in memory, in the order of `taxonomy.leaf_of_N`.
         parent: a published model, from whose projection, codewords and codes to start.
         grouped: the products in groups, which the first level keeps apart; None without a constraint.
+        engaged: what customers took together of these products, where that is known.
 
     Raises:
         ShelfcodeError: there are more groups than first codewords.
@@ -64,7 +66,7 @@ def find_targets(
     pairs = draw_pairs(x_ME, near, taxonomy, moves, recipe.training.seed, device) if near and moves.sweeps else None
     inherited = inherit(parent, x_ME, device, grouped) if parent else None
     groups = _groups(recipe, grouped, parent, device) if grouped else None
-    search = LevelSearch(recipe, x_ME, taxonomy, _copies(x_ME, grouped), pairs, inherited, groups)
+    search = LevelSearch(recipe, x_ME, taxonomy, _copies(x_ME, grouped), pairs, inherited, groups=groups, engaged=engaged)
     codewords, codes_ML, spread = search.levels(smoothed)
     arrays = tuple(codewords_KD.cpu().numpy() for codewords_KD in codewords)
     codes = codes_ML.cpu().numpy().astype(np.uint16)

@@ -20,6 +20,7 @@ from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import codeword_names
 from shelfcode.quantization.constraint import Grouped
 from shelfcode.quantization.encoding import encode_rows
+from shelfcode.quantization.engagement import Engagement, unpack_engagement
 from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.sampler import sample_keys
@@ -33,11 +34,13 @@ from shelfcode.workspace import Workspace
 REPORT_EVERY = 100
 TRAINING_SET_FILE = "training_set.npz"
 TARGETS_FILE = "targets.npz"
+ENGAGEMENT_FILE = "engagement.npz"
 
 
 def training_run(
-    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None, grouped: Grouped | None = None
-) -> str:
+    recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, parent: str | None = None, grouped: Grouped | None = None,
+    engaged: Engagement | None = None,
+) -> str:  # fmt: skip
     """Folder of a training run under the workspace, named after what decides its outcome.
 
     Settings of the catalog, the encoder and the extractor show in the rows that are trained on, and in the folder of their embeddings.
@@ -45,6 +48,7 @@ def training_run(
     Args:
         parent: folder of the release that training starts from.
         grouped: the products in `embedded` in groups, under a constraint.
+        engaged: what customers take together of the embedded products.
     """
     settings = {"quantizer": deciding(recipe.quantizer), "training": deciding(recipe.training), "stability": recipe.stability}
     decides = json.dumps([settings, embedded.folder, parent]).encode()
@@ -52,6 +56,8 @@ def training_run(
     arrays: list[NDArray[Any]] = [embedded.keys_N[rows_M], taxonomy.leaf_of_N[rows_M], taxonomy.ancestors_PD]
     if grouped:
         arrays += [grouped.of_N[rows_M], np.array(grouped.groups)]
+    if engaged:
+        arrays += [engaged.group_R, engaged.product_R]
     return run_folder(recipe.name, decides, *(array.tobytes() for array in arrays))
 
 
@@ -62,7 +68,7 @@ def trained_rows(recipe: Recipe, keys_N: Keys) -> NDArray[np.int64]:
 
 def prepare_targets(
     recipe: Recipe, embedded: EmbeddedCatalog, taxonomy: Taxonomy, workspace: Workspace, folder: str, parent: str | None = None,
-    grouped: Grouped | None = None,
+    grouped: Grouped | None = None, engaged: Engagement | None = None,
 ) -> None:  # fmt: skip
     """Find what the encoder is to learn and keep it in the run's folder; nothing to do where an earlier start did.
 
@@ -71,6 +77,7 @@ def prepare_targets(
         folder: of the run, from `training_run`.
         parent: folder of the release that training starts from.
         grouped: the products in `embedded` in groups, under a constraint.
+        engaged: what customers take together of the embedded products.
 
     Raises:
         ShelfcodeError: a codebook is larger than the catalog, or a constraint makes more groups than there are first codewords.
@@ -82,6 +89,8 @@ def prepare_targets(
     rows_M = trained_rows(recipe, embedded.keys_N)
     training_set = pack_training_set(embedded.keys_N[rows_M], taxonomy.of(rows_M), grouped.of(rows_M) if grouped else None)
     workspace.write_bytes(f"{folder}/{TRAINING_SET_FILE}", training_set)
+    if engaged:
+        workspace.write_bytes(f"{folder}/{ENGAGEMENT_FILE}", engaged.of(rows_M, len(embedded.keys_N)).pack())
     task = ray.remote(num_cpus=training.cpus_per_worker, num_gpus=int(training.use_gpu), max_retries=training.max_failures)(write_targets)
     ray.get(task.remote(recipe, workspace, folder, embedded.folder, parent))
 
@@ -141,7 +150,10 @@ def write_targets(recipe: Recipe, workspace: Workspace, folder: str, embeddings:
     device = torch_device(reserved_device(int(recipe.training.use_gpu)), "training.use_gpu")
     keys_M, taxonomy, grouped = _unpack(workspace.read_bytes(f"{folder}/{TRAINING_SET_FILE}"))
     model = load_model(workspace, parent, recipe, device) if parent else None
-    targets = find_targets(recipe, embedding_matrix(workspace, embeddings, keys_M), taxonomy, device, model, grouped)
+    kept = f"{folder}/{ENGAGEMENT_FILE}"
+    engaged = unpack_engagement(workspace.read_bytes(kept)) if workspace.exists(kept) else None
+    x_ME = embedding_matrix(workspace, embeddings, keys_M)
+    targets = find_targets(recipe, x_ME, taxonomy, device, model, grouped, engaged)
     workspace.write_bytes(f"{folder}/{TARGETS_FILE}", targets.pack())
 
 

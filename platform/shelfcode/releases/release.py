@@ -29,6 +29,24 @@ class CatalogRecord(BaseModel):
     labels: AppliedLabels | None = None
 
 
+class EngagementRecord(BaseModel):
+    """What customers take together, by which a release was trained.
+
+    Attributes:
+        source: where it was read from.
+        pairs: of two products that were taken together, those of a basket counted one by one.
+        products: coded products in these pairs; the others have no history.
+        unknown_products: products that were named and are not coded.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    pairs: int
+    products: int
+    unknown_products: int
+
+
 class RowCounts(BaseModel):
     """Rows of the catalog: coded and rejected add up to read."""
 
@@ -46,6 +64,7 @@ class Manifest(BaseModel):
         parent: the release that was current before.
         model_from: the release whose model this one has, where it was not trained itself but its products were coded again.
         churn: what changed against the parent (evaluation/stability/churn.py); None without one.
+        engagement: what customers take together, where the release was trained by it.
         files: bytes of each file of the release, by its path within the release's folder; empty before this was recorded.
     """
 
@@ -63,6 +82,7 @@ class Manifest(BaseModel):
     libraries: dict[str, str]
     model_from: str | None = None
     churn: dict[str, Any] | None = None
+    engagement: EngagementRecord | None = None
     files: dict[str, int] = {}
 
     @property
