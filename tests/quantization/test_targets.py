@@ -351,7 +351,7 @@ def test_of_a_parent_engagement_moves_products_one_by_one(planted, recipe, targe
     """So most of an unchanged catalog keeps its first codeword even where it is now known what is bought together."""
     engaged = baskets_of_departments(planted.leaf_N, np.arange(1600))
     heir = recipe_with(heir_of(recipe, "warm"), engagement={"weight": 0.2}).model_copy(update={"stability": "warm"})
-    found = find_targets(heir, planted.x_NE, planted.taxonomy, torch.device("cpu"), parent, engaged)
+    found = find_targets(heir, planted.x_NE, planted.taxonomy, torch.device("cpu"), parent, engaged=engaged)
     assert (found.codes_ML[:, 0] == targets.codes_ML[:, 0]).mean() > 0.8
 
 
