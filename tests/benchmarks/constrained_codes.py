@@ -31,7 +31,7 @@ from shelfcode.evaluation.quality.evaluate import evaluate
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.constraint import Grouped, group_numbers, learn_constraint, purity
 from shelfcode.quantization.encoding import encode_rows
-from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

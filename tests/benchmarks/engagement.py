@@ -37,9 +37,9 @@ from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import RelationRows, Relations
 from shelfcode.keys import index_keys, item_keys
 from shelfcode.optimisation import Worker
-from shelfcode.quantization.engagement import Engagement, engagement
 from shelfcode.quantization.fitting import fit, start
-from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.target_search.engagement import Engagement, engagement
+from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
 from shelfcode.reporting.tables import ratio_with_interval
 from shelfcode.scratch import scratch_folder

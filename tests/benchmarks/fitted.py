@@ -16,8 +16,8 @@ from shelfcode.optimisation import Worker
 from shelfcode.quantization.constraint import Grouped
 from shelfcode.quantization.fitting import Fit, fit, start
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import Targets
 
 
 @dataclass(frozen=True)

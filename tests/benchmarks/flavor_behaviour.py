@@ -43,7 +43,7 @@ from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relatio
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import SAME_BASKET, read_relations
 from shelfcode.keys import item_keys
-from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
 from shelfcode.reporting.tables import rare_share_text, ratio_text, ratio_with_interval
 from shelfcode.scratch import scratch_folder

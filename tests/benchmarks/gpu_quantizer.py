@@ -16,9 +16,9 @@ from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.codebook import lloyd, nearest
 from shelfcode.quantization.fitting import Fit, fit, start
-from shelfcode.quantization.projection import principal_components
 from shelfcode.quantization.settings import QuantizerSettings, TrainingSettings
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.projection import principal_components
+from shelfcode.quantization.target_search.targets import Targets
 
 PRECISIONS = ("float32", "bfloat16")
 ITERATIONS = 5

@@ -25,18 +25,18 @@ from rich.table import Table
 from synthetic import synthetic_products
 
 from shelfcode.optimisation import Worker
-from shelfcode.quantization import level_search, target_search
 from shelfcode.quantization.fitting import fit, start
+from shelfcode.quantization.target_search import levels, search
 from shelfcode.recipe_file import load_recipe
 
 PARTS = (
-    (target_search, "nearest_neighbours"),
-    (target_search, "smooth"),
-    (target_search, "draw_pairs"),
-    (level_search, "kmeans"),
-    (level_search, "weighted_gains"),
-    (level_search, "move"),
-    (level_search, "twin_codes"),
+    (search, "nearest_neighbours"),
+    (search, "smooth"),
+    (search, "draw_pairs"),
+    (levels, "kmeans"),
+    (levels, "weighted_gains"),
+    (levels, "move"),
+    (levels, "twin_codes"),
 )
 """What finding targets consists of. They are timed where they are called."""
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"
@@ -77,7 +77,7 @@ def measure(products: int, steps: int) -> dict[str, float]:
         x_NE = np.load(path, mmap_mode="r")
         phases = Phases(products)
         with parts_timed(phases):
-            targets = target_search.find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
+            targets = search.find_targets(recipe, x_NE, taxonomy, torch.device("cpu"))
         phases.end("targets")
         state = start(recipe, targets, Worker())
         for report in fit(recipe, x_NE, taxonomy, targets, state, Worker(), stop_at=steps):

@@ -27,7 +27,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.codebook import CHUNK
 from shelfcode.quantization.fitting import Fit, fit, start
-from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

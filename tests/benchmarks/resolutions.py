@@ -24,7 +24,7 @@ from sklearn.metrics import homogeneity_score
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.quality.collisions import UNLIKE_BELOW
 from shelfcode.evaluation.quality.evaluate import evaluate
-from shelfcode.quantization.target_search import find_targets
+from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
 
 FLAVORS = Path(__file__).parents[2] / "jobs/flavors"

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import Targets
 
 TWO_WORKERS = Path(__file__).with_name("two_workers.py")
 

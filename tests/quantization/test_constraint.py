@@ -17,11 +17,11 @@ from shelfcode.quantization.constraint import (
     purity,
 )
 from shelfcode.quantization.encoding import encode_rows
-from shelfcode.quantization.engagement import engagement
 from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import Targets, unpack_targets
+from shelfcode.quantization.target_search.engagement import engagement
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import Targets, unpack_targets
 
 CPU = torch.device("cpu")
 

@@ -20,8 +20,8 @@ from shelfcode.quantization.losses import contrastive_loss, graded_pairs
 from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.objectives import NeighbourhoodObjective
 from shelfcode.quantization.sampler import build_sampler
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import Targets, unpack_targets
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import Targets, unpack_targets
 from shelfcode.recipe_file import validate_recipe
 
 LOSSES = ("reconstruction", "quantization", "contrastive")

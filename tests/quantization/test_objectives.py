@@ -8,7 +8,7 @@ import torch
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.objectives import FOLLOWING, NeighbourhoodObjective, ReconstructionObjective, objective_of
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.targets import Targets
 from shelfcode.recipe_file import validate_recipe
 
 SIZES = (4, 5, 6, 7)

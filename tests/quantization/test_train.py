@@ -10,8 +10,8 @@ import torch
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.embedding.embeddings import EmbeddedCatalog, embeddings_table
 from shelfcode.keys import row_keys
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import unpack_targets
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import unpack_targets
 from shelfcode.quantization.train import TARGETS_FILE, TRAINING_SET_FILE, pack_training_set, trained_rows, training_run, write_targets
 from shelfcode.recipe_file import validate_recipe
 from shelfcode.workspace import Workspace

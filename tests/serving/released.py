@@ -20,8 +20,8 @@ from shelfcode.flavor import Recipe
 from shelfcode.keys import item_keys
 from shelfcode.quantization.codebook import kmeans, nearest
 from shelfcode.quantization.model_file import new_model, save_model
-from shelfcode.quantization.projection import principal_components
 from shelfcode.quantization.semantic_ids import semantic_ids_table
+from shelfcode.quantization.target_search.projection import principal_components
 from shelfcode.releases.release import Manifest, draft_manifest, publish
 from shelfcode.sample.catalog import sample_chunk
 from shelfcode.workspace import Workspace

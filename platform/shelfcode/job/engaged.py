@@ -9,7 +9,7 @@ from shelfcode.errors import ShelfcodeError
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import RelationRows, Relations, read_relations
 from shelfcode.keys import Keys, index_keys
-from shelfcode.quantization.engagement import Engagement, engagement
+from shelfcode.quantization.target_search.engagement import Engagement, engagement
 from shelfcode.releases.release import EngagementRecord
 
 FLAG = "--engagement"

@@ -26,7 +26,7 @@ from shelfcode.quantization.model_file import new_model
 from shelfcode.quantization.objectives import Losses, objective_of
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.sampler import NOISE, HierarchicalSampler, UniformSampler, build_sampler, number_of
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.targets import Targets
 
 SMALLEST_CATALOG = 2
 """Products. A codebook has two codewords or more, each of which begins as a product."""

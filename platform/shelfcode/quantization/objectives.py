@@ -1,6 +1,6 @@
 """What training aims at: two objectives for one model, each a module whose forward pass gives the losses of a batch.
 
-neighbourhood: the encoder learns the targets, codes that were found for the whole catalog at once (target_search.py).
+neighbourhood: the encoder learns the targets, codes that were found for the whole catalog at once (target_search/).
 rqvae: reconstruction, commitment and codebooks that follow, as published (Lee et al. 2022), from the same start.
 
 Formulas: docs/objective.md.
@@ -17,7 +17,7 @@ from torch.nn.functional import linear
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.losses import codeword_cross_entropy
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.targets import Targets
 
 SMALLEST_TEMPERATURE = 1e-6
 

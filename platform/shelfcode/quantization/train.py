@@ -20,13 +20,13 @@ from shelfcode.optimisation import Worker
 from shelfcode.quantization.codeword_naming import codeword_names
 from shelfcode.quantization.constraint import Grouped
 from shelfcode.quantization.encoding import encode_rows
-from shelfcode.quantization.engagement import Engagement, unpack_engagement
 from shelfcode.quantization.fitting import check_size, fit, start
 from shelfcode.quantization.model_file import load_model, new_model
 from shelfcode.quantization.sampler import sample_keys
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import unpack_targets
+from shelfcode.quantization.target_search.engagement import Engagement, unpack_engagement
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.targets import unpack_targets
 from shelfcode.settings import deciding
 from shelfcode.train import fit_in_ray, report_state, resume, run_folder, say
 from shelfcode.workspace import Workspace

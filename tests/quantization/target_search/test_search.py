@@ -13,13 +13,13 @@ from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
-from shelfcode.quantization.engagement import Engagement, engagement
 from shelfcode.quantization.fitting import fit, start
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.settings import NeighbourhoodSettings
-from shelfcode.quantization.smoothing import neighbour_weights, smooth
-from shelfcode.quantization.target_search import find_targets
-from shelfcode.quantization.targets import Targets, unpack_targets
+from shelfcode.quantization.target_search.engagement import Engagement, engagement
+from shelfcode.quantization.target_search.search import find_targets
+from shelfcode.quantization.target_search.smoothing import neighbour_weights, smooth
+from shelfcode.quantization.target_search.targets import Targets, unpack_targets
 
 SIZES = (8, 16, 32)
 SETTINGS = NeighbourhoodSettings(width=0.5, same_leaf=0.8, sibling_leaf=0.4, other=0.1)
@@ -274,7 +274,7 @@ def test_products_outside_the_sample_are_coded_by_the_model(planted, recipe):
 def test_weights_are_the_same_whatever_the_number_of_rows_at_a_time(monkeypatch, planted):
     graph = graph_of(planted.x_NE[:100], 5)
     whole_NK = neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS)
-    monkeypatch.setattr("shelfcode.quantization.smoothing.ROWS_WEIGHED", 7)
+    monkeypatch.setattr("shelfcode.quantization.target_search.smoothing.ROWS_WEIGHED", 7)
     np.testing.assert_array_equal(neighbour_weights(graph, planted.taxonomy.of(np.arange(100)), SETTINGS), whole_NK)
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from shelfcode.quantization.moves import Moves, drawn_together, means, move
+from shelfcode.quantization.target_search.moves import Moves, drawn_together, means, move
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -72,7 +72,7 @@ def test_distance_holds_a_product_back_as_far_as_it_weighs():
 def test_scores_in_parts_are_those_of_the_whole(monkeypatch):
     group_N, start_N = torch.arange(60) % 4, torch.randint(4, (60,), generator=seeded())
     whole_N = moved(start_N, planted_gains(group_N), Moves(3))
-    monkeypatch.setattr("shelfcode.quantization.moves.SCORES_AT_ONCE", 28)
+    monkeypatch.setattr("shelfcode.quantization.target_search.moves.SCORES_AT_ONCE", 28)
     assert torch.equal(moved(start_N, planted_gains(group_N), Moves(3)), whole_N)
 
 

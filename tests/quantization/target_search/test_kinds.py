@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from shelfcode.quantization.engagement import engagement
-from shelfcode.quantization.kind_search import KINDS_WEIGHT, codes_of_kinds, engaged_kinds, gains_between, move_kinds
+from shelfcode.quantization.target_search.engagement import engagement
+from shelfcode.quantization.target_search.kinds import KINDS_WEIGHT, codes_of_kinds, engaged_kinds, gains_between, move_kinds
 
 
 def test_kinds_that_are_worth_something_to_each_other_meet_and_others_part():
@@ -29,7 +29,7 @@ def test_gains_of_pairs_by_kinds(monkeypatch):
     share_NP = torch.tensor([[0.75, 0.25], [1.0, 0.0], [0.5, -0.5]])
     whole_GG = gains_between(kind_N, 2, partner_NP, share_NP)
     np.testing.assert_allclose(whole_GG, np.array([[1.75, 0.125], [0.125, 0]]) / 3)
-    monkeypatch.setattr("shelfcode.quantization.kind_search.ROWS_ADDED", 2)
+    monkeypatch.setattr("shelfcode.quantization.target_search.kinds.ROWS_ADDED", 2)
     np.testing.assert_allclose(gains_between(kind_N, 2, partner_NP, share_NP), whole_GG)
 
 

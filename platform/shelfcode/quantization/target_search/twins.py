@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from shelfcode.quantization.codebook import nearest
-from shelfcode.quantization.moves import means
+from shelfcode.quantization.target_search.moves import means
 
 NO_CODE = -1
 """Of a product that has no code to keep."""

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shelfcode.quantization.engagement import Engagement, excess, kinds_together, popularity, trust
-from shelfcode.quantization.moves import Attraction
+from shelfcode.quantization.target_search.engagement import Engagement, excess, kinds_together, popularity, trust
+from shelfcode.quantization.target_search.moves import Attraction
 
 ROWS_ADDED = 65_536
 """Products whose gains are added up at a time."""

@@ -6,8 +6,8 @@ import torch
 
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_paths
 from shelfcode.embedding.neighbours import Neighbours, nearest_neighbours
-from shelfcode.quantization.pair_gains import Pairs, draw_pairs, even_cosine, weighted_gains
 from shelfcode.quantization.settings import MoveSettings
+from shelfcode.quantization.target_search.pair_gains import Pairs, draw_pairs, even_cosine, weighted_gains
 
 CPU = torch.device("cpu")
 

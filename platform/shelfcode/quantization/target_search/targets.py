@@ -1,4 +1,4 @@
-"""What the encoder is to learn: for every product the codes that suit its neighbourhood. How they are found: target_search.py."""
+"""What the encoder is to learn: for every product the codes that suit its neighbourhood. How they are found: search.py."""
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
 import io

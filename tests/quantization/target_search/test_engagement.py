@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from shelfcode.quantization.engagement import CHANCES, Engagement, engagement, excess, kinds_together, popularity, trust, unpack_engagement
+from shelfcode.quantization.target_search.engagement import (
+    CHANCES,
+    Engagement,
+    engagement,
+    excess,
+    kinds_together,
+    popularity,
+    trust,
+    unpack_engagement,
+)
 
 
 def of_rows(rows: list[tuple[int, int]]) -> Engagement:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from shelfcode.quantization.twins import NO_CODE, codes_of_clusters, twin_clusters, twin_codes
+from shelfcode.quantization.target_search.twins import NO_CODE, codes_of_clusters, twin_clusters, twin_codes
 
 
 def families(count: int, members: int, noise: float, seed: int = 0) -> NDArray[np.float32]:
@@ -46,17 +46,17 @@ def test_the_cosine_says_how_near_twins_are():
 def test_prefixes_read_in_parts_have_the_clusters_of_the_whole(monkeypatch):
     x_NE, prefix_N = families(30, 4, noise=0.1), np.random.default_rng(0).integers(7, size=120)
     whole_N = clusters_of(x_NE, prefix_N)
-    monkeypatch.setattr("shelfcode.quantization.twins.ROWS_READ", 5)
+    monkeypatch.setattr("shelfcode.quantization.target_search.twins.ROWS_READ", 5)
     np.testing.assert_array_equal(clusters_of(x_NE, prefix_N), whole_N)
 
 
 def test_copies_are_one_product_and_a_prefix_with_too_many_distinct_ones_is_not_compared(monkeypatch):
     x_NE = np.repeat(families(6, 1, 0), 10, axis=0)
     copy_N, otherwise_N = np.arange(60) // 10 * 10, np.arange(60) % 2
-    monkeypatch.setattr("shelfcode.quantization.twins.MOST_COMPARED", 6)
+    monkeypatch.setattr("shelfcode.quantization.target_search.twins.MOST_COMPARED", 6)
     cluster_N, _ = twin_clusters(x_NE, copy_N, np.zeros(60, np.int64), 0.9, otherwise_N)
     assert same_grouping(cluster_N, copy_N)
-    monkeypatch.setattr("shelfcode.quantization.twins.MOST_COMPARED", 5)
+    monkeypatch.setattr("shelfcode.quantization.target_search.twins.MOST_COMPARED", 5)
     cluster_N, _ = twin_clusters(x_NE, copy_N, np.zeros(60, np.int64), 0.9, otherwise_N)
     assert same_grouping(cluster_N, otherwise_N)
 

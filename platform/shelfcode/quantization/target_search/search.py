@@ -5,7 +5,7 @@
 Everything here is done once, before the first training step. The frozen model needs only the projection and the codebooks later.
 
 Coarse levels see the product after many rounds of smoothing (smoothing.py), the last level the product itself. How each level finds its
-codes: level_search.py.
+codes: levels.py.
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -19,14 +19,14 @@ from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_nei
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.constraint import Grouped, codewords_of_groups
 from shelfcode.quantization.encoding import encode_rows
-from shelfcode.quantization.engagement import Engagement
-from shelfcode.quantization.level_search import Inherited, LevelSearch
-from shelfcode.quantization.moves import Groups
-from shelfcode.quantization.pair_gains import draw_pairs
-from shelfcode.quantization.projection import principal_components
 from shelfcode.quantization.rqvae import RQVAE
-from shelfcode.quantization.smoothing import neighbour_weights, smooth
-from shelfcode.quantization.targets import Targets
+from shelfcode.quantization.target_search.engagement import Engagement
+from shelfcode.quantization.target_search.levels import Inherited, LevelSearch
+from shelfcode.quantization.target_search.moves import Groups
+from shelfcode.quantization.target_search.pair_gains import draw_pairs
+from shelfcode.quantization.target_search.projection import principal_components
+from shelfcode.quantization.target_search.smoothing import neighbour_weights, smooth
+from shelfcode.quantization.target_search.targets import Targets
 
 ROWS_READ = 8192
 """Embeddings read from disk at a time."""

@@ -2,7 +2,7 @@
 
 k-means of what the levels above leave over gives each level its first codes. Moves (moves.py) then bring similar products together and part
 unlike ones, which k-means does not ask for. Where it is known what customers take together, kinds of products move first, as a whole
-(kind_search.py). At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
+(kinds.py). At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -16,12 +16,12 @@ from torch import Tensor
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group, other_group
-from shelfcode.quantization.engagement import Engagement
-from shelfcode.quantization.kind_search import Kinds, codes_of_kinds, engaged_kinds
-from shelfcode.quantization.moves import Groups, Moves, drawn_together, means, move, shares
-from shelfcode.quantization.pair_gains import Pairs, weighted_gains
 from shelfcode.quantization.sampler import KINDS, SETUP, sample_rows, torch_stream
-from shelfcode.quantization.twins import NO_CODE, twin_codes
+from shelfcode.quantization.target_search.engagement import Engagement
+from shelfcode.quantization.target_search.kinds import Kinds, codes_of_kinds, engaged_kinds
+from shelfcode.quantization.target_search.moves import Groups, Moves, drawn_together, means, move, shares
+from shelfcode.quantization.target_search.pair_gains import Pairs, weighted_gains
+from shelfcode.quantization.target_search.twins import NO_CODE, twin_codes
 
 REFINEMENTS = 1
 """Iterations of k-means from a parent's codewords: they follow the catalog by one step (docs/stability.md)."""

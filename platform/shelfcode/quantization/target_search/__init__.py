@@ -1,0 +1,1 @@
+"""Codes for a whole catalog at once, before anything is trained: what the encoder is to learn."""
