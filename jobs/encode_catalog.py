@@ -16,7 +16,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
-from shelfcode.job.constraining import constrain_as
+from shelfcode.job.constraining import check_constraint, constrain_as
 from shelfcode.job.flags import CatalogFlag, SetFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_language, show_prefixes, show_rejected, stage
@@ -49,6 +49,7 @@ def main(
 def encode(manifest: Manifest, recipe: Recipe, catalog: str, workspace: Workspace, run: str) -> dict[str, Any]:
     with stage("reading the catalog", unit="rows") as progress:
         snapshot = take_snapshot(catalog, recipe.catalog, workspace, run, progress)
+    check_constraint(recipe, workspace, snapshot)
     if recipe.text_view.kind == "attributes":
         say_language(workspace, snapshot, recipe.extractor)
     with stage("embedding", snapshot.products) as progress:

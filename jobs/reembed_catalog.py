@@ -20,7 +20,7 @@ from shelfcode.flavor import Recipe
 from shelfcode.job.capacity import coding_stages
 from shelfcode.job.cluster import fit_to_cluster, start_ray
 from shelfcode.job.command import run_job
-from shelfcode.job.constraining import constrain_as
+from shelfcode.job.constraining import check_constraint, constrain_as
 from shelfcode.job.flags import CatalogFlag, HoldFlag, LabelsFlag, SetFlag, WaitFlag, WorkspaceFlag
 from shelfcode.job.leased_workspace import open_workspace
 from shelfcode.job.screen import say, say_embedded, say_labels, say_language, show_figures, show_rejected, show_release, stage
@@ -75,6 +75,7 @@ def reembed(
     coded_K = read_item_keys(workspace, f"{parent.folder}/semantic_ids")
     check_removals(coded_K, item_keys_N, allow_removals)
 
+    check_constraint(recipe, workspace, snapshot)
     if recipe.text_view.kind == "attributes":
         say_language(workspace, snapshot, recipe.extractor)
     with stage("embedding", snapshot.products) as progress:

@@ -55,6 +55,8 @@ def test_values_that_come_later_have_no_group_and_numbers_fall_into_the_bands_th
     assert group_numbers(tiers, column("luxury", "premium", None)).tolist() == [NO_GROUP, 0, NO_GROUP]
     prices = learn_constraint("price", None, column(1.0, 2.0, 3.0, 4.0))
     assert group_numbers(prices, column(0.0, 1.5, 400.0)).tolist() == [0, 1, 3]
+    with pytest.raises(ShelfcodeError, match=r"price is by bands of numbers, and the column holds string"):
+        group_numbers(prices, column("cheap"))
 
 
 def test_lists_are_asked_for_one_of_their_values():

@@ -61,8 +61,9 @@ class Audit:
 
 
 def train_flavor(
-    flavor: str, catalog: str, workspace: str, settings: Sequence[str] = (), hold: bool = False, wait: float = 0, labels: str | None = None
-) -> Release:
+    flavor: str, catalog: str, workspace: str, settings: Sequence[str] = (), hold: bool = False, wait: float = 0, labels: str | None = None,
+    engagement: str | None = None,
+) -> Release:  # fmt: skip
     """Train a flavor on a catalog and publish the release: what jobs/train_flavor.py does.
 
     Args:
@@ -71,13 +72,14 @@ def train_flavor(
         hold: leave the release that is current where it is.
         wait: seconds to wait for another run that writes the same flavor.
         labels: decided labels to lay over the catalog, as jobs/export_corrections.py writes them.
+        engagement: baskets, or pairs of products that customers take together.
 
     Raises:
         ShelfcodeError: whatever you can mend.
     """
     from shelfcode.job.training import train_flavor as train
 
-    trained = train(flavor, FLAVORS, catalog, workspace, settings, hold, wait, labels)
+    trained = train(flavor, FLAVORS, catalog, workspace, settings, hold, wait, labels, engagement)
     return load_release(workspace, trained.release.name)
 
 

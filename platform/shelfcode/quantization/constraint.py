@@ -91,13 +91,17 @@ def learn_constraint(column: str, value: str | None, cells: pa.ChunkedArray) -> 
 
 
 def group_numbers(constraint: Constraint, cells: pa.ChunkedArray) -> NDArray[np.int64]:
-    """The group of each product: int64[N], NO_GROUP where the constraint has none for it."""
+    """The group of each product: int64[N], NO_GROUP where the constraint has none for it.
+
+    Raises:
+        ShelfcodeError: the constraint is by bands of numbers, and a cell is none.
+    """
     unknown = constraint.groups.index(UNKNOWN) if UNKNOWN in constraint.groups else NO_GROUP
     if constraint.value is not None:
         holds_N = _holds(constraint.value, cells)
         return np.where(cells.is_null(), unknown, np.where(holds_N, 0, 1)).astype(np.int64)
     if constraint.edges is not None:
-        numbers_N = pc.fill_null(cells.cast(pa.float64()), float("nan")).to_numpy()
+        numbers_N = pc.fill_null(_numbers(constraint.column, cells), float("nan")).to_numpy()
         return np.where(np.isnan(numbers_N), unknown, np.searchsorted(constraint.edges, numbers_N, side="left")).astype(np.int64)
     place_of = {name: place for place, name in enumerate(map(name_key, constraint.groups)) if place != unknown}
     keys = [None if cell is None else name_key(_text(cell)) for cell in cells.to_pylist()]
@@ -134,6 +138,13 @@ def purity(group_N: NDArray[np.integer], first_N: NDArray[np.integer]) -> float:
     for (first, _), count in counts.items():
         largest[first] = max(count, largest.get(first, 0))
     return sum(largest.values()) / max(1, int(known_N.sum()))
+
+
+def _numbers(column: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return cells.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise ShelfcodeError(f"quantizer.constraint {column} is by bands of numbers, and the column holds {cells.type}: {error}") from error
 
 
 def _edges(cells: pa.ChunkedArray) -> tuple[float, ...]:

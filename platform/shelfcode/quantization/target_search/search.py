@@ -18,7 +18,7 @@ from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.embedding.neighbours import Neighbours, first_copies, nearest_neighbours
 from shelfcode.flavor import Recipe
 from shelfcode.quantization.constraint import Grouped, codewords_of_groups
-from shelfcode.quantization.encoding import encode_rows
+from shelfcode.quantization.encoding import ROWS_READ, encode_rows
 from shelfcode.quantization.rqvae import RQVAE
 from shelfcode.quantization.target_search.engagement import Engagement
 from shelfcode.quantization.target_search.levels import Inherited, LevelSearch
@@ -27,9 +27,6 @@ from shelfcode.quantization.target_search.pair_gains import draw_pairs
 from shelfcode.quantization.target_search.projection import principal_components
 from shelfcode.quantization.target_search.smoothing import neighbour_weights, smooth
 from shelfcode.quantization.target_search.targets import Targets
-
-ROWS_READ = 8192
-"""Embeddings read from disk at a time."""
 
 
 def inherit(parent: RQVAE, x_ME: NDArray[np.float32], device: torch.device, grouped: Grouped | None = None) -> Inherited:
