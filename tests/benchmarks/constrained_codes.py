@@ -28,8 +28,9 @@ from rich.table import Table
 from shelfcode.attributes.rules.extractor import extract
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.evaluation.quality.evaluate import evaluate
+from shelfcode.evaluation.quality.taxonomy_alignment import label_purity
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.constraint import Grouped, group_numbers, learn_constraint, purity
+from shelfcode.quantization.constraint import Grouped, group_numbers, learn_constraint
 from shelfcode.quantization.encoding import encode_rows
 from shelfcode.quantization.target_search.search import find_targets
 from shelfcode.recipe_file import load_recipe
@@ -66,7 +67,7 @@ def main(
             name, *similarity_cells(figures.similarity_depth), f"{figures.collisions.distinct_share:.3f}",
             f"{figures.codebook_health.levels[0].largest_over_even:.2f}",
             f"{alignment.at(1, 1).ami:.3f}" if alignment else "-", f"{alignment.at(2, 'leaf').purity:.3f}" if alignment else "-",
-            f"{purity(grouped.of_N, codes_NL[:, 0]):.4f}", free,
+            f"{label_purity(codes_NL[:, 0], grouped.of_N):.4f}", free,
         )  # fmt: skip
         Console(width=200).print(table)
 

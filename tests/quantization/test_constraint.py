@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from shelfcode.errors import ShelfcodeError
+from shelfcode.evaluation.quality.taxonomy_alignment import label_purity
 from shelfcode.flavor import Recipe
 from shelfcode.optimisation import Worker
 from shelfcode.quantization.constraint import (
@@ -14,7 +15,6 @@ from shelfcode.quantization.constraint import (
     codewords_of_groups,
     group_numbers,
     learn_constraint,
-    purity,
 )
 from shelfcode.quantization.encoding import encode_rows
 from shelfcode.quantization.fitting import fit, start
@@ -75,10 +75,6 @@ def test_every_group_has_a_codeword_and_the_others_go_by_its_share():
         codewords_of_groups(Grouped(np.arange(30), 30), 24, "brand")
 
 
-def test_purity_is_the_share_of_products_in_the_largest_group_of_their_codeword():
-    assert purity(np.array([0, 0, 1, 1, NO_GROUP]), np.array([3, 3, 3, 5, 5])) == pytest.approx(3 / 4)
-
-
 @pytest.fixture(scope="module")
 def grouped(planted) -> Grouped:
     """A third of the products, drawn without a look at them, and a group that has none yet."""
@@ -97,7 +93,7 @@ def found(planted, constrained, grouped) -> Targets:
 
 def test_targets_never_leave_their_group_though_embeddings_tell_nothing_of_it(planted, constrained, grouped, found, targets):
     assert (found.group_K[found.codes_ML[:, 0]] == grouped.of_N).all()
-    assert purity(grouped.of_N, targets.codes_ML[:, 0]) < 0.75
+    assert label_purity(targets.codes_ML[:, 0], grouped.of_N) < 0.75
     assert np.bincount(found.group_K).tolist() == [5, 2, 1]
     packed = unpack_targets(found.pack())
     np.testing.assert_array_equal(packed.group_K, found.group_K)

@@ -15,13 +15,13 @@ from shelfcode.embedding.embeddings import EmbeddedCatalog, embedding_matrix
 from shelfcode.evaluation.behaviour.behavioural_alignment import BehaviouralAlignment, BehaviouralComparison, lift_ratio, relation_lifts
 from shelfcode.evaluation.behaviour.relation_pairs import RelationPairs, relation_pairs
 from shelfcode.evaluation.quality.evaluate import Evaluation, evaluate, headline, products_read
+from shelfcode.evaluation.quality.taxonomy_alignment import label_purity
 from shelfcode.evaluation.report import ReportExamples, positions_needed, report_html
 from shelfcode.evaluation.stability.churn import Churn
 from shelfcode.evaluation.stability.migration import churn_of, read_migration, write_migration
 from shelfcode.flavor import Recipe
 from shelfcode.interactions.relations import Relations
 from shelfcode.keys import Keys, index_keys, item_keys
-from shelfcode.quantization.constraint import purity
 from shelfcode.quantization.semantic_ids import read_codes, write_coded_texts
 from shelfcode.releases.check import check_semantic_ids
 from shelfcode.releases.release import Manifest, draft_manifest
@@ -122,7 +122,7 @@ def complete_draft(
     churn = _write_churn(catalog, draft, parent) if parent else None
     metrics = headline(evaluation)
     if group_N is not None:
-        metrics |= {"constraint_purity": purity(group_N, catalog.codes_NL[:, 0])}
+        metrics |= {"constraint_purity": label_purity(catalog.codes_NL[:, 0], group_N)}
     manifest = draft_manifest(recipe, snapshot, embedded, metrics, parent.name if parent else None, model_from, churn)
     write_evaluation(catalog, evaluation, recipe, draft, recipe.name, manifest.facts(), churn=churn)
     return EvaluatedDraft(manifest, example_prefixes(catalog))

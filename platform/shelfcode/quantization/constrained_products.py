@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from shelfcode.attributes.table import ExtractedCatalog
-from shelfcode.catalog.snapshot import Snapshot, snapshot_item_keys
+from shelfcode.catalog.snapshot import Snapshot, SnapshotPart, snapshot_item_keys
 from shelfcode.embedding.embeddings import EmbeddedCatalog
 from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, first_copies, index_keys, item_keys, row_keys
-from shelfcode.parallel import TABLES_AT_ONCE
+from shelfcode.parallel import TABLES_AT_ONCE, in_order
 from shelfcode.quantization.constraint import NO_GROUP, Constraint, Grouped, group_numbers, learn_constraint
 from shelfcode.quantization.rqvae import GROUPS
 from shelfcode.quantization.semantic_ids import read_ids, table_codes
@@ -101,17 +101,19 @@ def _split(name: str, at: int) -> tuple[str, str]:
 
 def snapshot_columns(workspace: Workspace, snapshot: Snapshot) -> list[str]:
     """Columns of a catalog, those of its own that ride along among them."""
-    names = dict.fromkeys(name for part in snapshot.parts for name in workspace.read_schema(part.path).names)
+    schemas = in_order(workspace.read_schema, (part.path for part in snapshot.parts))
+    names = dict.fromkeys(name for schema in schemas for name in schema.names)
     return [name for name in names if not name.startswith("_")]
 
 
 def _catalog_cells(workspace: Workspace, snapshot: Snapshot, column: str) -> pa.ChunkedArray:
     """A column of a snapshot; null in the parts that lack it."""
-    tables = []
-    for part in snapshot.parts:
+
+    def cells_of(part: SnapshotPart) -> pa.Table:
         there = column in workspace.read_schema(part.path).names
-        tables.append(workspace.read_table(part.path, [column]) if there else pa.table({column: pa.nulls(part.rows)}))
-    return pa.concat_tables(tables, promote_options="permissive")[column]
+        return workspace.read_table(part.path, [column]) if there else pa.table({column: pa.nulls(part.rows)})
+
+    return pa.concat_tables(in_order(cells_of, snapshot.parts), promote_options="permissive")[column]
 
 
 def _attributes(workspace: Workspace, extracted: ExtractedCatalog, column: str) -> pa.Table:

@@ -130,16 +130,6 @@ def codewords_of_groups(grouped: Grouped, codewords: int, column: str) -> NDArra
     return np.repeat(np.arange(groups), given_G)
 
 
-def purity(group_N: NDArray[np.integer], first_N: NDArray[np.integer]) -> float:
-    """Share of the products whose first codeword is that of most products of their own group; products of no group are left out."""
-    known_N = group_N != NO_GROUP
-    counts = Counter(zip(first_N[known_N].tolist(), group_N[known_N].tolist(), strict=True))
-    largest = dict[int, int]()
-    for (first, _), count in counts.items():
-        largest[first] = max(count, largest.get(first, 0))
-    return sum(largest.values()) / max(1, int(known_N.sum()))
-
-
 def _numbers(column: str, cells: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return cells.cast(pa.float64())

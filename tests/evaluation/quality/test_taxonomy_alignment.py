@@ -3,7 +3,7 @@ import pytest
 
 from shelfcode.catalog.taxonomy import taxonomy_from_paths
 from shelfcode.evaluation.prefixes import prefix_numbers
-from shelfcode.evaluation.quality.taxonomy_alignment import taxonomy_alignment
+from shelfcode.evaluation.quality.taxonomy_alignment import label_purity, taxonomy_alignment
 
 PATHS = [["food", "tea"], ["food", "tea"], ["food", "jam"], ["home"], ["home", "soap", "bar"], None]
 
@@ -65,3 +65,7 @@ def test_no_taxonomy_no_result():
 def test_a_taxonomy_of_other_products_is_refused():
     with pytest.raises(ValueError, match="6 products, the semantic IDs 2"):
         align([[0, 0], [1, 1]], PATHS)
+
+
+def test_purity_is_the_share_of_products_in_the_largest_group_of_their_codeword():
+    assert label_purity(np.array([3, 3, 3, 5, 5]), np.array([0, 0, 1, 1, -1])) == pytest.approx(3 / 4)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shelfcode.catalog.taxonomy import NO_LEAF, Taxonomy
-from shelfcode.evaluation.quality.mutual_information import adjusted_mutual_information, contingency
+from shelfcode.evaluation.quality.mutual_information import Contingency, adjusted_mutual_information, contingency
 from shelfcode.reporting.figures import Figures
 
 LabelDepth = int | Literal["leaf"]
@@ -106,7 +106,6 @@ def _cell(prefix_depth: int, label_depth: LabelDepth, prefix_N: NDArray[np.integ
             undefined=dict.fromkeys(("purity", "purity_of_one", "ami"), "no product has a label at this depth"),
         )
     table = contingency(prefix_N[labelled_N], label_N[labelled_N])
-    first_R = np.searchsorted(table.row_Z, np.arange(len(table.row_R)))
     ami, reason = None, "the products have one label only"
     if len(table.column_C) > 1:
         ami, reason = adjusted_mutual_information(table), "chance alone would give a perfect match: nearly every product is alone"
@@ -116,8 +115,19 @@ def _cell(prefix_depth: int, label_depth: LabelDepth, prefix_N: NDArray[np.integ
         products=products,
         prefixes=len(table.row_R),
         labels=len(table.column_C),
-        purity=float(np.maximum.reduceat(table.count_Z, first_R).sum() / products),
+        purity=_purity(table),
         purity_of_one=float(table.column_C.max() / products),
         ami=ami,
         undefined={} if ami is not None else {"ami": reason},
     )
+
+
+def label_purity(prefix_N: NDArray[np.integer], label_N: NDArray[np.integer]) -> float:
+    """Share of the products that have the most frequent label of their prefix; products of a negative label are left out."""
+    labelled_N = label_N >= 0
+    return _purity(contingency(prefix_N[labelled_N], label_N[labelled_N])) if labelled_N.any() else 0.0
+
+
+def _purity(table: Contingency) -> float:
+    first_R = np.searchsorted(table.row_Z, np.arange(len(table.row_R)))
+    return float(np.maximum.reduceat(table.count_Z, first_R).sum() / table.count_Z.sum())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
 from shelfcode.flavor import Recipe
-from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group, other_group
+from shelfcode.quantization.codebook import kmeans, lloyd, nearest, nearest_of_group
 from shelfcode.quantization.sampler import KINDS, SETUP, sample_rows, torch_stream
 from shelfcode.quantization.target_search.engagement import Engagement
 from shelfcode.quantization.target_search.kinds import Kinds, codes_of_kinds, engaged_kinds
@@ -110,10 +110,8 @@ class LevelSearch:
         settings = self.recipe.quantizer.engagement
         if level or not self.engaged or not settings.weight:
             return None
-        rows = torch.from_numpy(sample_rows(len(drawn_MD), self.recipe.quantizer.kmeans_sample, self.recipe.training.seed))
-        sample_SD, generator = drawn_MD[rows.to(drawn_MD.device)], torch_stream(self.recipe.training.seed, KINDS)
-        kinds = min(settings.kinds, len(sample_SD))
-        centres_GD = kmeans(sample_SD, kinds, self.recipe.quantizer.kmeans_iterations, 1, generator)
+        kinds = min(settings.kinds, len(drawn_MD), self.recipe.quantizer.kmeans_sample)
+        centres_GD = self._clustered_alone(drawn_MD, None, kinds, 1, torch_stream(self.recipe.training.seed, KINDS))
         return engaged_kinds(self.engaged, nearest(drawn_MD, centres_GD), kinds, settings.weight, settings.support)
 
     def _gathered(self, level: int, kinds: Kinds, codes_SM: list[Tensor], gain_MP: Tensor) -> Tensor:
@@ -127,7 +125,8 @@ class LevelSearch:
         """Codes of the first level, but the nearest of its group for a product whose kind went to another group's codeword."""
         if not self.groups:
             return code_M
-        outside_M = other_group(self.groups.of_codeword_K, self.groups.of_product_N).gather(1, code_M[:, None]).squeeze(1)
+        group_M = self.groups.of_product_N
+        outside_M = (self.groups.of_codeword_K[code_M] != group_M) & (group_M >= 0)
         return torch.where(outside_M, self._nearest(0, drawn_MD, codewords_KD), code_M)
 
     def _nearest(self, level: int, residual_MD: Tensor, codewords_KD: Tensor) -> Tensor:

@@ -80,6 +80,7 @@ def move(
         gain_NP: weight times gain of each pair.
         residual_ND: what the codewords of this level stand for.
         generator: on the CPU, whatever the device, so that all devices move alike.
+        attraction: how kinds of products attract each other, where that is known.
         groups: products move within the codewords of their group.
     """
     share_NP = shares(gain_NP)
