@@ -28,18 +28,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
+from pydantic import BaseModel
 
 from shelfcode.arrow_store import read_parquet, read_parquet_schema
+from shelfcode.errors import ShelfcodeError
 from shelfcode.parallel import REQUESTS_AT_ONCE, in_order
 from shelfcode.parts import is_part
 from shelfcode.store import OnRetry, listen_for_retries, open_filesystem
+
+Record = TypeVar("Record", bound=BaseModel)
 
 
 def new_run(job: str) -> str:
@@ -124,6 +128,17 @@ class Workspace:
 
     def read_json(self, relative: str) -> Any:
         return json.loads(self.read_bytes(relative))
+
+    def read_record(self, relative: str, record: type[Record]) -> Record:
+        """A JSON file as the model that says what is in it.
+
+        Raises:
+            ShelfcodeError: it is damaged.
+        """
+        try:
+            return record.model_validate(self.read_json(relative))
+        except ValueError as error:
+            raise ShelfcodeError(f"{self.address(relative)} is damaged: {str(error).splitlines()[0]}") from error
 
     def read_table(self, relative: str, columns: list[str] | None = None) -> pa.Table:
         """One Parquet file, or some columns of it; no more of the others than a few bytes is read."""

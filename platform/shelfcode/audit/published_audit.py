@@ -105,10 +105,7 @@ def load_audit(workspace: Workspace, audit: str) -> AuditManifest:
         names = workspace.names("audits")
         there = f"there are {', '.join(names)}" if names else "jobs/audit_catalog.py makes one"
         raise ShelfcodeError(f"no audit {audit[:100]!r} in {workspace.url}; {there}")
-    try:
-        return AuditManifest.model_validate(workspace.read_json(path))
-    except ValueError as error:
-        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
+    return workspace.read_record(path, AuditManifest)
 
 
 def read_findings(workspace: Workspace, audit: AuditManifest) -> pa.Table:

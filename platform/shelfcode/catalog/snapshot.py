@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from shelfcode.catalog.rejected import row_json
 from shelfcode.catalog.schema import CATALOG_COLUMNS, Note
 from shelfcode.catalog.taxonomy import Taxonomy, taxonomy_from_batches
-from shelfcode.errors import ShelfcodeError
 from shelfcode.keys import Keys, item_keys
 from shelfcode.parallel import REQUESTS_AT_ONCE, TABLES_AT_ONCE
 from shelfcode.workspace import Workspace
@@ -124,12 +123,7 @@ def load_snapshot(workspace: Workspace, folder: str) -> Snapshot | None:
         ShelfcodeError: its manifest is damaged.
     """
     manifest = f"{folder}/manifest.json"
-    if not workspace.exists(manifest):
-        return None
-    try:
-        return Snapshot.model_validate(workspace.read_json(manifest))
-    except ValueError as error:
-        raise ShelfcodeError(f"{workspace.address(manifest)} is damaged: {str(error).splitlines()[0]}") from error
+    return workspace.read_record(manifest, Snapshot) if workspace.exists(manifest) else None
 
 
 def content_of(table: pa.Table) -> int:

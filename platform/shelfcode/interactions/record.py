@@ -132,9 +132,9 @@ def load_record(workspace: Workspace, folder: str) -> InteractionsRecord | None:
     if not workspace.exists(manifest):
         return None
     try:
-        return InteractionsRecord.model_validate(workspace.read_json(manifest))
-    except ValueError as error:
-        raise ShelfcodeError(f"{workspace.address(manifest)} is damaged: {str(error).splitlines()[0]}; delete {folder}") from error
+        return workspace.read_record(manifest, InteractionsRecord)
+    except ShelfcodeError as error:
+        raise ShelfcodeError(f"{error}; delete {folder}") from error
 
 
 def check_products(joined: int, unknown: int, examples: tuple[str, ...], settings: InteractionSettings) -> None:

@@ -50,10 +50,11 @@ def read_engagement(url: str, recipe: Recipe) -> Relations:
     Raises:
         ShelfcodeError: nothing can be read there, or the recipe makes nothing of it.
     """
-    quantizer = recipe.quantizer
-    if not quantizer.moves.sweeps or not quantizer.engagement.weight:
-        field = "quantizer.engagement.weight" if quantizer.moves.sweeps else "quantizer.moves.sweeps"
-        raise ShelfcodeError(f"{FLAG} {url}: {field} is 0, and engagement would change nothing. Set it above 0, or leave {FLAG} out")
+    moves, weight = recipe.quantizer.moves, recipe.quantizer.engagement.weight
+    needed = {"quantizer.moves.sweeps": moves.sweeps, "quantizer.moves.kinds": moves.kinds, "quantizer.engagement.weight": weight}
+    for field, value in needed.items():
+        if not value:
+            raise ShelfcodeError(f"{FLAG} {url}: {field} is 0, and engagement would change nothing. Set it above 0, or leave {FLAG} out")
     return read_relations(url, FLAG)
 
 

@@ -161,10 +161,4 @@ def read_constraint(workspace: Workspace, folder: str) -> Constraint | None:
         ShelfcodeError: the file is damaged.
     """
     path = f"{folder}/{CONSTRAINT_FILE}"
-    if not workspace.exists(path):
-        return None
-    try:
-        said = workspace.read_json(path)
-        return Constraint.model_validate({name: said[name] for name in Constraint.model_fields})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
+    return workspace.read_record(path, Constraint) if workspace.exists(path) else None

@@ -171,10 +171,7 @@ def load_manifest(workspace: Workspace, name: str) -> Manifest:
         held = not version and versions(workspace, flavor)
         missing = f"no release of {flavor} is current" if held else f"no release {name}"
         raise ShelfcodeError(f"{missing} in {workspace.url}; {known_releases(workspace)}")
-    try:
-        return Manifest.model_validate(workspace.read_json(path))
-    except ValueError as error:
-        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
+    return workspace.read_record(path, Manifest)
 
 
 def draft_manifest(

@@ -134,14 +134,7 @@ def published_retrievers(workspace: Workspace) -> list[RetrieverNeeds]:
     """
     names = [f"{RETRIEVERS}/{name}" for name in workspace.names(RETRIEVERS)]
     paths = [f"{name}/{version}/manifest.json" for name in names for version in published_versions(workspace, name)]
-    return list(in_order(lambda path: _read_needs(workspace, path), paths))
-
-
-def _read_needs(workspace: Workspace, path: str) -> RetrieverNeeds:
-    try:
-        return RetrieverNeeds.model_validate(workspace.read_json(path))
-    except ValueError as error:
-        raise ShelfcodeError(f"{workspace.address(path)} is damaged: {str(error).splitlines()[0]}") from error
+    return list(in_order(lambda path: workspace.read_record(path, RetrieverNeeds), paths))
 
 
 def _newest(manifests: Sequence[Manifest], number: int) -> dict[str, str]:

