@@ -35,6 +35,11 @@ def train(
     torch.set_num_threads(recipe.training.cpus_per_worker)
     taxonomy = taxonomy.without_leaves(recipe.catalog.no_leaf_names)
     targets = find_targets(recipe, x_NE, taxonomy, torch.device("cpu"), parent, grouped)
+    return fitted_to(recipe, x_NE, taxonomy, targets, parent)
+
+
+def fitted_to(recipe: Recipe, x_NE: NDArray[np.float32], taxonomy: Taxonomy, targets: Targets, parent: RQVAE | None = None) -> Fitted:
+    """Training alone, on targets that are known."""
     state = start(recipe, targets, Worker(), parent)
     for _ in fit(recipe, x_NE, taxonomy, targets, state, Worker()):
         continue
