@@ -124,7 +124,7 @@ VARIANTS: dict[str, Variant] = {
     "targets, no encoder": Variant(codes_of=by_targets),
     "no moves": Variant((f"{MOVES}.sweeps=0",)),
     "no kinds": Variant((f"{MOVES}.kinds=0",)),
-    "100 kinds": Variant((f"{MOVES}.kinds=100",)),
+    "200 kinds": Variant((f"{MOVES}.kinds=200",)),
     "no smoothing": Variant((f"{NEAR}.rounds=[0, 0, 0]",)),
     "the same smoothing at each level": Variant((f"{NEAR}.rounds=[10, 10, 10]",)),
     "smoothing blind to the taxonomy": Variant((f"{NEAR}.same_leaf=1", f"{NEAR}.sibling_leaf=1", f"{NEAR}.other=1")),

@@ -42,7 +42,7 @@ class MoveSettings(Settings):
     neighbours: int = Field(60, ge=0, description="nearest products by cosine that a product would like to share codewords with")
     random_partners: int = Field(120, ge=0, description="products at random that it is compared with, which nearly all are unlike it")
     kinds: int = Field(
-        300, ge=0, le=4096,
+        600, ge=0, le=4096,
         description="kinds of products, alike by content, that move between first codewords as a whole before products move one by one, "
         "and that engagement is counted between; 0: only products move",
     )  # fmt: skip
