@@ -120,8 +120,8 @@ def fit(
     """
     training, quantizer = recipe.training, recipe.quantizer
     steps = training.steps_for(len(x_ME))
-    sampler = _sampler(recipe, taxonomy)
-    contrast = _contrast(recipe, taxonomy, worker.device) if quantizer.chosen_contrastive_weight and contrast_possible(taxonomy) else None
+    sampler = sampler_of(recipe, taxonomy)
+    contrast = contrast_of(recipe, taxonomy, worker.device) if quantizer.chosen_contrastive_weight and contrast_possible(taxonomy) else None
     objective = objective_of(recipe, state.model, targets)
     losses_of: nn.Module = objective
     if worker.world_size > 1:
@@ -157,7 +157,7 @@ def _seen(recipe: Recipe, step: int, share: slice, x_BE: Tensor) -> Tensor:
     return normalize(x_BE + length_B1 * normalize(drawn_BE, dim=1), dim=1)
 
 
-def _sampler(recipe: Recipe, taxonomy: Taxonomy) -> HierarchicalSampler | UniformSampler:
+def sampler_of(recipe: Recipe, taxonomy: Taxonomy) -> HierarchicalSampler | UniformSampler:
     """Hierarchical batches where the contrastive term is to learn from them, uniform ones otherwise, unless the recipe says which."""
     training = recipe.training
     if training.batches == "uniform" or (training.batches == "auto" and recipe.quantizer.objective == "neighbourhood"):
@@ -165,7 +165,7 @@ def _sampler(recipe: Recipe, taxonomy: Taxonomy) -> HierarchicalSampler | Unifor
     return build_sampler(taxonomy, training.seed, training.batch_size, training.parent_share, training.products_per_slot)
 
 
-def _contrast(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:
+def contrast_of(recipe: Recipe, taxonomy: Taxonomy, device: torch.device) -> Callable[[list[Tensor], NDArray[np.int64]], Tensor]:
     """The contrastive term as a function of a worker's latents and the positions of the whole batch."""
     settings, weights = recipe.quantizer.contrastive, recipe.quantizer.contrast_of_levels
     top_P = taxonomy.ancestors_PD[:, 0]
