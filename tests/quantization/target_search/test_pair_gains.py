@@ -61,13 +61,13 @@ def test_the_even_cosine_is_the_border_that_is_wrong_about_the_fewest():
     cosine_NP = torch.tensor([[0.11, 0.31, 0.51, 0.71, 0.91]]).repeat(4, 1)
     together_NP = torch.tensor([[1, 1, 1, 1, 1], [0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 0]]).bool()
     pairs = pairs_of(cosine_NP.tolist(), [[0] * 5] * 4)
-    assert 0.35 <= even_cosine(pairs, torch.ones_like(cosine_NP), together_NP) <= 0.7
+    assert 0.35 <= even_cosine(pairs, torch.ones_like(together_NP), together_NP) <= 0.7
 
 
 @pytest.mark.parametrize(("together", "low", "high"), [(True, -0.01, 0.31), (False, 0.7, 1.01)])
 def test_where_all_pairs_are_together_or_none_is_the_even_cosine_lies_outside_of_them(together, low, high):
     pairs = pairs_of([[0.32, 0.68]], [[0, 0]])
-    assert low <= even_cosine(pairs, torch.ones(1, 2), torch.full((1, 2), together)) <= high
+    assert low <= even_cosine(pairs, torch.ones(1, 2, dtype=torch.bool), torch.full((1, 2), together)) <= high
 
 
 def test_gains_by_hand():
@@ -77,7 +77,7 @@ def test_gains_by_hand():
     pairs = draw_pairs(np.eye(5, dtype=np.float32), near, taxonomy, MoveSettings(random_partners=0), 0, CPU)
     code_N = torch.tensor([0, 0, 0, 1, 1])
     above_NP = torch.ones(5, 4, dtype=torch.bool)
-    even = even_cosine(pairs, pairs.weight_NP, pairs.together(code_N))
+    even = even_cosine(pairs, pairs.weight_NP > 0, pairs.together(code_N))
     first, second, third = (weighted_gains(pairs, level, code_N, above_NP)[0] / pairs.weight_NP[0] for level in range(3))
     plain = np.array([0.9, 0.7, 0.3, 0.5]) - even
     np.testing.assert_allclose(first, plain + np.array([0.2, 0.05, -0.05, 0]), atol=1e-5)
