@@ -54,7 +54,7 @@ def test_what_is_not_there_names_the_flag(tmp_path: Path) -> None:
         read_engagement(str(tmp_path / "nothing.parquet"), RECIPE)
 
 
-@pytest.mark.parametrize("field", ["quantizer.moves.sweeps", "quantizer.moves.kinds", "quantizer.engagement.weight"])
+@pytest.mark.parametrize("field", ["quantizer.moves.sweeps", "quantizer.engagement.weight"])
 def test_a_recipe_that_makes_nothing_of_it_is_refused(tmp_path: Path, field: str) -> None:
     _, section, name = field.split(".")
     recipe = Recipe.model_validate({"name": "small", "quantizer": {section: {name: 0}}})

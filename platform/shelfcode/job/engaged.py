@@ -50,8 +50,8 @@ def read_engagement(url: str, recipe: Recipe) -> Relations:
     Raises:
         ShelfcodeError: nothing can be read there, or the recipe makes nothing of it.
     """
-    moves, weight = recipe.quantizer.moves, recipe.quantizer.engagement.weight
-    needed = {"quantizer.moves.sweeps": moves.sweeps, "quantizer.moves.kinds": moves.kinds, "quantizer.engagement.weight": weight}
+    quantizer = recipe.quantizer
+    needed = {"quantizer.moves.sweeps": quantizer.moves.sweeps, "quantizer.engagement.weight": quantizer.engagement.weight}
     for field, value in needed.items():
         if not value:
             raise ShelfcodeError(f"{FLAG} {url}: {field} is 0, and engagement would change nothing. Set it above 0, or leave {FLAG} out")

@@ -43,8 +43,8 @@ class MoveSettings(Settings):
     random_partners: int = Field(120, ge=0, description="products at random that it is compared with, which nearly all are unlike it")
     kinds: int = Field(
         600, ge=0, le=4096,
-        description="kinds of products, alike by content, that move between first codewords as a whole before products move one by one, "
-        "and that engagement is counted between; 0: only products move",
+        description="kinds of products, alike by content, that move between first codewords as a whole before products move one by one; "
+        "0: only products move",
     )  # fmt: skip
     twin_cosine: float = Field(
         0.91, gt=0, lt=1, description="products that share all codes but the last share it, too, from this mean cosine on"
@@ -55,6 +55,11 @@ class EngagementSettings(Settings):
     """What customers take together, where a training is given that: kinds of products that go together come to share the first codeword."""
 
     weight: float = Field(1.2, ge=0, description="of engagement at the first level, relative to what pairs of products gain; 0 ignores it")
+    kinds: Annotated[int, Field(ge=2, le=4096)] = Field(
+        300,
+        description="kinds of products that engagement is counted between, and that move as a whole in place of quantizer.moves.kinds; "
+        "products without history follow their kind",
+    )
     support: float = Field(
         20, ge=0, description="how often a kind must have been taken with others for its engagement to count half; seldom ones count less"
     )

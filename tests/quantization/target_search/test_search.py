@@ -194,7 +194,7 @@ def baskets_of_departments(leaf_N: NDArray[np.int64], products_M: NDArray[np.int
 
 
 def test_engagement_gathers_unlike_departments_and_products_without_history_follow_their_kind(planted, recipe):
-    recipe = recipe_with(recipe, codebook_sizes=[2, 16, 32], moves={"kinds": 60})
+    recipe = recipe_with(recipe, codebook_sizes=[2, 16, 32], engagement={"kinds": 60})
     known_N = np.random.default_rng(1).random(len(planted.x_NE)) < 0.7
     engaged = baskets_of_departments(planted.leaf_N, np.flatnonzero(known_N))
     found = find_targets(recipe, planted.x_NE, planted.taxonomy, torch.device("cpu"), engaged=engaged)

@@ -107,15 +107,15 @@ class LevelSearch:
 
     def _kinds(self, level: int, drawn_MD: Tensor) -> Kinds | None:
         """Kinds of products, with their engagement where there is any: at the first level only."""
-        quantizer = self.recipe.quantizer
-        kinds = min(quantizer.moves.kinds, len(drawn_MD), quantizer.kmeans_sample)
+        quantizer, engaged = self.recipe.quantizer, self.engaged if self.recipe.quantizer.engagement.weight else None
+        kinds = min(quantizer.engagement.kinds if engaged else quantizer.moves.kinds, len(drawn_MD), quantizer.kmeans_sample)
         if level or not kinds:
             return None
         centres_GD = self._clustered_alone(drawn_MD, None, kinds, 1, torch_stream(self.recipe.training.seed, KINDS))
         kind_M = nearest(drawn_MD, centres_GD)
-        if not self.engaged or not quantizer.engagement.weight:
+        if not engaged:
             return Kinds(kind_M, kinds)
-        return engaged_kinds(self.engaged, kind_M, kinds, quantizer.engagement.weight, quantizer.engagement.support)
+        return engaged_kinds(engaged, kind_M, kinds, quantizer.engagement.weight, quantizer.engagement.support)
 
     def _gathered(self, level: int, kinds: Kinds, codes_SM: list[Tensor], gain_MP: Tensor) -> Tensor:
         """Codes after the search that moves whole kinds, from the codes of all starts: int64[M]."""
