@@ -54,7 +54,7 @@ class MoveSettings(Settings):
 class EngagementSettings(Settings):
     """What customers take together, where a training is given that: kinds of products that go together come to share the first codeword."""
 
-    weight: float = Field(1.2, ge=0, description="of engagement at the first level, relative to what pairs of products gain; 0 ignores it")
+    weight: float = Field(2.0, ge=0, description="of engagement at the first level, relative to what pairs of products gain; 0 ignores it")
     kinds: Annotated[int, Field(ge=2, le=4096)] = Field(
         300,
         description="kinds of products that engagement is counted between, and that move as a whole in place of quantizer.moves.kinds; "
