@@ -19,6 +19,11 @@ def test_a_large_codeword_costs():
     assert np.bincount(code_G).tolist() == [2, 2]
 
 
+def test_no_codeword_is_given_up():
+    code_G = move_kinds(np.array([0, 0, 1]), np.ones((3, 3)), np.ones(3, int), 2, 0.0, 20, np.random.default_rng(0))
+    assert np.unique(code_G).tolist() == [0, 1]
+
+
 def test_a_kind_of_no_product_stays():
     code_G = move_kinds(np.array([0, 1]), np.ones((2, 2)), np.array([0, 3]), 2, 0.0, 5, np.random.default_rng(0))
     assert code_G[0] == 0

@@ -96,7 +96,7 @@ def move_kinds(
     code_G: NDArray[np.int64], worth_GG: NDArray[np.float64], size_G: NDArray[np.int64], clusters: int, size_weight: float, sweeps: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Codes of kinds after a search in which one kind moves at a time: int64[G].
+    """Codes of kinds after a search in which one kind moves at a time, and the last one stays where it is: int64[G].
 
     Args:
         worth_GG: symmetric, of any two kinds that share a codeword.
@@ -104,16 +104,21 @@ def move_kinds(
     """
     code_G, products = code_G.copy(), size_G.sum()
     size_K = np.bincount(code_G, weights=size_G, minlength=clusters)
+    moving_G = np.flatnonzero(size_G)
+    kinds_K = np.bincount(code_G[moving_G], minlength=clusters)
     for _ in range(sweeps):
         moved = False
-        for kind in rng.permutation(np.flatnonzero(size_G)):
+        for kind in rng.permutation(moving_G):
             own, size = code_G[kind], size_G[kind]
+            if kinds_K[own] == 1:  # a codeword that nothing has would be lost to all levels below
+                continue
             size_K[own] -= size
             cost_K = size_weight * size / products * np.log((size_K + size) * clusters / products)
             score_K = 2 * np.bincount(code_G, weights=worth_GG[kind], minlength=clusters) - cost_K
             best = int(score_K.argmax())
             if score_K[best] > score_K[own] + 1e-12:
                 code_G[kind], moved = best, True
+                kinds_K[[own, best]] += -1, 1
             size_K[code_G[kind]] += size
         if not moved:
             break
