@@ -2,8 +2,8 @@
 
 [--device cuda] [--precision bfloat16] [--set key.sub=value]; wants `pip install -e .[benchmarks]`.
 
-All train with the same layer sizes, batch and codebooks on the same products, the library's own with the contrastive term on and
-its batches drawn by the sampler; the peers' batches are drawn for nothing. Systems take turns, round after round, so that
+All train with the same layer sizes, batch and codebooks on the same products, the library's own by its default recipe and with its
+batches drawn by the sampler; the peers' batches are drawn for nothing. Systems take turns, round after round, so that
 whatever else the machine does falls on all of them; the figures are medians over rounds. Nothing here passes or fails.
 """
 
