@@ -39,7 +39,7 @@ SPEARMAN, HELD_OUT_SPEARMAN = "Spearman", "held out: Spearman"
 
 
 @dataclass(frozen=True)
-class Training:
+class Split:
     """What all rows of one seed are fitted to and judged by."""
 
     x_NE: NDArray[np.float32]
@@ -52,26 +52,26 @@ class Training:
         return np.ascontiguousarray(self.x_NE[self.train_M])
 
 
-Codes = Callable[[Recipe, Training, Targets], NDArray[np.int64]]
+Codes = Callable[[Recipe, Split, Targets], NDArray[np.int64]]
 """Fits to the products that are trained on and codes all."""
 
 
-def by_model(recipe: Recipe, training: Training, targets: Targets) -> NDArray[np.int64]:
+def by_model(recipe: Recipe, split: Split, targets: Targets) -> NDArray[np.int64]:
     """The library's way."""
-    return encode(fitted_to(recipe, training.x_ME, training.taxonomy.of(training.train_M), targets).state, training.x_NE)
+    return encode(fitted_to(recipe, split.x_ME, split.taxonomy.of(split.train_M), targets).state, split.x_NE)
 
 
-def by_targets(recipe: Recipe, training: Training, targets: Targets) -> NDArray[np.int64]:
+def by_targets(recipe: Recipe, split: Split, targets: Targets) -> NDArray[np.int64]:
     """The targets as codes of the products that have one; the rest by projection and codebooks, for want of an encoder."""
-    codes_NL = by_model(recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": 1})}), training, targets)
-    codes_NL[training.train_M] = targets.codes_ML
+    codes_NL = by_model(recipe.model_copy(update={"training": recipe.training.model_copy(update={"steps": 1})}), split, targets)
+    codes_NL[split.train_M] = targets.codes_ML
     return codes_NL
 
 
-def by_beam(recipe: Recipe, training: Training, targets: Targets) -> NDArray[np.int64]:
+def by_beam(recipe: Recipe, split: Split, targets: Targets) -> NDArray[np.int64]:
     """Coded by the path of codewords that ends nearest to the product, out of the 8 best at each level, instead of greedily."""
-    model = fitted_to(recipe, training.x_ME, training.taxonomy.of(training.train_M), targets).state.model
-    chunks = torch.from_numpy(training.x_NE).split(2048)
+    model = fitted_to(recipe, split.x_ME, split.taxonomy.of(split.train_M), targets).state.model
+    chunks = torch.from_numpy(split.x_NE).split(2048)
     codes_NL: NDArray[np.int64] = torch.cat([beam_search(model, chunk_BE, width=8) for chunk_BE in chunks]).numpy()
     return codes_NL
 
@@ -95,12 +95,12 @@ def beam_search(model: RQVAE, x_BE: Tensor, width: int) -> Tensor:
     return path_BWL[:, 0]
 
 
-def by_plain_rqvae(codebooks: Kind, recipe: Recipe, training: Training, targets: Targets) -> NDArray[np.int64]:
+def by_plain_rqvae(codebooks: Kind, recipe: Recipe, split: Split, targets: Targets) -> NDArray[np.int64]:
     """The ordinary RQ-VAE, its codebooks moving, from a start of its own."""
-    settings, x_ME = recipe.training, training.x_ME
-    steps, taxonomy_M = settings.steps_for(len(x_ME)), training.taxonomy.of(training.train_M)
+    settings, x_ME = recipe.training, split.x_ME
+    steps, taxonomy_M = settings.steps_for(len(x_ME)), split.taxonomy.of(split.train_M)
     sizes = recipe.quantizer.codebook_sizes
-    return train_plain_rqvae(x_ME, taxonomy_M, sizes, settings.seed, steps, settings.batch_size, codebooks, encode_NE=training.x_NE)
+    return train_plain_rqvae(x_ME, taxonomy_M, sizes, settings.seed, steps, settings.batch_size, codebooks, encode_NE=split.x_NE)
 
 
 @dataclass(frozen=True)
@@ -156,14 +156,14 @@ VARIANTS: dict[str, Variant] = {
 
 def main(
     catalog: Annotated[str, typer.Option(help="instacart, esci, completejourney or amazon_industrial.")] = "instacart",
-    steps: Annotated[int | None, typer.Option(help="Training steps of every row; the recipe's when left out.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Split steps of every row; the recipe's when left out.")] = None,
     seeds: Annotated[int, typer.Option(help="Of every row.")] = 2,
     only: Annotated[list[str] | None, typer.Option(help="Names of rows; all when left out.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key.sub=value for every row.")] = None,
 ) -> None:
     """Print the table again with every row that is known."""
     x_NE, taxonomy = load_catalog(catalog)
-    training = Training(x_NE, taxonomy, *split_off(len(x_NE), 0.05, seed=0))
+    split = Split(x_NE, taxonomy, *split_off(len(x_NE), 0.05, seed=0))
     search.nearest_neighbours = remembered(search.nearest_neighbours)
     targets: dict[tuple[object, ...], Targets] = {}
     common = [*(set_ or []), *([f"training.steps={steps}"] if steps else [])]
@@ -173,15 +173,20 @@ def main(
         for seed in range(seeds):
             recipe = load_recipe("precision", FLAVORS, [*common, f"training.seed={seed}", *variant.targets, *variant.training])
             if (key := (seed, *variant.targets)) not in targets:
-                leaves = taxonomy.without_leaves(recipe.catalog.no_leaf_names).of(training.train_M)
-                targets[key] = search.find_targets(recipe, training.x_ME, leaves, torch.device("cpu"))
-            codes_NL = variant.codes_of(recipe, training, targets[key])
-            figures.append(all_figures(training, codes_NL, recipe.quantizer.codebook_sizes))
+                leaves = taxonomy.without_leaves(recipe.catalog.no_leaf_names).of(split.train_M)
+                targets[key] = search.find_targets(recipe, split.x_ME, leaves, torch.device("cpu"))
+            codes_NL = variant.codes_of(recipe, split, targets[key])
+            figures.append(all_figures(split, codes_NL, recipe.quantizer.codebook_sizes))
         rows.append((name, *cells(figures)))
-        table = Table("quantizer", *figures[0], title=title)
-        for row in rows:
-            table.add_row(*row)
-        Console(width=220).print(table)
+        show(("quantizer", *figures[0]), rows, title)
+
+
+def show(columns: tuple[str, ...], rows: list[tuple[str, ...]], title: str) -> None:
+    """The table as far as it is known."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=220).print(table)
 
 
 def remembered(nearest_neighbours: Callable[..., Neighbours]) -> Callable[..., Neighbours]:
@@ -196,10 +201,10 @@ def remembered(nearest_neighbours: Callable[..., Neighbours]) -> Callable[..., N
     return search_once
 
 
-def all_figures(training: Training, codes_NL: NDArray[np.int64], sizes: list[int]) -> dict[str, list[float]]:
+def all_figures(split: Split, codes_NL: NDArray[np.int64], sizes: list[int]) -> dict[str, list[float]]:
     """By column; shares of similar pairs have a number for each level, all else has one."""
-    all_of = evaluate(training.x_NE, codes_NL, sizes, training.taxonomy)
-    held = held_out_figures(training.x_NE, codes_NL, training.held_P, training.taxonomy)
+    all_of = evaluate(split.x_NE, codes_NL, sizes, split.taxonomy)
+    held = held_out_figures(split.x_NE, codes_NL, split.held_P, split.taxonomy)
     alignment = all_of.taxonomy_alignment
     top, leaf = (alignment.at(1, 1), alignment.at(2, "leaf")) if alignment else (None, None)
     return {

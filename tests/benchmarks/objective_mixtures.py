@@ -16,13 +16,10 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import typer
-from ablation import HIERARCHICAL, RQVAE_OBJECTIVE, all_figures, cells
-from ablation import Training as Split
+from ablation import HIERARCHICAL, RQVAE_OBJECTIVE, Split, all_figures, cells, show
 from catalogs import load_catalog
 from fitted import encode, split_off
 from quantizer_quality import FLAVORS
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from shelfcode.catalog.taxonomy import Taxonomy
@@ -114,10 +111,7 @@ def main(
             weights.append(weight)
             figures.append(all_figures(split, encode(state, x_NE), recipe.quantizer.codebook_sizes))
         rows.append((name, f"{np.mean(weights):.3g}", *cells(figures)))
-        table = Table("objective", "lambda", *figures[0], title=title)
-        for row in rows:
-            table.add_row(*row)
-        Console(width=220).print(table)
+        show(("objective", "lambda", *figures[0]), rows, title)
 
 
 def trained(recipe: Recipe, split: Split, taxonomy: Taxonomy, targets: Targets, mixture: Mixture) -> tuple[fitting.Fit, float]:

@@ -106,10 +106,10 @@ class LevelSearch:
         return means(z_MD - prefix_MD, code_M, found[best]), code_M
 
     def _kinds(self, level: int, drawn_MD: Tensor) -> Kinds | None:
-        """Kinds of products, with their engagement where there is any: at the first level only."""
+        """Kinds of products, with their engagement where there is any: at the first level only, and of an heir only for the engagement."""
         quantizer, engaged = self.recipe.quantizer, self.engaged if self.recipe.quantizer.engagement.weight else None
         kinds = min(quantizer.engagement.kinds if engaged else quantizer.moves.kinds, len(drawn_MD), quantizer.kmeans_sample)
-        if level or not kinds:
+        if level or not kinds or (self.inherited and not engaged):
             return None
         centres_GD = self._clustered_alone(drawn_MD, None, kinds, 1, torch_stream(self.recipe.training.seed, KINDS))
         kind_M = nearest(drawn_MD, centres_GD)
